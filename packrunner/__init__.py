@@ -1,0 +1,1 @@
+"""packrunner: a Cloud Native Buildpacks platform and lifecycle."""

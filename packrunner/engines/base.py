@@ -1,0 +1,107 @@
+"""What an engine is: one verb, `open`, which gives a sandbox that runs commands through the agent.
+
+Paths named `source` are on this host; paths named `target` are inside. A sandbox's root is read-only apart
+from /tmp, the user's home and what is mounted writable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Stream = Literal["stdout", "stderr"]
+Network = Literal["host", "none"]
+OutputSink = Callable[[Stream, bytes], None]
+"""Receives a command's output in the order it was written; may be called from another thread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A host directory or file shown at `target`."""
+
+    source: str
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """A directory shown copy-on-write: writes land in `upper`; `work` is overlayfs's own (same file system)."""
+
+    lower: str
+    upper: str
+    work: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Who commands run as inside: the image's numeric user, its home and login name."""
+
+    uid: int = 1000
+    gid: int = 1000
+    home: str = "/home/cnb"
+    name: str = "cnb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """All that an engine needs to open a sandbox.
+
+    `rootfs` is a stack of host directories, lowest first; `trust` adds the host's CA bundle and proxy settings.
+    """
+
+    rootfs: tuple[str, ...]
+    user: User = field(default_factory=User)
+    mounts: tuple[Mount, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
+    network: Network = "host"
+    trust: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One program: argv[0] is an absolute path; `env` is complete, nothing is inherited. `timeout` in seconds."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str = "/"
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a command ended: `code` is its status, or 128 + `signal`; `error` is set when it never started."""
+
+    code: int
+    signal: int | None = None
+    error: str | None = None
+    timed_out: bool = False
+
+
+class Sandbox(Protocol):
+    """A running place, good for any number of commands until its context ends."""
+
+    @property
+    def trust_env(self) -> Mapping[str, str]:
+        """Variables by which tools find the host's CA bundle and proxy inside; empty without `trust`."""
+
+    def run(self, command: Command, output: OutputSink) -> Exit:
+        """Run one command to its end. Raises EngineError when the sandbox itself broke (SBX-29)."""
+
+    def run_all(self, commands: Sequence[tuple[Command, OutputSink]]) -> list[Exit]:
+        """Run several commands, some at once; exits are in the order of `commands`."""
+
+    def sweep(self) -> None:
+        """Kill every process inside but the agent, and wait until they are gone (SBX-14)."""
+
+
+class Engine(Protocol):
+    """A way to open sandboxes."""
+
+    name: str
+
+    def open(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
+        """Open a sandbox; at the end of the context no process of it is alive. Raises EngineError."""

@@ -1,0 +1,171 @@
+"""The one error tree: what happened, the specifics, what to do next, an exit code, whether a retry can help.
+
+    PackrunnerError            1
+      UsageError               2   arguments, configuration, project files
+      PlatformApiError        11
+      BuildpackApiError       12
+      EngineError             13   no place to run buildpacks, or it broke
+      NetworkError            14   transient
+      StoreError              15   local state and disk
+        CorruptError          15   bytes that are not what their digest says
+        UnsafeArchiveError    15   an archive that reaches outside its root
+      DetectNoneError         20
+      DetectErroredError      21
+      DetectError             22
+      AnalyzeError            32
+      RestoreError            42
+      BuildpackFailedError    51
+      BuildError              52
+      ExportError             62
+      LaunchError             82
+      StoppedError           130   128 + the signal
+
+Codes follow the Platform API's exit-code tables; 13 to 15 are packrunner's own. Every error has a slug,
+documented in docs/reference/errors.md (a test compares the two).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PackrunnerError(Exception):
+    """Something the user can understand and act upon.
+
+    `brief` continues "error[slug]: " (lower case, no full stop). The keyword fields become the labelled lines
+    below it, in the order cause, at, try, or, more, kept; `foreign` is somebody else's output, shown verbatim.
+    """
+
+    exit_code: ClassVar[int] = 1
+    transient: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        brief: str,
+        *,
+        slug: str,
+        cause: str | None = None,
+        at: str | None = None,
+        tries: tuple[str, ...] = (),
+        more: str | None = None,
+        kept: str | None = None,
+        foreign: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(brief)
+        self.brief = brief
+        self.slug = slug
+        self.cause = cause
+        self.at = at
+        self.tries = tries
+        self.more = more
+        self.kept = kept
+        self.foreign = foreign
+
+
+class UsageError(PackrunnerError):
+    """What was typed, or a file written for packrunner, cannot be right."""
+
+    exit_code = 2
+
+
+class PlatformApiError(PackrunnerError):
+    """The Platform API asked for is not supported."""
+
+    exit_code = 11
+
+
+class BuildpackApiError(PackrunnerError):
+    """A buildpack's API version is not supported (BPD-02)."""
+
+    exit_code = 12
+
+
+class EngineError(PackrunnerError):
+    """There is no place to run buildpacks in, or it broke."""
+
+    exit_code = 13
+
+
+class NetworkError(PackrunnerError):
+    """A download failed in a way that may pass."""
+
+    exit_code = 14
+    transient = True
+
+
+class StoreError(PackrunnerError):
+    """Local state cannot be read or written."""
+
+    exit_code = 15
+
+
+class CorruptError(StoreError):
+    """Bytes are not what their digest, size or format says."""
+
+
+class UnsafeArchiveError(StoreError):
+    """An archive, or a tree a buildpack wrote, reaches outside its root."""
+
+
+class DetectNoneError(PackrunnerError):
+    """No group of buildpacks accepts the application, and none erred."""
+
+    exit_code = 20
+
+
+class DetectErroredError(PackrunnerError):
+    """No group of buildpacks accepts the application, and at least one erred."""
+
+    exit_code = 21
+
+
+class DetectError(PackrunnerError):
+    """Any other failure of the detect phase."""
+
+    exit_code = 22
+
+
+class AnalyzeError(PackrunnerError):
+    """The analyze phase failed."""
+
+    exit_code = 32
+
+
+class RestoreError(PackrunnerError):
+    """The restore phase failed."""
+
+    exit_code = 42
+
+
+class BuildpackFailedError(PackrunnerError):
+    """A buildpack's bin/build exited with a non-zero status (BLD-06)."""
+
+    exit_code = 51
+
+
+class BuildError(PackrunnerError):
+    """What a buildpack wrote breaks the specification."""
+
+    exit_code = 52
+
+
+class ExportError(PackrunnerError):
+    """The image cannot be composed or written."""
+
+    exit_code = 62
+
+
+class LaunchError(PackrunnerError):
+    """An image cannot be started."""
+
+    exit_code = 82
+
+
+class StoppedError(PackrunnerError):
+    """The user, or the system, asked to stop: an answer, not a failure."""
+
+    exit_code = 130
+
+    def __init__(self, signal: int) -> None:
+        super().__init__("stopped", slug="stopped")
+        self.signal = signal

@@ -1,0 +1,110 @@
+"""What a build tells its user: a handful of typed events, and the Protocol that receives them.
+
+Core code logs for debugging and emits these for people; console.py renders them. Sizes are bytes, times seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStarted:
+    """The first line: what is built, from where, with which builder and engine."""
+
+    name: str
+    source: str
+    builder: str
+    engine: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    """A step begins: `phase` (8 columns), `subject` (20), `detail`."""
+
+    phase: str
+    subject: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress:
+    """The running step has come further; `done` and `total` are bytes or counts, named in `detail`."""
+
+    detail: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone:
+    """The step's one final line, in the past tense."""
+
+    phase: str
+    subject: str
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerReported:
+    """A layer of the buildpack that just ran: reused or new, and why; size in bytes where known."""
+
+    name: str
+    detail: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Somebody else's output, verbatim; `source` is the short name of the buildpack."""
+
+    source: str
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """Which source files differ from the last build."""
+
+    paths: tuple[str, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something the reader can change, with the change."""
+
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Free information; shown by default when `always`, else with -v."""
+
+    text: str
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last line on stderr; `hint` is shown on an application's first build only."""
+
+    text: str
+    hint: str = ""
+
+
+Event = (
+    BuildStarted | StepStarted | StepProgress | StepDone | LayerReported | Output | Changed | Warned | Noted | Finished
+)
+
+
+class Reporter(Protocol):
+    """Receives events, from any thread."""
+
+    def emit(self, event: Event) -> None:
+        """Show or record the event; never raises for a closed or full terminal."""
