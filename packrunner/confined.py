@@ -1,0 +1,413 @@
+"""Reading, writing and deleting in trees that a sandbox wrote, with the user's own rights (SBX group 1).
+
+Everything here starts at the descriptor of the tree's root and takes one path component at a time, never
+through a link. What is read must be a regular file of bounded size; what is written is a new file, renamed into
+place. So nothing that a buildpack leaves behind, or does at the same moment, can turn a path of ours into
+a path outside of its tree.
+
+Relative paths are plain: components divided by `/`, none of them empty, `.` or `..`; "" is the root itself.
+Names are str by os.fsdecode, so any bytes survive.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from packrunner.disk import FileLock, disk_error, temporary, write_all, write_atomic
+from packrunner.errors import StoreError, UnsafeArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+__all__ = ["Entry", "FileLock", "Kind", "Root", "write_atomic"]
+
+Kind = Literal["file", "dir", "link", "other"]
+
+# O_PATH needs no right to read, and so passes the directories of mode 000 that sandboxes leave behind.
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a FIFO must not make us wait for its writer (SBX-07).
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRONG_KIND = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENOTEMPTY, errno.ENODEV})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One name in a directory; `kind` is of the entry itself, links are not followed."""
+
+    name: str
+    kind: Kind
+
+
+class Root:
+    """A tree that others wrote, held by a descriptor; a context manager.
+
+    Raises UnsafeArchiveError (slug `unsafe-tree`) for links, files that are not regular and sizes over the limit,
+    StoreError (`disk`, `disk-full`) for what the operating system refuses.
+    """
+
+    __slots__ = ("_fd", "path")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Hold the directory at `path`. Its last component may not be a link; the ones before it are trusted."""
+        try:
+            return cls(path, os.open(path, _LIST))
+        except OSError as error:
+            raise _error(error, path) from error
+
+    def close(self) -> None:
+        """Let go of the tree; a second time does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def sub(self, rel: str) -> Root:
+        """The tree at `rel`, confined to itself."""
+        with self._guard(rel), self._directory(_split(rel)) as fd:
+            return Root(self._shown(rel), os.open(".", _LIST, dir_fd=fd))
+
+    def kind(self, rel: str) -> Kind | None:
+        """What is at `rel`; None when nothing is."""
+        with self._guard(rel):
+            try:
+                with self._parent(rel) as (parent, name):
+                    return _kind(os.lstat(name, dir_fd=parent).st_mode)
+            except FileNotFoundError:
+                return None
+
+    def names(self, rel: str = "") -> list[Entry]:
+        """What is in the directory, in byte order; nothing when it does not exist."""
+        with self._guard(rel):
+            try:
+                with self._directory(_split(rel)) as fd:
+                    entries = _list(fd)
+            except FileNotFoundError:
+                return []
+        return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+
+    def read(self, rel: str, *, limit: int = 4 << 20) -> bytes | None:
+        """The content of a regular file of at most `limit` bytes; None when it does not exist (SBX-01, SBX-05)."""
+        with self._guard(rel):
+            try:
+                with self._parent(rel) as (parent, name):
+                    fd = os.open(name, _READ, dir_fd=parent)
+            except FileNotFoundError:
+                return None
+            try:
+                return self._content(fd, rel, limit)
+            finally:
+                os.close(fd)
+
+    def write(self, rel: str, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+        """Put a new file at `rel`; whatever file or link had the name is replaced, never written to (SBX-04)."""
+        with self._guard(rel), self._parent(rel) as (parent, name):
+            beside = temporary(name)
+            fd = os.open(beside, _CREATE, 0o600, dir_fd=parent)
+            try:
+                try:
+                    if owner:
+                        os.fchown(fd, *owner)
+                    os.fchmod(fd, mode & 0o777)
+                    write_all(fd, data)
+                finally:
+                    os.close(fd)
+                os.rename(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except BaseException:
+                _unlink(parent, beside)
+                raise
+
+    def makedirs(self, rel: str, *, mode: int = 0o755, owner: tuple[int, int] | None = None) -> None:
+        """Make the directory and those above it; `mode` and `owner` are given to new ones only."""
+        with self._guard(rel):
+            here = os.dup(self._fd)
+            try:
+                for name in _split(rel):
+                    there = _enter(here, name, mode, owner)
+                    os.close(here)
+                    here = there
+            finally:
+                os.close(here)
+
+    def rename(self, rel: str, new: str) -> None:
+        """Move within the tree; an existing file or empty directory at `new` is replaced."""
+        with self._guard(rel), self._parent(rel) as (source, name), self._parent(new) as (target, new_name):
+            os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+
+    def remove(self, rel: str) -> None:
+        """Remove a file, a link or a whole tree; absent is fine. The name is gone at once (SBX-09)."""
+        with self._guard(rel):
+            try:
+                with self._parent(rel) as (parent, name), _writable(parent):
+                    _remove(parent, name)
+            except FileNotFoundError:
+                return
+
+    def chown_tree(self, rel: str, uid: int, gid: int) -> None:
+        """Give `rel` and all below it to uid:gid; links themselves, never their targets.
+
+        A regular file with a hard link from outside of the tree is refused before anything is changed (SBX-11).
+        """
+        with self._guard(rel):
+            shared = self._inner_links(rel)
+            for directory, name in self._walk(rel):
+                self._chown(directory, name, (uid, gid), shared)
+            with self._directory(_split(rel)) as fd:
+                os.chown(f"/proc/self/fd/{fd}", uid, gid)
+
+    def _inner_links(self, rel: str) -> set[tuple[int, int]]:
+        """Inodes with several links, all of them inside."""
+        seen: dict[tuple[int, int], int] = {}
+        links: dict[tuple[int, int], tuple[int, str]] = {}
+        for directory, name in self._walk(rel):
+            found = os.lstat(name, dir_fd=directory)
+            if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+                inode = (found.st_dev, found.st_ino)
+                seen[inode] = seen.get(inode, 0) + 1
+                links[inode] = (found.st_nlink, name)
+        for inode, (count, name) in links.items():
+            if seen[inode] != count:
+                raise self._foreign(rel, name)
+        return set(links)
+
+    def _chown(self, directory: int, name: str, owner: tuple[int, int], shared: set[tuple[int, int]]) -> None:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            found = os.fstat(fd)
+            if stat.S_ISLNK(found.st_mode):
+                os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+                return
+            if stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and (found.st_dev, found.st_ino) not in shared:
+                raise self._foreign("", name)
+            os.chown(f"/proc/self/fd/{fd}", *owner)
+        finally:
+            os.close(fd)
+
+    def _foreign(self, rel: str, name: str) -> UnsafeArchiveError:
+        return UnsafeArchiveError(
+            f"{self._shown(rel)} holds a file that is also linked from elsewhere: {name}",
+            slug="unsafe-tree",
+            cause="changing its owner would change a file outside of the tree",
+            at=self._shown(rel),
+        )
+
+    def _walk(self, rel: str) -> Iterator[tuple[int, str]]:
+        """Every entry below `rel` as (directory descriptor, name); a few descriptors whatever the depth."""
+        pending = [_split(rel)]
+        while pending:
+            parts = pending.pop()
+            with self._directory(parts) as fd:
+                for entry in _list(fd):
+                    yield fd, entry.name
+                    if entry.kind == "dir":
+                        pending.append([*parts, entry.name])
+
+    def _content(self, fd: int, rel: str, limit: int) -> bytes:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise self._unsafe(rel, "not a regular file")
+        if found.st_size > limit:
+            raise self._unsafe(rel, f"{found.st_size} bytes, more than the {limit} that such a file may have")
+        parts: list[bytes] = []
+        left = limit + 1
+        while left and (part := os.read(fd, min(left, 1 << 20))):
+            parts.append(part)
+            left -= len(part)
+        if not left:
+            raise self._unsafe(rel, f"grew beyond {limit} bytes while it was read")
+        return b"".join(parts)
+
+    @contextmanager
+    def _directory(self, parts: list[str]) -> Iterator[int]:
+        here = os.dup(self._fd)
+        try:
+            for name in parts:
+                there = os.open(name, _STEP, dir_fd=here)
+                os.close(here)
+                here = there
+            yield here
+        finally:
+            os.close(here)
+
+    @contextmanager
+    def _parent(self, rel: str) -> Iterator[tuple[int, str]]:
+        *above, name = _split(rel) or [""]
+        if not name:
+            raise UnsafeArchiveError(f"{self.path} itself was meant, not a path in it", slug="unsafe-tree")
+        with self._directory(above) as fd:
+            yield fd, name
+
+    @contextmanager
+    def _guard(self, rel: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _error(error, self._shown(rel)) from error
+
+    def _unsafe(self, rel: str, cause: str) -> UnsafeArchiveError:
+        shown = self._shown(rel)
+        return UnsafeArchiveError(f"{shown} cannot be used", slug="unsafe-tree", cause=cause, at=shown)
+
+    def _shown(self, rel: str) -> str:
+        return os.path.join(self.path, rel) if rel else self.path
+
+
+def _split(rel: str) -> list[str]:
+    if not rel:
+        return []
+    parts = rel.split("/")
+    if "\0" in rel or any(part in {"", ".", ".."} for part in parts):
+        raise UnsafeArchiveError(f"{rel!r} is not a plain path below its tree", slug="unsafe-tree")
+    return parts
+
+
+def _error(error: OSError, shown: str) -> StoreError:
+    if error.errno in _WRONG_KIND:
+        cause = "a link, or not the kind of file that belongs here"
+        return UnsafeArchiveError(f"{shown} cannot be used", slug="unsafe-tree", cause=cause, at=shown)
+    return disk_error(error, shown)
+
+
+def _kind(mode: int) -> Kind:
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "dir"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _list(directory: int) -> list[Entry]:
+    fd = os.open(".", _LIST, dir_fd=directory)
+    try:
+        with os.scandir(fd) as entries:
+            return [Entry(name=entry.name, kind=_entry_kind(entry)) for entry in entries]
+    finally:
+        os.close(fd)
+
+
+def _entry_kind(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_symlink():
+        return "link"
+    if entry.is_dir(follow_symlinks=False):
+        return "dir"
+    return "file" if entry.is_file(follow_symlinks=False) else "other"
+
+
+def _enter(here: int, name: str, mode: int, owner: tuple[int, int] | None) -> int:
+    """Make and open one directory."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=here)
+    except FileExistsError:
+        return os.open(name, _STEP, dir_fd=here)
+    fd = os.open(name, _LIST, dir_fd=here)
+    try:
+        if owner:
+            os.fchown(fd, *owner)
+        os.fchmod(fd, mode & 0o777)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+@contextmanager
+def _writable(directory: int) -> Iterator[None]:
+    """Names may be changed in `directory`, even where its owner took that right away; put back afterwards."""
+    mode = stat.S_IMODE(os.fstat(directory).st_mode)
+    if mode & 0o300 == 0o300:
+        yield
+        return
+    os.chmod(f"/proc/self/fd/{directory}", mode | 0o700)
+    try:
+        yield
+    finally:
+        os.chmod(f"/proc/self/fd/{directory}", mode)
+
+
+def _remove(parent: int, name: str) -> None:
+    """Move the entry into a directory of our own, then empty that.
+
+    Every directory found is moved up beside the first one before it is emptied, so any depth needs three
+    descriptors and no recursion, and a directory swapped for a link is only ever unlinked.
+    """
+    if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    grave_name = temporary("removed")
+    os.mkdir(grave_name, 0o700, dir_fd=parent)
+    grave = os.open(grave_name, _LIST, dir_fd=parent)
+    try:
+        _bury(parent, name, grave, "0")
+        count = 1
+        pending = ["0"]
+        while pending:
+            doomed = pending.pop()
+            for moved in _empty(grave, doomed, count):
+                pending.append(moved)
+                count += 1
+    finally:
+        os.close(grave)
+    os.rmdir(grave_name, dir_fd=parent)
+
+
+def _bury(directory: int, name: str, grave: int, new: str) -> None:
+    """Move a directory; the kernel wants it writable, as its `..` changes."""
+    try:
+        fd = os.open(name, _STEP, dir_fd=directory)
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=directory)
+        return
+    try:
+        if os.fstat(fd).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{fd}", 0o700)
+        os.rename(name, new, src_dir_fd=directory, dst_dir_fd=grave)
+    finally:
+        os.close(fd)
+
+
+def _empty(grave: int, name: str, count: int) -> list[str]:
+    """Delete the directory `name` of the grave; what it held of directories is now in the grave too."""
+    try:
+        fd = os.open(name, _LIST, dir_fd=grave)
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=grave)
+        return []
+    moved: list[str] = []
+    try:
+        for entry in _list(fd):
+            if entry.kind != "dir":
+                _unlink(fd, entry.name)
+                continue
+            new = str(count + len(moved))
+            _bury(fd, entry.name, grave, new)
+            moved.append(new)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=grave)
+    return moved
+
+
+def _unlink(directory: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return

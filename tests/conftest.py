@@ -1,0 +1,96 @@
+"""Fixtures every tier shares, and the rule that a required tier is never skipped.
+
+`PACKRUNNER_REQUIRE` names the tiers (sandbox, network, docker, skopeo) whose absence is a failure; elsewhere a test
+whose service is missing is skipped and says why.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@functools.cache
+def _missing_sandbox() -> str | None:
+    bwrap = os.path.join(os.path.dirname(sys.executable), "bwrap")
+    program = bwrap if os.path.exists(bwrap) else shutil.which("bwrap")
+    if not program:
+        return "bwrap is not installed"
+    # What the engine itself does: root needs no user namespace, anybody else makes one.
+    user = [] if os.geteuid() == 0 else ["--unshare-user"]
+    trial = subprocess.run(
+        [program, *user, "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc", "true"],
+        capture_output=True,
+        check=False,
+    )
+    return None if trial.returncode == 0 else trial.stderr.decode(errors="replace").strip()
+
+
+@functools.cache
+def _missing_network() -> str | None:
+    """Package indexes count as reachable when pip can fetch a small package."""
+    with tempfile.TemporaryDirectory() as scratch:
+        trial = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, "six"],
+            capture_output=True,
+            check=False,
+        )
+    return None if trial.returncode == 0 else "pip cannot reach a package index"
+
+
+def _missing_docker() -> str | None:
+    return None if os.path.exists("/usr/sbin/dockerd") and os.geteuid() == 0 else "needs root and Debian's docker.io"
+
+
+def _missing_skopeo() -> str | None:
+    return None if shutil.which("skopeo") else "skopeo is not installed"
+
+
+TIERS = {
+    "sandbox": _missing_sandbox,
+    "network": _missing_network,
+    "docker": _missing_docker,
+    "skopeo": _missing_skopeo,
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    required = os.environ.get("PACKRUNNER_REQUIRE", "").split()
+    for tier, missing in TIERS.items():
+        if item.get_closest_marker(tier) is None:
+            continue
+        reason = missing()
+        if reason is None:
+            continue
+        if tier in required:
+            pytest.fail(f"the tier {tier} is required here, but: {reason}")
+        pytest.skip(f"{tier}: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the developer's own state, settings or colours."""
+    for name in list(os.environ):
+        if name.startswith(("PACKRUNNER_", "CNB_", "BP_", "BPE_")) and name != "PACKRUNNER_REQUIRE":
+            monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "CI", "GITHUB_ACTIONS", "COLUMNS", "SOURCE_DATE_EPOCH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PACKRUNNER_HOME", str(tmp_path_factory.mktemp("home")))
+    yield
+
+
+@pytest.fixture
+def repository(request: pytest.FixtureRequest) -> Path:
+    """The checkout."""
+    return request.config.rootpath
