@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -57,7 +57,7 @@ def _missing_skopeo() -> str | None:
     return None if shutil.which("skopeo") else "skopeo is not installed"
 
 
-TIERS = {
+TIERS: dict[str, Callable[[], str | None]] = {
     "sandbox": _missing_sandbox,
     "network": _missing_network,
     "docker": _missing_docker,
@@ -79,7 +79,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the developer's own state, settings or colours."""
     for name in list(os.environ):
         if name.startswith(("PACKRUNNER_", "CNB_", "BP_", "BPE_")) and name != "PACKRUNNER_REQUIRE":
@@ -87,7 +87,7 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "CI", "GITHUB_ACTIONS", "COLUMNS", "SOURCE_DATE_EPOCH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PACKRUNNER_HOME", str(tmp_path_factory.mktemp("home")))
-    yield
+    return
 
 
 @pytest.fixture

@@ -80,6 +80,57 @@ class LifecycleLabel(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=
     exec_env: str = ""
 
 
+class LabelBuildpack(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A group member in the build label; other lifecycles leave `api` out."""
+
+    id: str
+    version: str
+    homepage: str = ""
+    api: str = ""
+
+
+class LabelProcess(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A process in the build label; `args` may be null and `command` a string in images of others."""
+
+    type: str
+    command: tuple[str, ...] | str
+    args: tuple[str, ...] | None
+    direct: bool
+    buildpack_id: str = msgspec.field(name="buildpackID")
+    working_dir: str = msgspec.field(default="", name="working-dir")
+    exec_env: tuple[str, ...] = msgspec.field(default=(), name="exec-env")
+
+
+class GitSource(msgspec.Struct, frozen=True):
+    """Where a launcher's source is kept."""
+
+    repository: str = ""
+    commit: str = ""
+
+
+class LauncherSource(msgspec.Struct, frozen=True):
+    """`launcher.source`."""
+
+    git: GitSource = GitSource()
+
+
+class LauncherRecord(msgspec.Struct, frozen=True):
+    """The launcher in the image."""
+
+    version: str = ""
+    source: LauncherSource = LauncherSource()
+
+
+class BuildLabel(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
+    """`io.buildpacks.build.metadata` (EXP-23)."""
+
+    buildpacks: tuple[LabelBuildpack, ...]
+    launcher: LauncherRecord
+    processes: tuple[LabelProcess, ...]
+    extensions: tuple[LabelBuildpack, ...] = ()
+    buildpack_default_process_type: str = ""
+
+
 def read_lifecycle(labels: dict[str, str]) -> LifecycleLabel:
     """The lifecycle label; an empty one where it is missing or cannot be read (RES-02)."""
     try:

@@ -1,0 +1,189 @@
+"""`make bench [CASES="start flask many large"]`: one table, every row beside its peer and its goal.
+
+Peers (docker, pack, ko) are measured when they are on this machine and work; what is missing is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+
+from benchmarks import trees
+from benchmarks.timing import Timing, bare_start, measure
+
+PACKRUNNER = os.path.join(os.path.dirname(sys.executable), "packrunner")
+DOCKERFILE = """FROM packrunner-bench-base
+WORKDIR /workspace
+COPY requirements.txt .
+RUN true
+COPY . .
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table; `peer` is what the goal is compared with, `goal` in seconds."""
+
+    what: str
+    ours: Timing
+    goal: float | None = None
+    peer: str = ""
+    theirs: Timing | None = None
+
+
+class Bench:
+    """The cases, over one scratch directory that holds all state."""
+
+    def __init__(self, scratch: str, runs: int) -> None:
+        self.scratch = scratch
+        self.runs = runs
+        self.rows: list[Row] = []
+        self.env = {**os.environ, "PACKRUNNER_HOME": os.path.join(scratch, "home")}
+        self.unit = bare_start(15)
+
+    def build(self, name: str, path: str, *more: str) -> list[str]:
+        """The command line of a build."""
+        return [PACKRUNNER, "build", name, "-p", path, *more]
+
+    def start(self) -> None:
+        """Start-up."""
+        runs = self.runs * 3
+        self.rows.append(Row(what="packrunner --version", ours=self._time([PACKRUNNER, "--version"], runs), goal=0.05))
+        self.rows.append(
+            Row(what="packrunner build --help", ours=self._time([PACKRUNNER, "build", "--help"], runs), goal=0.15)
+        )
+
+    def flask(self) -> None:
+        """The sample: base from nothing, cold, unchanged, rebuilt, one line changed."""
+        app = os.path.join(self.scratch, "flask")
+        edited = trees.flask(app)
+        command = self.build("bench-flask", app, "--buildpack", "python")
+        self.rows.append(
+            Row(what="first build ever: base, tools, dependencies", ours=self._time(command, 1), goal=60 + 15)
+        )
+        self.rows.append(Row(what="cold build (--clear-cache)", ours=self._time([*command, "--clear-cache"], 3)))
+        self._time(command, 1)
+        docker = Docker.probe(self.scratch)
+        theirs = docker.unchanged(app, self.runs) if docker else None
+        self.rows.append(
+            Row(
+                what="nothing changed",
+                ours=self._time(command, self.runs),
+                goal=0.1,
+                peer="docker build",
+                theirs=theirs,
+            )
+        )
+        self.rows.append(
+            Row(what="nothing changed, --rebuild", ours=self._time([*command, "--rebuild"], self.runs), goal=0.4)
+        )
+        self._time(command, 1)
+        edit = lambda: trees.append_line(edited)  # noqa: E731 (a name for the only thing done before each run)
+        theirs = docker.changed(app, self.runs, edited) if docker else None
+        ours = measure(command, runs=self.runs, env=self.env, before=edit)
+        self.rows.append(Row(what="one line changed", ours=ours, goal=0.4, peer="docker build", theirs=theirs))
+
+    def many(self) -> None:
+        """100,000 small files."""
+        app = os.path.join(self.scratch, "many")
+        edited = trees.many_files(app, 100_000)
+        command = self.build("bench-many", app, "--buildpack", "procfile")
+        pipe = ["sh", "-c", f"tar -C {app} -cf - . | openssl dgst -sha256"]
+        measure(pipe, runs=1)
+        ours = self._time([*command, "--rebuild"], 1)
+        self.rows.append(
+            Row(what="100k files: first export", ours=ours, peer="tar | openssl", theirs=measure(pipe, runs=3))
+        )
+        self._time(command, 1)
+        edit = lambda: trees.append_line(edited)  # noqa: E731 (as above)
+        ours = measure(command, runs=self.runs, env=self.env, before=edit)
+        self.rows.append(Row(what="100k files: one line changed", ours=ours, goal=1.5))
+        self.rows.append(Row(what="100k files: nothing changed", ours=self._time(command, self.runs)))
+
+    def large(self) -> None:
+        """A layer of 1 GB."""
+        app = os.path.join(self.scratch, "large")
+        trees.large_file(app, 1 << 30)
+        ours = self._time(self.build("bench-large", app, "--buildpack", "procfile"), 1)
+        self.rows.append(Row(what="1 GB layer: first export", ours=ours))
+
+    def _time(self, argv: list[str], runs: int) -> Timing:
+        return measure(argv, runs=runs, env=self.env)
+
+    def print(self) -> None:
+        """The table, in bare interpreter starts (B) too."""
+        unit = self.unit.median
+        print(
+            f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; B = {unit * 1000:.0f} ms"
+        )
+        print(f"{'what':46}{'median':>9}{'best':>9}{'B':>7}{'peak MB':>9}{'goal':>8}   peer")
+        for row in self.rows:
+            goal = f"{row.goal:.2f}s" if row.goal else ""
+            peer = ""
+            if row.theirs:
+                peer = f"{row.peer} {row.theirs.median:.2f}s, ratio {row.ours.median / row.theirs.median:.2f}"
+            elif row.peer:
+                peer = f"{row.peer}: not on this machine"
+            print(
+                f"{row.what:46}{row.ours.median:8.3f}s{row.ours.best:8.3f}s{row.ours.median / unit:7.1f}"
+                f"{row.ours.peak / 1e6:9.0f}{goal:>8}   {peer}"
+            )
+
+
+class Docker:
+    """`docker build` of the same source: two COPY layers over a base that needs no download."""
+
+    @classmethod
+    def probe(cls, scratch: str) -> Docker | None:
+        """The peer, when there is a daemon to talk to."""
+        if not shutil.which("docker"):
+            return None
+        if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+            return None
+        empty = os.path.join(scratch, "empty.tar")
+        subprocess.run(["tar", "-cf", empty, "-T", "/dev/null"], check=True)
+        subprocess.run(["docker", "import", empty, "packrunner-bench-base"], check=True, capture_output=True)
+        return cls(scratch)
+
+    def __init__(self, scratch: str) -> None:
+        self.dockerfile = os.path.join(scratch, "Dockerfile")
+        with open(self.dockerfile, "w") as file:
+            file.write(DOCKERFILE.replace("RUN true\n", ""))
+
+    def _argv(self, app: str) -> list[str]:
+        return ["docker", "build", "-q", "-t", "packrunner-bench", "-f", self.dockerfile, app]
+
+    def unchanged(self, app: str, runs: int) -> Timing:
+        """Everything cached."""
+        measure(self._argv(app), runs=1)
+        return measure(self._argv(app), runs=runs)
+
+    def changed(self, app: str, runs: int, edited: str) -> Timing:
+        """The last COPY anew."""
+        return measure(self._argv(app), runs=runs, before=lambda: trees.append_line(edited))
+
+
+def main() -> None:
+    """Run the chosen cases."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("cases", nargs="*", default=["start", "flask", "many", "large"])
+    parser.add_argument("--runs", type=int, default=7)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="packrunner-bench-") as scratch:
+        bench = Bench(scratch, chosen.runs)
+        for case in chosen.cases:
+            {"start": bench.start, "flask": bench.flask, "many": bench.many, "large": bench.large}[case]()
+        bench.print()
+    missing = [name for name in ("pack", "ko") if not shutil.which(name)]
+    if missing:
+        print(f"Not on this machine, so not measured: {', '.join(missing)}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What is in each image, as data: the suites that are known, the packages asked for, and the edges that are cut.
+
+A recipe asks for few packages and takes what they depend on, except for `exclude`: a dependency upon one of
+those names is dropped. What a run image needs none of (debconf's questions, openssl's command line, dpkg) is cut
+that way. Recommended packages are never taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from packrunner.errors import UsageError
+
+Variant = Literal["static", "base", "python"]
+ImageName = Literal["build", "static", "base", "python"]
+
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+DEFAULT_REFERENCE = "debian:13"
+
+# Raise it whenever the same packages would be made into another tree: unpacking, fix-ups, byte-compiling.
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A Debian release: `version` as people say it, `codename` as the archive names it."""
+
+    version: str
+    codename: str
+
+    @property
+    def reference(self) -> str:
+        """The one spelling used in names, files and messages."""
+        return f"debian:{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Clauses to satisfy, written as in a Depends field; `essential` adds every package marked so."""
+
+    packages: tuple[str, ...]
+    essential: bool = False
+    exclude: frozenset[str] = frozenset()
+
+
+SUITES = (Suite(version="13", codename="trixie"), Suite(version="12", codename="bookworm"))
+
+_FILES = ("base-files", "netbase", "tzdata", "ca-certificates")
+# Configured by none of our images: debconf asks nobody, openssl's program only hashes certificates at install time.
+_UNCONFIGURED = frozenset({"openssl", "debconf", "debconf-2.0", "awk"})
+_LIBC = (*_FILES, "libc6", "libssl3t64 | libssl3", "bash", "dash", "coreutils")
+_LIBC_CUT = _UNCONFIGURED | {"openssl-provider-legacy", "dpkg", "tar"}
+
+RECIPES: dict[ImageName, Recipe] = {
+    "build": Recipe(
+        packages=(
+            *_FILES,
+            "bash",
+            "coreutils",
+            "python3",
+            "python3-venv",
+            "python3-pip",
+            "python3-dev",
+            "git",
+            "curl",
+            "tar",
+            "gzip",
+            "xz-utils",
+            "gcc",
+            "g++",
+            "make",
+            "libc6-dev",
+            "pkg-config",
+        ),
+        essential=True,
+        # Documentation; and git's Perl programs (send-email, svn), for which the whole of Perl would come.
+        exclude=frozenset({"debconf", "debconf-2.0", "git-man", "perl", "liberror-perl", "libjs-sphinxdoc"}),
+    ),
+    "static": Recipe(packages=(*_FILES, "media-types"), exclude=_UNCONFIGURED),
+    "base": Recipe(packages=_LIBC, exclude=_LIBC_CUT),
+    "python": Recipe(packages=(*_LIBC, "python3"), exclude=_LIBC_CUT),
+}
+
+
+def parse_reference(text: str) -> Suite:
+    """The suite that `debian`, `debian:13` or `debian:trixie` names. Raises UsageError, slug `unknown-builder`."""
+    distribution, _, name = text.partition(":")
+    if distribution == "debian":
+        for suite in SUITES:
+            if name in {suite.version, suite.codename} or (":" not in text and suite is SUITES[0]):
+                return suite
+    known = ", ".join(f"{suite.reference} (or debian:{suite.codename})" for suite in SUITES)
+    raise UsageError(
+        f"no builder is named {text!r}",
+        slug="unknown-builder",
+        cause=f"known are {known}",
+        tries=(f"packrunner build --builder {DEFAULT_REFERENCE}",),
+    )

@@ -1,0 +1,142 @@
+"""What a tree looked like, as one byte string: equal strings mean that nothing in it was touched.
+
+A table is a heading and one line per entry, in walk order (a directory, then what is in it, names sorted as bytes):
+
+    packrunner-tree 1 <entries> <newest ctime>
+    <mode, octal> <size> <mtime> <ctime> <inode> <path>
+
+Times are nanoseconds. A line feed in a path is written as NUL, which no path contains. Of directories only the mode is
+recorded (what is in them has lines of its own) and the root itself is the line with the empty path.
+Loaded by the start module: imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TICK_NS = 20_000_000
+_BIG = 1 << 19
+
+
+def scan(root: str, *, skip: frozenset[str] = frozenset()) -> bytes:
+    """The table of the tree at `root`, leaving out `skip` (names at the top). Links are not followed (SBX-03).
+
+    Raises OSError for a directory that cannot be read, or that changes into something else meanwhile.
+    """
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    top = f"{os.fstat(fd).st_mode:o} 0 0 0 0 "
+    lines, newest = [top], 0
+    # One frame per open directory: descriptor, path with "/", entries yet to come (reversed).
+    frames = []
+    try:
+        frames.append((fd, "", _listing(fd, skip)))
+        while frames:
+            fd, base, entries = frames[-1]
+            deeper = False
+            while entries:
+                entry = entries.pop()
+                st = entry.stat(follow_symlinks=False)
+                mode = st.st_mode
+                if mode & 0o170000 == 0o040000:
+                    path = base + entry.name
+                    lines.append(f"{mode:o} 0 0 0 0 {path}")
+                    child = os.open(entry.name, _OPEN_DIR, dir_fd=fd)
+                    frames.append((child, path + "/", []))
+                    frames[-1] = (child, path + "/", _listing(child))
+                    deeper = True
+                    break
+                changed = st.st_ctime_ns
+                if changed > newest:
+                    newest = changed
+                lines.append(f"{mode:o} {st.st_size} {st.st_mtime_ns} {changed} {st.st_ino} {base}{entry.name}")
+            if not deeper:
+                os.close(fd)
+                frames.pop()
+    except BaseException:
+        for fd, _, _ in frames:
+            os.close(fd)
+        raise
+    return join(lines, newest)
+
+
+def _listing(fd: int, skip: frozenset[str] = frozenset()) -> list[os.DirEntry[str]]:
+    """The entries of a directory, last first: the order in which a stack wants them."""
+    with os.scandir(fd) as found:
+        entries = {entry.name: entry for entry in found}
+    return [entries[name] for name in ordered([n for n in entries if n not in skip])]
+
+
+def ordered(names: list[str]) -> list[str]:
+    """Names sorted as bytes, last first, whatever the locale."""
+    names.sort(key=None if "".join(names).isascii() else os.fsencode, reverse=True)
+    return names
+
+
+def join(lines: list[str], newest: int) -> bytes:
+    """Put a table together from its lines; `newest` is the latest ctime among them."""
+    text = "\n".join(lines)
+    if text.count("\n") != len(lines) - 1:
+        text = "\n".join([line.replace("\n", "\0") for line in lines])
+    return os.fsencode(f"packrunner-tree 1 {len(lines)} {newest}\n{text}\n")
+
+
+def _heading(table: bytes) -> tuple[int, int]:
+    fields = table[: table.index(b"\n")].split(b" ")
+    return int(fields[2]), int(fields[3])
+
+
+def entries(table: bytes) -> int:
+    """How many entries a table has, its root not counted."""
+    return _heading(table)[0] - 1
+
+
+def settled(table: bytes, before_ns: int) -> bool:
+    """Whether no entry is as new as `before_ns` (wall clock when the scan began).
+
+    A file written again within the clock tick of its last change would look unchanged, so a table that is not
+    settled must not be trusted later. The ctime decides: no program can set it.
+    """
+    return not fresh(_heading(table)[1], before_ns)
+
+
+def fresh(ctime_ns: int, before_ns: int) -> bool:
+    """Whether a change after `before_ns` could have left this very ctime."""
+    # Whole seconds: a file system with coarse times.
+    tick = _TICK_NS if ctime_ns % 1_000_000_000 else 2_000_000_000
+    return ctime_ns > before_ns - tick
+
+
+def paths(table: bytes) -> list[str]:
+    """The paths of a table in its order, the root left out."""
+    return [_path(line) for line in _lines(table)[1:]]
+
+
+def changed(old: bytes, new: bytes) -> list[str]:
+    """Paths that were added, removed or touched between two tables, sorted; `.` is the root."""
+    if old == new:
+        return []
+    return sorted({_path(line) or "." for line in set(_lines(old)) ^ set(_lines(new))})
+
+
+def _lines(table: bytes) -> list[bytes]:
+    return table.split(b"\n")[1:-1]
+
+
+def _path(line: bytes) -> str:
+    return os.fsdecode(line.split(b" ", 5)[5].replace(b"\0", b"\n"))
+
+
+def digest(table: bytes) -> str:
+    """The SHA-256 of a table, in hexadecimal."""
+    if len(table) < _BIG:
+        # The interpreter's own: slower, but loading OpenSSL costs more than hashing a small table.
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256  # noqa: PLC0415 - this module loads nothing until it must
+        else:
+            from _sha256 import sha256  # noqa: PLC0415
+        return sha256(table).hexdigest()
+    from _hashlib import openssl_sha256  # noqa: PLC0415
+
+    return openssl_sha256(table).hexdigest()
