@@ -2,7 +2,4 @@ module packrunner/launcher
 
 go 1.27.0
 
-require (
-	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
-	golang.org/x/sys v0.49.0 // indirect
-)
+require golang.org/x/sys v0.49.0

@@ -113,6 +113,11 @@ def paths(table: bytes) -> list[str]:
     return [_path(line) for line in _lines(table)[1:]]
 
 
+def kinds(table: bytes) -> list[tuple[str, bool]]:
+    """Each path of a table in its order with whether it is a directory, the root left out."""
+    return [(_path(line), line.startswith(b"4") and line[5:6] == b" ") for line in _lines(table)[1:]]
+
+
 def changed(old: bytes, new: bytes) -> list[str]:
     """Paths that were added, removed or touched between two tables, sorted; `.` is the root."""
     if old == new:

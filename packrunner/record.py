@@ -18,11 +18,6 @@ import time
 from packrunner import fingerprint, paths
 from packrunner._version import __version__
 
-try:
-    from _sha2 import sha256
-except ImportError:  # before Python 3.12; hashlib would load OpenSSL for a few bytes
-    from _sha256 import sha256
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +27,6 @@ FORMAT = 1
 KEPT = 200
 """Records kept; the oldest go when a new one is written."""
 
-_TICK_NS = 10_000_000
 # Everything in the environment that can change what is built, where state lives, or what is shown.
 _NAMED = ("HOME", "SOURCE_DATE_EPOCH", "CI", "NO_COLOR", "TERM")
 _PREFIXES = ("PACKRUNNER_", "CNB_", "XDG_")
@@ -54,28 +48,36 @@ class Scan:
     @property
     def settled(self) -> bool:
         """Whether every entry is older than the scan, so that a later change must show (racy entries do not)."""
-        return all(fingerprint.settled(t, self.began_ns - _TICK_NS) for t in self.tables)
+        return all(fingerprint.settled(t, self.began_ns) for t in self.tables if t)
 
 
 def _scan(path: str, skip: frozenset[str]) -> bytes:
     try:
         return fingerprint.scan(path, skip=skip)
+    except FileNotFoundError:
+        return b""
+    except NotADirectoryError:
+        return _file_table(path)
+
+
+def _file_table(path: str) -> bytes:
+    try:
+        st = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return b""
+    line = f"{st.st_mode:o} {st.st_size} {st.st_mtime_ns} {st.st_ctime_ns} {st.st_ino} {path}"
+    return fingerprint.join([line], st.st_ctime_ns)
 
 
 def environment_digest(environ: Mapping[str, str], names: Sequence[str]) -> str:
     """A digest over the variables that matter; values may be secret and are never stored."""
     chosen = sorted(n for n in environ if n in _NAMED or n in names or n.startswith(_PREFIXES))
-    digest = sha256()
-    for name in chosen:
-        digest.update(b"%s=%s\0" % (os.fsencode(name), os.fsencode(environ[name])))
-    return digest.hexdigest()
+    return fingerprint.digest(b"".join(b"%s=%s\0" % (os.fsencode(n), os.fsencode(environ[n])) for n in chosen))
 
 
 def output_digest(path: str) -> str:
     """A digest over the fingerprint of one output; of nothing when it is gone."""
-    return sha256(_scan(path, frozenset())).hexdigest()
+    return fingerprint.digest(_scan(path, frozenset()))
 
 
 def _split(joined: bytes) -> list[bytes]:
@@ -95,7 +97,7 @@ class Record:
     """The record of a directory and argument list, present or not."""
 
     def __init__(self, directory: str, argv: Sequence[str]) -> None:
-        key = sha256(b"\0".join(os.fsencode(a) for a in (directory, *argv))).hexdigest()[:32]
+        key = fingerprint.digest(b"\0".join(os.fsencode(a) for a in (directory, *argv)))[:32]
         self._stem = os.path.join(paths.state_dir(), "records", key)
         self.facts: dict[str, Any] = {}
 

@@ -7,9 +7,12 @@ detail, or the value. In a pipe nothing is cut: what does not fit goes to the ne
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 from packrunner.console import units
-from packrunner.console.terminal import Terminal
+
+if TYPE_CHECKING:
+    from packrunner.console.terminal import Terminal
 
 RIGHT = 88
 SUBJECT = 12

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from packrunner import events
 from packrunner.console import layout, units
 from packrunner.console.plain import LAYER_INDENT, PlainReporter, Step
-from packrunner.console.redact import Redactor
 from packrunner.console.terminal import Terminal, Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from packrunner import events
+    from packrunner.console.redact import Redactor
     from packrunner.errors import PackrunnerError
 
 TAIL = 5

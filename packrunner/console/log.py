@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from packrunner import events
 from packrunner.console.plain import PlainReporter
 from packrunner.console.redact import Redactor
 from packrunner.console.terminal import Terminal, Writer
-from packrunner.errors import PackrunnerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from packrunner.errors import PackrunnerError
 
 KEPT = 20
 
@@ -44,7 +47,7 @@ def rotate(directory: str, name: str, *, kept: int = KEPT) -> None:
         os.unlink(entry.path)
 
 
-class _Stamped(io.TextIOBase):
+class _Stamped:
     """Puts the time before each line."""
 
     def __init__(self, descriptor: int, now: Callable[[], float]) -> None:
@@ -60,7 +63,6 @@ class _Stamped(io.TextIOBase):
 
     def close(self) -> None:
         self._file.close()
-        super().close()
 
 
 class LogReporter:

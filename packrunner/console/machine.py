@@ -6,16 +6,19 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packrunner import events
 from packrunner.console import problem
 from packrunner.console.redact import Lines, Redactor
-from packrunner.console.terminal import Writer
 from packrunner.errors import PackrunnerError, StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from packrunner.console.terminal import Writer
 
 SCHEMA = "packrunner.event/1"
 

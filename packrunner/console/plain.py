@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from packrunner import events, paths
 from packrunner._version import __version__
 from packrunner.console import layout, problem, units
 from packrunner.console.redact import Lines, Redactor, visible
-from packrunner.console.terminal import Terminal, Writer
 from packrunner.errors import PackrunnerError, StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from packrunner.console.terminal import Terminal, Writer
 
 LAYER_INDENT = 14
 _BEATS = (10.0, 30.0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packrunner.console.redact import Redactor, visible
-from packrunner.console.terminal import Terminal
 from packrunner.errors import PackrunnerError, StoppedError
+
+if TYPE_CHECKING:
+    from packrunner.console.terminal import Terminal
 
 FOREIGN_LINES = 20
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
-from packrunner import events
-from packrunner.console.redact import Redactor
 from packrunner.console.terminal import Terminal, Writer
-from packrunner.errors import PackrunnerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner import events
+    from packrunner.console.redact import Redactor
+    from packrunner.errors import PackrunnerError
 
 Progress = Literal["auto", "tty", "plain", "json"]
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ColorChoice = Literal["auto", "always", "never"]
 
@@ -86,10 +88,20 @@ class Terminal:
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.color and text else text
 
 
+class Stream(Protocol):
+    """What a Writer needs of a file."""
+
+    def write(self, text: str, /) -> int:
+        """Take text."""
+
+    def flush(self) -> None:
+        """Hand it on."""
+
+
 class Writer:
     """A stream that may be closed, full or gone: writing never raises, and after the first failure is given up."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: Stream | None) -> None:
         self._stream = stream
         self._lock = threading.Lock()
         self.used = False

@@ -8,8 +8,6 @@ fails or is killed changes trees at most, never this record, so the state of the
 from __future__ import annotations
 
 import logging
-import os
-import stat
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +20,8 @@ if TYPE_CHECKING:
 
 FILE = "cache.json"
 _FORMAT = 1
-_TICK = 0.01
-"""Seconds: the coarsest step of a file system's clock."""
+_TICK = 0.025
+"""Seconds: more than the step of a file system's clock."""
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +88,11 @@ def referenced_blobs(record: CacheRecord) -> Iterator[str]:
 def prove(tree: str) -> str:
     """A proof of a tree's state: equal proofs, equal content. Raises OSError for one that cannot be walked.
 
-    An entry as new as the clock could change again without showing, so then the clock is given a tick (about 10 ms).
+    A file as new as the clock could change again without showing, so then the clock is given a tick and read again.
     """
+    began = time.time_ns()
     table = fingerprint.scan(tree)
-    if not fingerprint.settled(table, time.time_ns() - int(_TICK * 1e9)):
+    if not fingerprint.settled(table, began):
         time.sleep(_TICK)
         table = fingerprint.scan(tree)
-    return f"{stat.S_IMODE(os.lstat(tree).st_mode):04o}:{fingerprint.digest(table)}"
+    return fingerprint.digest(table)

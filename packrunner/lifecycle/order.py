@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from packrunner.errors import BuildpackApiError, UsageError
 from packrunner.formats import api
-from packrunner.formats.buildpack import GroupRef
+from packrunner.formats.buildpack import OrderGroup
 from packrunner.formats.group import Order, System
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from packrunner.formats.buildpack import BuildpackDescriptor, OrderGroup
+    from packrunner.formats.buildpack import BuildpackDescriptor, GroupRef
 
 Key = tuple[str, str]
 """Id and version."""
@@ -92,10 +92,7 @@ class Index:
     def find(self, ref: GroupRef, *, named_by: str = "the order") -> tuple[Key, BuildpackDescriptor]:
         """The one descriptor that `ref` means; raises UsageError, slug `unknown-buildpack` (BPD-05)."""
         versions = self._versions.get(ref.id, [])
-        if not ref.version and len(versions) == 1:
-            key = (ref.id, versions[0])
-        else:
-            key = (ref.id, ref.version)
+        key = (ref.id, versions[0]) if not ref.version and len(versions) == 1 else (ref.id, ref.version)
         found = self._descriptors.get(key)
         if found is None:
             raise self._unknown(ref, versions, named_by)
@@ -112,7 +109,7 @@ class Index:
             brief,
             slug="unknown-buildpack",
             cause=f"there is {ref.id} {have}" if have else None,
-            tries=(f"name one of its versions, as in {ref.id}@{sorted(versions)[-1]}",) if have else (),
+            tries=(f"name one of its versions, as in {ref.id}@{max(versions)}",) if have else (),
         )
 
 
@@ -255,9 +252,7 @@ def _chain(items: Iterable[_Item | _Alternatives], tail: _Pending) -> _Pending:
     return tail
 
 
-def _fork(
-    done: list[Member], skipped: list[Skipped], heads: Iterable[Iterable[_Item]], tail: _Pending
-) -> list[_State]:
+def _fork(done: list[Member], skipped: list[Skipped], heads: Iterable[Iterable[_Item]], tail: _Pending) -> list[_State]:
     return [_State(tuple(done), tuple(skipped), _chain(head, tail)) for head in heads]
 
 

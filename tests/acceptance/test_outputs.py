@@ -79,7 +79,8 @@ def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (root / "dockerd.log").open("wb") as log:
         daemon = subprocess.Popen(
             [
-                "/usr/sbin/dockerd", "--host", host, "--data-root", str(root / "data"), "--exec-root", str(root / "exec"),
+                "/usr/sbin/dockerd", "--host", host,
+                "--data-root", str(root / "data"), "--exec-root", str(root / "exec"),
                 "--pidfile", str(root / "pid"), "--bridge", "none", "--iptables=false", "--storage-driver", "vfs",
             ],
             stdout=log, stderr=subprocess.STDOUT,

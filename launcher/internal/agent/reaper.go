@@ -99,6 +99,12 @@ func (c *child) signal(signal syscall.Signal) {
 	}
 }
 
+// signalRest sends to what is left of the group of a child that has been reaped. A group's number stays taken while
+// the group has members, so at worst this finds nobody.
+func (c *child) signalRest(signal syscall.Signal) {
+	syscall.Kill(-c.pid, signal)
+}
+
 // signalLeader is signal for the child alone.
 func (c *child) signalLeader(signal syscall.Signal) {
 	c.reaper.mutex.Lock()

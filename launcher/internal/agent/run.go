@@ -132,6 +132,9 @@ func (r *run) follow() (frame.ExitReply, error) {
 		}
 		r.enforce(time.Now())
 	}
+	if r.timeout {
+		r.child.signalRest(syscall.SIGKILL)
+	}
 	reply := frame.ExitReply{TimedOut: r.timeout}
 	reply.Code, reply.Signal = r.child.result()
 	return reply, nil
@@ -144,7 +147,7 @@ func (r *run) end() {
 	r.last = r.lastData.Add(afterwards)
 	for i, pipe := range r.pipes {
 		if pipe >= 0 {
-			r.owed[i], _ = unix.IoctlGetInt(pipe, unix.FIONREAD)
+			r.owed[i], _ = unix.IoctlGetInt(pipe, unix.TIOCINQ)
 		}
 	}
 }

@@ -25,7 +25,8 @@ type server struct {
 
 	mutex  sync.Mutex
 	active map[uint32]*run
-	idle   *sync.Cond
+	open   int        // runs whose exit frame has not been sent
+	idle   *sync.Cond // open has changed
 	failed chan error
 }
 
@@ -104,6 +105,7 @@ func (s *server) run(request frame.Frame) error {
 		return s.send(frame.Exit, request.ID, *reply)
 	}
 	s.active[request.ID] = started
+	s.open++
 	go s.follow(started)
 	return nil
 }
@@ -111,12 +113,15 @@ func (s *server) run(request frame.Frame) error {
 func (s *server) follow(r *run) {
 	reply, err := r.follow()
 	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	delete(s.active, r.id)
+	delete(s.active, r.id) // before the exit frame, after which the host may use the id again
+	s.mutex.Unlock()
 	if err == nil {
 		err = s.send(frame.Exit, r.id, reply)
 	}
+	s.mutex.Lock()
+	s.open--
 	s.idle.Broadcast()
+	s.mutex.Unlock()
 	if err != nil {
 		select {
 		case s.failed <- err:
@@ -146,7 +151,7 @@ func (s *server) sweep(id uint32) error {
 		return err
 	}
 	s.mutex.Lock()
-	for len(s.active) > 0 {
+	for s.open > 0 {
 		s.idle.Wait()
 	}
 	s.mutex.Unlock()

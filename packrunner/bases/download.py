@@ -1,0 +1,272 @@
+"""Fetching files that are known by their digest: several at once, continued where a killed run left off.
+
+A download is kept under the hexadecimal SHA-256 of its content, and beside that as `<hex>.part` while it is incomplete.
+What a partial file begins with is not believed: the digest of the whole decides, over old and new bytes alike (STO-17).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from packrunner.bases.transport import IDLE_SECONDS, TransferError, Transport
+from packrunner.disk import disk_error, write_all
+from packrunner.errors import CorruptError, NetworkError, PackrunnerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from packrunner.bases.proxies import Proxies
+
+_T = TypeVar("_T")
+
+CONNECTIONS = 8
+_ATTEMPTS = 5
+_CHUNK = 1 << 17
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A file to fetch: what it is called in messages, its digest and size, and the addresses that may have it."""
+
+    name: str
+    sha256: str
+    size: int
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How to reach the world; `sleep` and the times in seconds are for tests to change."""
+
+    proxies: Proxies
+    idle: float = IDLE_SECONDS
+    connections: int = CONNECTIONS
+    sleep: Callable[[float], None] = field(default=time.sleep)
+
+
+def read_text(network: Network, urls: Sequence[str], *, name: str, limit: int) -> tuple[bytes, str] | None:
+    """A small file of at most `limit` bytes and the address that had it; None where none has. Raises NetworkError."""
+    transport = Transport(network.proxies, idle=network.idle)
+
+    def attempt(url: str) -> tuple[bytes, str]:
+        with transport.open(url) as body:
+            data = bytearray()
+            while chunk := body.stream.read(_CHUNK):
+                data += chunk
+                if len(data) > limit:
+                    raise TransferError(body.host, "reading the answer", f"more than {limit} bytes came", retry=False)
+        return bytes(data), url
+
+    try:
+        return _retried(urls, attempt, network.sleep)
+    except TransferError as error:
+        if error.status == 404:
+            return None
+        raise _failure(name, error) from error
+    finally:
+        transport.close()
+
+
+def fetch(wanted: Sequence[Wanted], directory: str, network: Network, progress: Callable[[int, int], None]) -> None:
+    """Make every file present in `directory` and right; `progress(files, bytes)` is told of what there is, now and then.
+
+    The caller holds the lock that makes this the only process writing there. Raises NetworkError (slug `download`,
+    or `download-gone` where no server has a file any more), CorruptError (`download-corrupt`), StoreError (`disk`,
+    `disk-full`); what was fetched until then is kept.
+    """
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, directory) from error
+    _Batch(wanted, directory, network).run(progress)
+
+
+class _Batch:
+    """Some threads that take files from one list, largest first."""
+
+    def __init__(self, wanted: Sequence[Wanted], directory: str, network: Network) -> None:
+        self._items = sorted(wanted, key=lambda item: (-item.size, item.sha256))
+        self._counts = [0] * len(self._items)
+        self._finished = 0
+        self._next = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._directory = directory
+        self._network = network
+        self._transports: list[Transport] = []
+
+    def run(self, progress: Callable[[int, int], None]) -> None:
+        threads = [
+            # Daemons: a read that hangs must not keep an interrupted process alive.
+            threading.Thread(target=self._work, name=f"download-{number}", daemon=True)
+            for number in range(min(self._network.connections, len(self._items)))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.1)
+                    progress(self._finished, sum(self._counts))
+        finally:
+            self._stop.set()
+            for transport in self._transports:
+                transport.close()
+        if self._failure:
+            raise self._failure
+        progress(self._finished, sum(self._counts))
+
+    def _work(self) -> None:
+        transport = Transport(self._network.proxies, idle=self._network.idle)
+        self._transports.append(transport)
+        try:
+            while not self._stop.is_set():
+                with self._lock:
+                    number, self._next = self._next, self._next + 1
+                if number >= len(self._items):
+                    return
+                self._fetch(number, transport)
+                with self._lock:
+                    self._finished += 1
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits (PRO-15)
+            with self._lock:
+                if not self._failure and not self._stop.is_set():
+                    self._failure = error
+            self._stop.set()
+        finally:
+            transport.close()
+
+    def _fetch(self, number: int, transport: Transport) -> None:
+        item = self._items[number]
+        path = os.path.join(self._directory, item.sha256)
+
+        def received(count: int) -> None:
+            if self._stop.is_set():
+                raise TransferError("", "reading the answer", "stopped", retry=False)
+            self._counts[number] = count
+
+        try:
+            if _is_whole(path, item):
+                self._counts[number] = item.size
+                return
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # not what its name says: a damaged disk (STO-13)
+            _retried(item.urls, lambda url: _continue(path, item, transport, url, received), self._network.sleep)
+        except TransferError as error:
+            raise _failure(item.name, error) from error
+        except OSError as error:
+            raise disk_error(error, path) from error
+
+
+def _retried(urls: Sequence[str], attempt: Callable[[str], _T], sleep: Callable[[float], None]) -> _T:
+    """Try the addresses in turn, a bounded number of times, waiting a little longer each time around."""
+    left = list(urls)
+    corrupt = 0
+    for turn in range(_ATTEMPTS * len(urls)):
+        url = left[turn % len(left)]
+        try:
+            return attempt(url)
+        except TransferError as error:
+            # Wrong bytes may be an accident of the line, once; after that they are what this mirror has (REG-02).
+            corrupt += error.status == _CORRUPT
+            last = turn == _ATTEMPTS * len(urls) - 1 or corrupt > len(urls)
+            if not error.retry and len(left) > 1:
+                left.remove(url)
+                continue
+            if not error.retry or last:
+                raise
+            if turn % len(left) == len(left) - 1:
+                pause = 0.25 * 2 ** (turn // len(left))
+                sleep(max(error.wait, pause * random.uniform(0.75, 1.25)))  # noqa: S311 - spreads clients, no secret
+    raise AssertionError(urls)
+
+
+def _is_whole(path: str, item: Wanted) -> bool:
+    try:
+        if os.stat(path).st_size != item.size:
+            return False
+    except FileNotFoundError:
+        return False
+    return _hash_file(path)[0] == item.sha256
+
+
+def _hash_file(path: str) -> tuple[str, int]:
+    digest = hashlib.sha256()
+    size = 0
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size
+
+
+def _continue(path: str, item: Wanted, transport: Transport, url: str, received: Callable[[int], None]) -> None:
+    """One attempt: the rest of the file, checked as a whole, then renamed into place."""
+    part = f"{path}.part"
+    fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        digest = hashlib.sha256()
+        have = 0
+        while chunk := os.read(fd, 1 << 20):
+            digest.update(chunk)
+            have += len(chunk)
+        if have >= item.size:
+            os.ftruncate(fd, 0)
+            digest, have = hashlib.sha256(), 0
+        received(have)
+        with transport.open(url, start=have) as body:
+            if body.start != have:
+                os.ftruncate(fd, 0)
+                digest, have = hashlib.sha256(), 0
+            os.lseek(fd, have, os.SEEK_SET)
+            while chunk := body.stream.read(_CHUNK):
+                have += len(chunk)
+                if have > item.size:
+                    break
+                write_all(fd, chunk)
+                digest.update(chunk)
+                received(have)
+            host = body.host
+        if have < item.size:
+            raise TransferError(host, "reading the answer", f"it ended at byte {have} of {item.size}")
+        _accept(fd, part, path, item, digest.hexdigest(), host)
+    finally:
+        os.close(fd)
+
+
+def _accept(fd: int, part: str, path: str, item: Wanted, found: str, host: str) -> None:
+    if found != item.sha256 or os.fstat(fd).st_size != item.size:
+        os.unlink(part)
+        raise TransferError(host, "checking its digest", f"SHA-256 {found} instead of {item.sha256}", status=_CORRUPT)
+    os.rename(part, path)
+
+
+# Not an HTTP status: the transfer went well, and the bytes are wrong.
+_CORRUPT = -1
+
+
+def _failure(name: str, error: TransferError) -> PackrunnerError:
+    cause = f"{error.why} (while {error.phase})"
+    if error.status == _CORRUPT:
+        return CorruptError(
+            f"{error.host} sends another {name} than the signed package lists name",
+            slug="download-corrupt",
+            cause=cause,
+            tries=("use another mirror: something changes files on the way from this one",),
+        )
+    if error.status in {404, 410}:
+        return NetworkError(f"{error.host} no longer has {name}", slug="download-gone", cause=cause)
+    return NetworkError(
+        f"{name} could not be downloaded from {error.host}",
+        slug="download",
+        cause=cause,
+        tries=("check the network and the proxy settings, then repeat the command: it continues where it stopped",),
+    )

@@ -1,0 +1,177 @@
+"""Package lists: tens of thousands of stanzas, of which a few hundred are ever looked at.
+
+So a list is only cut at its blank lines and indexed by name; a stanza is parsed when it is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cmp_to_key
+from typing import TYPE_CHECKING
+
+from packrunner.errors import CorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from packrunner.bases.apt_sources import Archive
+
+_RELATION = re.compile(
+    r"([a-z0-9][a-z0-9+.-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|=|>=|>>)\s*([^\s)]+)\s*\))?\s*(?:\[[^]]*\])?"
+)
+_PATH = re.compile(r"pool/[A-Za-z0-9/_.+~:%-]+\.deb")
+_FIELD = re.compile(rb"(?m)^([A-Za-z0-9-]+):[ \t]*(.*(?:\n[ \t].*)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One alternative: a name, and a condition upon its version unless `operator` is empty."""
+
+    name: str
+    operator: str = ""
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.operator} {self.version})" if self.operator else self.name
+
+    def admits(self, version: str) -> bool:
+        """Does `version` meet the condition?"""
+        if not self.operator:
+            return True
+        order = compare_versions(version, self.version)
+        return {"<<": order < 0, "<=": order <= 0, "=": order == 0, ">=": order >= 0, ">>": order > 0}[self.operator]
+
+
+Clause = tuple[Relation, ...]
+"""Alternatives, any of which will do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One binary package of an archive; `path` is relative to the archive's root, `size` in bytes."""
+
+    name: str
+    version: str
+    architecture: str = "all"
+    essential: bool = False
+    priority: str = "optional"
+    depends: tuple[Clause, ...] = ()
+    provides: tuple[Relation, ...] = ()
+    conflicts: tuple[Relation, ...] = ()
+    archive: Archive = "main"
+    path: str = ""
+    size: int = 0
+    sha256: str = ""
+
+
+def parse_clauses(text: str) -> tuple[Clause, ...]:
+    """A relationship field: clauses divided by commas, alternatives by bars. Raises CorruptError, slug `debian-index`."""
+    return tuple(
+        tuple(_relation(alternative.strip()) for alternative in clause.split("|")) for clause in text.split(",") if clause.strip()
+    )
+
+
+def _relation(text: str) -> Relation:
+    match = _RELATION.fullmatch(text)
+    if not match:
+        raise CorruptError(f"a package list holds a relation that cannot be read: {text[:100]!r}", slug="debian-index")
+    name, _qualifier, operator, version = match.groups()
+    return Relation(name, operator or "", version or "")
+
+
+def compare_versions(left: str, right: str) -> int:
+    """Below, at or above zero as `left` is the older, same or newer one by Debian's order."""
+    if left == right:
+        return 0
+    from debian.debian_support import NativeVersion  # noqa: PLC0415 - only a new lock needs it
+
+    a, b = NativeVersion(left), NativeVersion(right)
+    return -1 if a < b else int(a > b)
+
+
+def newest_first(packages: Iterable[Package]) -> list[Package]:
+    """By Debian's order of versions; equal ones stay as they came."""
+    return sorted(packages, key=cmp_to_key(lambda a, b: compare_versions(b.version, a.version)))
+
+
+@dataclass(slots=True)
+class Universe:
+    """All packages that can be had, from every list that was added; the newest of each name is the one meant."""
+
+    _stanzas: dict[str, list[tuple[bytes, Archive]]] = field(default_factory=dict)
+    _packages: dict[str, list[Package]] = field(default_factory=dict)
+    _providers: dict[str, set[str]] = field(default_factory=dict)
+    _essential: set[str] = field(default_factory=set)
+
+    def add_list(self, text: bytes, archive: Archive) -> None:
+        """Add the content of a Packages file."""
+        for stanza in text.split(b"\n\n"):
+            stripped = stanza.strip(b"\n")
+            if not stripped:
+                continue
+            if not stripped.startswith(b"Package: "):
+                raise CorruptError("a package list holds a stanza that does not begin with its name", slug="debian-index")
+            name = stripped[9:].partition(b"\n")[0].strip().decode("ascii", "replace")
+            self._stanzas.setdefault(name, []).append((stripped, archive))
+            _, has, provides = stripped.partition(b"\nProvides:")
+            if has:
+                for provided in provides.partition(b"\n")[0].decode("ascii", "replace").split(","):
+                    self._providers.setdefault(provided.split("(")[0].strip(), set()).add(name)
+            if b"\nEssential: yes" in stripped:
+                self._essential.add(name)
+
+    def add(self, *packages: Package) -> None:
+        """Add packages that are values already."""
+        for package in packages:
+            self._packages.setdefault(package.name, []).append(package)
+            for provided in package.provides:
+                self._providers.setdefault(provided.name, set()).add(package.name)
+            if package.essential:
+                self._essential.add(package.name)
+
+    def newest(self, name: str) -> Package | None:
+        """The newest package of that very name."""
+        for stanza, archive in self._stanzas.pop(name, ()):
+            self._packages.setdefault(name, []).append(_parse(stanza, archive))
+        known = self._packages.get(name)
+        if not known:
+            return None
+        if len(known) > 1:
+            self._packages[name] = known = newest_first(known)
+        return known[0]
+
+    def providers(self, name: str) -> list[Package]:
+        """The newest packages that provide `name`, in order of their own names."""
+        found = (self.newest(provider) for provider in sorted(self._providers.get(name, ())))
+        return [package for package in found if package and any(p.name == name for p in package.provides)]
+
+    def essential(self) -> list[str]:
+        """Names of the packages marked essential, in order."""
+        return sorted(self._essential)
+
+
+def _parse(stanza: bytes, archive: Archive) -> Package:
+    fields = {name.decode(): value.decode("utf-8", "replace").strip() for name, value in _FIELD.findall(stanza)}
+
+    def clauses(*names: str) -> tuple[Clause, ...]:
+        return tuple(clause for name in names for clause in parse_clauses(fields.get(name, "")))
+
+    name, size, sha256, path = (fields.get(key, "") for key in ("Package", "Size", "SHA256", "Filename"))
+    sound = size.isdigit() and re.fullmatch("[0-9a-f]{64}", sha256) and _PATH.fullmatch(path) and ".." not in path
+    if not sound or not fields.get("Version"):
+        raise CorruptError(f"the package list's entry for {name!r} lacks what is needed to fetch it", slug="debian-index")
+    return Package(
+        name=name,
+        version=fields["Version"],
+        architecture=fields.get("Architecture", "all"),
+        essential=fields.get("Essential") == "yes",
+        priority=fields.get("Priority", "optional"),
+        depends=clauses("Pre-Depends", "Depends"),
+        provides=tuple(relation for clause in clauses("Provides") for relation in clause),
+        conflicts=tuple(relation for clause in clauses("Conflicts", "Breaks") for relation in clause),
+        archive=archive,
+        path=path,
+        size=int(size),
+        sha256=sha256,
+    )

@@ -1,0 +1,110 @@
+"""The command line: the only place that wires implementations together, prints and exits.
+
+Importing this package loads no command-line library; `main` does, unless the start module parsed the same arguments
+before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from packrunner.cli import signals
+from packrunner.cli.session import OutputClosedError, Session
+from packrunner.errors import PackrunnerError, StoppedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.cli.services import Known, Services
+
+
+def main(argv: Sequence[str], known: Known | None = None, *, services: Services | None = None) -> int:
+    """Run a command; the exit status. `known` is the start module's knowledge, `services` stands in for wiring.py."""
+    signals.guard_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # Names may hold anything; a result that cannot be encoded is shown escaped, never lost.
+            stream.reconfigure(errors="backslashreplace")
+    session = Session(services, known)
+    with signals.stoppable(lambda: _announce(session)):
+        return _guarded(argv, session)
+
+
+def _announce(session: Session) -> None:
+    if session.reporter is not None:
+        session.reporter.stopping()
+
+
+def _guarded(argv: Sequence[str], session: Session) -> int:
+    """Run, and turn every exception into its message and exit code: the one place that catches PackrunnerError."""
+    try:
+        code = _run(argv, session)
+    except OutputClosedError:
+        code = 0
+    except PackrunnerError as e:
+        code = _show(e, session)
+    except Exception as e:  # noqa: BLE001  whatever it is, the user gets one line and a report
+        code = _unexpected(e, argv, session)
+    finally:
+        if session.reporter is not None:
+            session.reporter.close()
+    return code
+
+
+def _run(argv: Sequence[str], session: Session) -> int:
+    _check_platform(argv)
+    known = session.known
+    if known is not None and known.request is not None and argv[:1] == ["build"]:
+        from packrunner.cli import building
+        from packrunner.lifecycle.request import BuildRequest
+
+        with contextlib.suppress(ValueError):
+            # A record whose shape is another version's is as good as none.
+            return building.perform(BuildRequest.from_plain(known.request), session)
+    from packrunner.cli import app
+
+    return app.dispatch(argv, session)
+
+
+def _show(error: PackrunnerError, session: Session) -> int:
+    from packrunner.console import problem
+
+    session.renderer().problem(error)
+    if session.verbose and not isinstance(error, StoppedError):
+        _traceback(error)
+    return problem.exit_code(error)
+
+
+def _unexpected(error: Exception, argv: Sequence[str], session: Session) -> int:
+    from packrunner.cli import crash
+
+    shown = crash.explain(error, argv, session.redact)
+    if session.verbose:
+        _traceback(error)
+    return _show_plain(shown, session)
+
+
+def _show_plain(error: PackrunnerError, session: Session) -> int:
+    session.renderer().problem(error)
+    return error.exit_code
+
+
+def _traceback(error: Exception) -> None:
+    import traceback
+
+    if sys.stderr is not None:
+        traceback.print_exception(error, file=sys.stderr)
+
+
+def _check_platform(argv: Sequence[str]) -> None:
+    """Refuse systems without an engine; help and versions work everywhere."""
+    asks = not argv or argv[0] in {"help", "completion", "--help", "-h", "--version"} or "--help" in argv
+    if sys.platform != "linux" and not asks:
+        raise UsageError(
+            f"packrunner runs on Linux only for now, and this is {sys.platform}",
+            slug="platform",
+            cause="the sandbox that runs buildpacks is made of Linux namespaces",
+            tries=("the same command in a Linux machine: a virtual one, WSL 2 or a CI runner will do",),
+        )

@@ -1,0 +1,68 @@
+"""What commands ask of the rest of packrunner: the doors of wiring.py, so that tests can put others in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from packrunner.engines.base import Engine
+    from packrunner.events import Reporter
+    from packrunner.images.snapshot import Snapshots
+    from packrunner.images.store import LocalStore
+    from packrunner.lifecycle.request import BuildRequest
+
+
+class Known(Protocol):
+    """What the start module found out before the command line was loaded."""
+
+    request: Mapping[str, Any] | None
+
+
+class BuildOutcome(Protocol):
+    """A finished build."""
+
+    @property
+    def line(self) -> str:
+        """The result: `name@sha256:...`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """One kind of thing that `prune` removes: how many, how many bytes."""
+
+    what: str
+    count: int
+    size: int
+
+
+class Services(Protocol):
+    """The composition root."""
+
+    def build(self, request: BuildRequest, reporter: Reporter, known: Known | None = None) -> BuildOutcome:
+        """Build, store and put out an image."""
+
+    def store(self) -> LocalStore:
+        """The local image store."""
+
+    def snapshots(self) -> Snapshots:
+        """The unpacked layers."""
+
+    def engine(self) -> Engine:
+        """Where commands run."""
+
+    def run_app(
+        self,
+        image_name: str,
+        *,
+        env: tuple[tuple[str, str], ...],
+        process: str | None,
+        args: tuple[str, ...],
+        publish: tuple[tuple[int, int], ...],
+        network: Literal["host", "none"],
+    ) -> int:
+        """Run an image in the foreground; the application's exit code."""
+
+    def prune(self, *, everything: bool, dry_run: bool) -> Sequence[Pruned]:
+        """Remove what nothing needs; with `everything` also caches and bases that the next build would use."""

@@ -1,0 +1,69 @@
+"""Signals and descriptors of the process: how a stop arrives, and what 0, 1 and 2 are.
+
+The first SIGINT, SIGTERM or SIGHUP raises StoppedError in the main thread, so that every `with` cleans up; a second
+one ends the process at once: sandboxes die with it, and what is left behind the next start removes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from packrunner.errors import StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+def guard_descriptors() -> None:
+    """Open /dev/null where 0, 1 or 2 is closed, so that no file of ours lands there (PRO-06)."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+
+
+@contextmanager
+def stoppable(announce: Callable[[], None]) -> Iterator[None]:
+    """Handle the stopping signals; `announce` is called on another thread when the first one comes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the shape of a signal handler
+        received.append(number)
+        if len(received) > 1:
+            _leave(128 + number)
+        # This thread may be inside the reporter, holding its lock.
+        threading.Thread(target=announce, name="stopping", daemon=True).start()
+        raise StoppedError(number)
+
+    # Ignored signals stay ignored (nohup, background jobs).
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    chosen = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    try:
+        for number in chosen:
+            signal.signal(number, handle)
+        yield
+    finally:
+        for number in chosen:
+            signal.signal(number, before[number] or signal.SIG_DFL)
+
+
+def _leave(code: int) -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        os.write(2, _SHOW_CURSOR)
+    os._exit(code)

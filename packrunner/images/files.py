@@ -1,0 +1,35 @@
+"""Every call by which the store changes the file system, in one place: tests fail or kill the n-th of them."""
+
+from __future__ import annotations
+
+import os
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Files:
+    """The file system."""
+
+    def create(self, path: str) -> int:
+        """A new file, open for writing and reading, for its owner only."""
+        return os.open(path, _CREATE, 0o600)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """Write some of `data`; says how much."""
+        return os.write(fd, data)
+
+    def sync(self, fd: int) -> None:
+        """Put a file's bytes, or a directory's names, on the disk."""
+        os.fsync(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file its final name, over what has it."""
+        os.rename(old, new)
+
+    def unlink(self, path: str) -> None:
+        """Remove a file."""
+        os.unlink(path)
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory for its owner only, and its parents."""
+        os.makedirs(path, 0o700, exist_ok=True)

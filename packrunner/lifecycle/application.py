@@ -1,0 +1,144 @@
+"""How the application's source is shown to a build without ever being written to.
+
+    overlay            lower: the source          upper: what buildpacks change      an ordinary user
+    overlay of a copy  lower: a kept mirror       upper: the same                    root: the mirror belongs to the
+                       of the source                                                 image's user
+    copy               a fresh copy, writable                                        where overlays are refused
+
+Excluded files are whiteouts in the upper tree; the exporter merges both trees. Names of DEFAULT_SKIP at the top are
+left out when the project file says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packrunner import confined, fingerprint
+from packrunner.engines.base import Mount, Overlay
+from packrunner.errors import UsageError
+from packrunner.images.layer import Tree
+from packrunner.lifecycle.mirror import Mirror
+from packrunner.workspace import APP_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from packrunner.engines.base import User
+    from packrunner.workspace import Workspace
+
+DEFAULT_SKIP = frozenset({".git"})
+"""History is no part of an application, and would change its image with every commit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What of the source belongs to the application: gitignore patterns in at most one of the lists (PRJ-03)."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def skip(self) -> frozenset[str]:
+        """Names at the top that are neither shown nor fingerprinted."""
+        return frozenset() if self.include or self.exclude else DEFAULT_SKIP
+
+    def left_out(self, table: bytes) -> list[str]:
+        """The paths of the table that are not shown; of a directory left out whole, only itself."""
+        if not (self.include or self.exclude):
+            return []
+        entries = fingerprint.kinds(table)
+        return _topmost(self._without(entries) if self.exclude else self._other_than(entries))
+
+    def _without(self, entries: list[tuple[str, bool]]) -> list[str]:
+        matches = _matcher(self.exclude)
+        return [path for path, is_dir in entries if matches(path, is_dir)]
+
+    def _other_than(self, entries: list[tuple[str, bool]]) -> list[str]:
+        matches = _matcher(self.include)
+        kept: set[str] = set()
+        for path, is_dir in entries:
+            if matches(path, is_dir):
+                kept.add(path)
+                while path := os.path.dirname(path):
+                    kept.add(path)
+        return [path for path, _ in entries if path not in kept]
+
+
+def _matcher(patterns: tuple[str, ...]) -> Callable[[str, bool], bool]:
+    # Loading the pattern library costs more than a small build: only for those who have patterns.
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415
+
+    try:
+        spec = GitIgnoreSpec.from_lines(patterns)
+    except ValueError as e:
+        raise UsageError(f"project.toml: a pattern cannot be read: {e}", slug="pattern", at="io.buildpacks") from e
+    return lambda path, is_dir: spec.match_file(path + "/" if is_dir else path)
+
+
+def _topmost(paths: list[str]) -> list[str]:
+    chosen: list[str] = []
+    for path in paths:
+        if not (chosen and path.startswith(chosen[-1] + "/")):
+            chosen.append(path)
+    return chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """The application as the sandbox mounts it (`mounts`, `overlays`) and as the exporter reads it (`tree`)."""
+
+    tree: Tree
+    mounts: tuple[Mount, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
+
+
+def prepare(
+    workspace: Workspace, source: str, table: bytes, *, rules: Rules, user: User, overlays: bool
+) -> Application:
+    """Set out the source for one build; `table` is its fingerprint, taken with `rules.skip`.
+
+    Raises UsageError for what no image can hold, StoreError when the disk refuses.
+    """
+    with confined.Root.open(workspace.app) as root:
+        for name in ("upper", "work", "copy"):
+            root.remove(name)
+        left_out = rules.left_out(table)
+        if not overlays:
+            root.makedirs("copy", owner=workspace.owner)
+            copy = os.path.join(workspace.app, "copy")
+            Mirror(copy, owner=workspace.owner).fill(source, table, without=frozenset(left_out))
+            return Application(
+                tree=Tree(source=copy, target=APP_DIR, uid=user.uid, gid=user.gid),
+                mounts=(Mount(source=copy, target=APP_DIR, writable=True),),
+            )
+        for name in ("upper", "work"):
+            root.makedirs(name, owner=workspace.owner)
+        hidden = [*left_out, *(n for n in sorted(rules.skip) if os.path.lexists(os.path.join(source, n)))]
+    lower = source
+    if workspace.owner:
+        lower = os.path.join(workspace.app, "mirror")
+        Mirror(lower, owner=workspace.owner).update(source, table)
+    upper = os.path.join(workspace.app, "upper")
+    for path in hidden:
+        _hide(lower, upper, path, workspace.owner)
+    return Application(
+        tree=Tree(source=lower, target=APP_DIR, uid=user.uid, gid=user.gid, upper=upper, skip=rules.skip),
+        overlays=(Overlay(lower=lower, upper=upper, work=os.path.join(workspace.app, "work"), target=APP_DIR),),
+    )
+
+
+def _hide(lower: str, upper: str, path: str, owner: tuple[int, int] | None) -> None:
+    """Leave a whiteout for `path` in the still private upper tree, below directories like the lower ones."""
+    above = ""
+    for name in path.split("/")[:-1]:
+        above = os.path.join(above, name)
+        target = os.path.join(upper, above)
+        if not os.path.isdir(target):
+            os.mkdir(target)
+            os.chmod(target, stat.S_IMODE(os.lstat(os.path.join(lower, above)).st_mode))
+            if owner:
+                os.chown(target, *owner)
+    os.mknod(os.path.join(upper, path), stat.S_IFCHR, os.makedev(0, 0))

@@ -1,0 +1,189 @@
+"""What detection found, in the user's words: a reason for every member, and the error when nothing fits. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from packrunner.errors import DetectErroredError, DetectNoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+Status = Literal["passed", "failed", "errored", "unmet", "skipped"]
+_TRY = "try:"
+_FOREIGN_LINES = 20
+_REASON_LENGTH = 300
+
+# Terminal escape sequences, then every other control character: what a buildpack prints never steers a terminal.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberOutcome:
+    """How one member of a group fared.
+
+    `unmet` passed its own test but requires what nobody provides, or provides what nobody requires; `skipped` is an
+    optional member, or one of another execution environment, that the group goes on without. `code` is bin/detect's
+    exit code where it ran, `tries` what it suggests, `lines` the end of its output.
+    """
+
+    id: str
+    version: str
+    short: str
+    status: Status
+    why: str = ""
+    optional: bool = False
+    code: int | None = None
+    tries: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupOutcome:
+    """How one group fared; `why` is set where the reason is not one member's."""
+
+    status: Literal["chosen", "failed", "errored"]
+    members: tuple[MemberOutcome, ...]
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppFiles:
+    """What is known of the application without asking anyone: how many files, and the names at its top."""
+
+    count: int
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What bin/detect printed, taken apart: the last line that is no suggestion is the reason."""
+
+    reason: str
+    tries: tuple[str, ...]
+    lines: tuple[str, ...]
+    terse: bool
+    """Nothing was printed beyond reason and suggestions."""
+    complete: bool
+    """`lines` are all that was printed, not only the end."""
+
+
+def said(chunks: Sequence[tuple[str, bytes]]) -> Said:
+    """Read output as buildpacks use it: on stdout a reason last, and lines `try: ...` that suggest what to do."""
+    out = _lines(b"".join(data for stream, data in chunks if stream == "stdout"))
+    everything = _lines(b"".join(data for _, data in chunks))
+    tries = tuple(line[len(_TRY) :].strip() for line in out if line.startswith(_TRY))
+    plain = [line for line in out if not line.startswith(_TRY)]
+    return Said(
+        reason=plain[-1][:_REASON_LENGTH] if plain else "",
+        tries=tries,
+        lines=tuple(everything[-_FOREIGN_LINES:]),
+        terse=len(everything) == len(tries) + min(len(plain), 1),
+        complete=len(everything) <= _FOREIGN_LINES,
+    )
+
+
+def _lines(data: bytes) -> list[str]:
+    text = _ESCAPES.sub("", data.decode(errors="replace").replace("\r\n", "\n"))
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def failure(
+    groups: Sequence[GroupOutcome], *, app: AppFiles | None = None, cut_off: str = ""
+) -> DetectNoneError | DetectErroredError:
+    """The error when no group fits: the closest one, what it needs, what to try (DET-15).
+
+    `cut_off` says that not everything was tried, and why.
+    """
+    culprit = broken(groups)
+    cause, tries = _closest(groups, app)
+    if culprit is not None and not culprit.optional:
+        return _errored(culprit, groups)
+    if cut_off:
+        return DetectErroredError(
+            "the buildpacks fit together in too many ways to try them all",
+            slug="detect-errored",
+            cause=cut_off,
+            tries=("name fewer buildpacks: --buildpack NAME",),
+        )
+    cause = " ".join(part for part in (_tried(groups, app), cause) if part)
+    if culprit is not None:
+        return DetectErroredError(
+            f"no buildpack accepts this application, and {_name(culprit)} could not tell whether it applies",
+            slug="detect-errored",
+            cause=f"{_sentence(culprit.why)} {cause}",
+            tries=tries,
+            foreign=culprit.lines,
+        )
+    return DetectNoneError("no buildpack accepts this application", slug="detect-none", cause=cause, tries=tries)
+
+
+def broken(groups: Sequence[GroupOutcome]) -> MemberOutcome | None:
+    """The member whose error is reported: one that its group could not do without, if there is one."""
+    errored = [m for group in groups for m in group.members if m.status == "errored"]
+    return next((m for m in errored if not m.optional), errored[0] if errored else None)
+
+
+def _name(member: MemberOutcome) -> str:
+    return f"{member.short} {member.version}".strip()
+
+
+def _errored(member: MemberOutcome, groups: Sequence[GroupOutcome]) -> DetectErroredError:
+    others = "" if len(groups) == 1 else ", and no other group accepts this application"
+    if member.code is None:
+        brief = f"{_name(member)} cannot be used{others}"
+        tries = ("leave it out, or use a builder that it is made for",)
+    else:
+        brief = f"{_name(member)} could not tell whether it applies{others}"
+        tries = ("correct what its message names, or leave it out: --buildpack NAME",)
+    return DetectErroredError(
+        brief, slug="detect-errored", cause=member.why, tries=member.tries or tries, foreign=member.lines
+    )
+
+
+def _tried(groups: Sequence[GroupOutcome], app: AppFiles | None) -> str:
+    files = _count(app.count, "file") + " looked at" if app is not None else ""
+    tried = _count(len(groups), "group") + " tried" if len(groups) != 1 else ""
+    return ", ".join(part for part in (files, tried) if part) + ("." if files or tried else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def _closest(groups: Sequence[GroupOutcome], app: AppFiles | None) -> tuple[str, tuple[str, ...]]:
+    names = app.names if app is not None else ()
+    if app is not None and not app.count:
+        return "", ("name the application's directory: --path DIR",)
+    candidates = [(group, blocking) for group in groups if (blocking := _blocking(group))]
+    if not candidates:
+        why = next((group.why for group in groups if group.why), "")
+        return _sentence(why), ("name a buildpack: --buildpack NAME, or --buildpack ./DIR for one of your own",)
+    # min keeps the first of equals: the order's own preference.
+    _, blocking = min(candidates, key=lambda found: _distance(*found, names))
+    member = blocking[0]
+    prefix = "Closest was " if len(groups) > 1 else ""
+    subject = "it " if member.why.startswith(("needs ", "requires ", "provides ")) else ""
+    tries = member.tries or ("name a buildpack of your own: --buildpack ./DIR",)
+    return _sentence(f"{prefix}{member.short}: {subject}{member.why}"), tries
+
+
+def _blocking(group: GroupOutcome) -> list[MemberOutcome]:
+    """What keeps the group from fitting: its required members, or where all are optional, all of them."""
+    lost = [m for m in group.members if m.status in {"failed", "unmet"}]
+    return lost or [m for m in group.members if m.status == "skipped" and m.code is not None]
+
+
+def _distance(group: GroupOutcome, blocking: list[MemberOutcome], names: tuple[str, ...]) -> tuple[bool, int, bool]:
+    """How far a group is from fitting: a reason that names a file of the application is near, few obstacles are."""
+    reasons = " ".join(m.why for m in blocking)
+    words = set(re.split(r"[\s,;:()`'\"]+", reasons.replace(". ", " ").rstrip(".")))
+    no_match = not words.intersection(names)
+    return (no_match, len(blocking), not any(m.status == "passed" and not m.optional for m in group.members))
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", "?", "!")) else text + "."

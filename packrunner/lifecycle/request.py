@@ -1,0 +1,246 @@
+"""Everything a build was asked for, resolved once: each value knows its origin, phases get their own small inputs.
+
+Rebuilt from a record by builds whose arguments were parsed before, so this module and what it imports stay light.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from packrunner import config as settings
+from packrunner.errors import UsageError
+from packrunner.names import ImageName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from packrunner.config import Config, Origin
+
+LOCATORS = ("oci", "oci-archive", "docker-archive")
+
+_ENV_NAME = re.compile(r"[^=/\x00]+")
+
+
+class ProjectSettings(Protocol):
+    """What a build takes from project.toml."""
+
+    @property
+    def builder(self) -> str:
+        """The builder; empty when not given."""
+
+    @property
+    def build_env(self) -> Sequence[tuple[str, str]]:
+        """Variables for buildpacks."""
+
+    @property
+    def include(self) -> Sequence[str]:
+        """Patterns of the only files to take; empty for all."""
+
+    @property
+    def exclude(self) -> Sequence[str]:
+        """Patterns of files to leave out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The command line as typed; what was not typed is None, empty, False or 0. Files named on it are read already."""
+
+    cwd: str
+    image: str | None = None
+    path: str | None = None
+    builder: str | None = None
+    buildpacks: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    env_files: tuple[tuple[str, str], ...] = ()
+    """(path, text) of --env-file."""
+    outputs: tuple[str, ...] = ()
+    run_image: str | None = None
+    clear_cache: bool = False
+    rebuild: bool = False
+    network: str | None = None
+    quiet: int = 0
+    verbose: int = 0
+    progress: str | None = None
+    color: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """A build, as asked for. `source` and paths in `outputs`, `run_image` and `env_files` are absolute."""
+
+    name: str
+    source: str
+    builder: str = "debian:13"
+    buildpacks: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    """Build variables, merged: project.toml, then --env-file, then -e; sorted by name."""
+    inherited: tuple[str, ...] = ()
+    """Names whose values `-e NAME` or a line of an --env-file took from the environment."""
+    env_files: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    run_image: str | None = None
+    clear_cache: bool = False
+    rebuild: bool = False
+    network: Literal["host", "none"] = "host"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    quiet: int = 0
+    verbose: int = 0
+    progress: Literal["auto", "tty", "plain", "json"] = "auto"
+    color: Literal["auto", "always", "never"] = "auto"
+    animation: bool = True
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The request as JSON's own types."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclass_fields(self)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """The request that `to_plain` made; raises ValueError for anything else."""
+        try:
+            return cls(**{name: _frozen(value) for name, value in plain.items()})
+        except (TypeError, AttributeError) as e:
+            raise ValueError(str(e)) from e
+
+    def to_json(self) -> str:
+        """The request as JSON text."""
+        import json  # noqa: PLC0415  the caller usually wants the plain form
+
+        return json.dumps(self.to_plain())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The request that `to_json` made; raises ValueError."""
+        import json  # noqa: PLC0415  as above
+
+        return cls.from_plain(json.loads(text))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return dict(value) if isinstance(value, dict) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+
+
+def merge(
+    flags: Flags, environ: Mapping[str, str], project: ProjectSettings | None = None, config: Config | None = None
+) -> BuildRequest:
+    """Resolve every value: flag, environment, project.toml, config.toml, default. Pure; raises UsageError."""
+    origins: dict[str, Origin] = {}
+
+    def pick(name: str, flag: Any = None, given: Any = None) -> Any:
+        found = settings.resolve(name, flag=flag, environ=environ, project=given, config=config)
+        origins[name] = found.origin
+        return found.value
+
+    source = os.path.normpath(os.path.join(flags.cwd, pick("path", flags.path)))
+    env, inherited = _environment(flags, environ, project, origins)
+    origins["image"] = "flag" if flags.image else "default"
+    buildpacks = pick("buildpack", flags.buildpacks)
+    run_image = pick("run-image", flags.run_image)
+    return BuildRequest(
+        name=image_name(flags.image) if flags.image else name_of_directory(source),
+        source=source,
+        builder=pick("builder", flags.builder, project.builder if project else None),
+        buildpacks=tuple(_buildpack(b, flags.cwd) for text in buildpacks for b in text.split(",") if b),
+        env=env,
+        inherited=inherited,
+        env_files=tuple(os.path.join(flags.cwd, path) for path, _ in flags.env_files),
+        outputs=tuple(output(text, flags.cwd) for text in pick("output", flags.outputs)),
+        run_image=locator(run_image, flags.cwd) if run_image else None,
+        clear_cache=pick("clear-cache", flags.clear_cache),
+        rebuild=pick("rebuild", flags.rebuild),
+        network=pick("network", flags.network),
+        include=tuple(project.include) if project else (),
+        exclude=tuple(project.exclude) if project else (),
+        quiet=pick("quiet", flags.quiet),
+        verbose=pick("verbose", flags.verbose),
+        progress=pick("progress", flags.progress),
+        color=pick("color", flags.color),
+        animation=pick("animation"),
+        origins=origins,
+    )
+
+
+def _environment(
+    flags: Flags, environ: Mapping[str, str], project: ProjectSettings | None, origins: dict[str, Origin]
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    merged: dict[str, str] = {}
+    inherited: list[str] = []
+
+    def add(text: str, where: str) -> None:
+        name, equals, value = text.partition("=")
+        if not _ENV_NAME.fullmatch(name):
+            raise UsageError(
+                f"{text!r} does not name a variable",
+                slug="env",
+                cause="a name is one or more characters other than `=` and `/`",
+                at=where or None,
+                tries=("write NAME=VALUE, or NAME to pass the value that NAME has here",),
+            )
+        if not equals:
+            inherited.append(name)
+            if name not in environ:
+                return
+            value = environ[name]
+        merged[name] = value
+        origins[f"env:{name}"] = "flag"
+
+    for name, value in project.build_env if project else ():
+        add(f"{name}={value}", "project.toml")
+        origins[f"env:{name}"] = "project.toml"
+    for path, text in flags.env_files:
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                add(line, f"{path}:{number}")
+    for item in flags.env:
+        add(item, "")
+    return tuple(sorted(merged.items())), tuple(sorted(set(inherited)))
+
+
+def image_name(text: str) -> str:
+    """A valid image name; raises UsageError, also for an output written in its place."""
+    if text.partition(":")[0] in LOCATORS:
+        raise UsageError(
+            f"{text} is a place to write to, not a name for an image",
+            slug="name",
+            tries=(f"packrunner build --output {text}",),
+        )
+    return ImageName.parse(text)
+
+
+def name_of_directory(path: str) -> str:
+    """A valid image name made from a directory's name."""
+    return re.sub(r"[^a-z0-9]+", "-", os.path.basename(path).lower()).strip("-")[:100].strip("-") or "app"
+
+
+def locator(text: str, cwd: str) -> str:
+    """An image to read: a name, or `oci:DIR` and its like with an absolute path."""
+    kind, colon, path = text.partition(":")
+    return f"{kind}:{os.path.normpath(os.path.join(cwd, path))}" if colon and kind in LOCATORS and path else text
+
+
+def output(text: str, cwd: str) -> str:
+    """A place to write an image to, with an absolute path; raises UsageError."""
+    kind, _, path = text.partition(":")
+    if kind not in LOCATORS or not path:
+        raise UsageError(
+            f"{text!r} is not a place to write an image to",
+            slug="output",
+            cause="an output is oci:DIR, oci-archive:FILE or docker-archive:FILE",
+            tries=(f"--output oci:{text}" if text and kind not in LOCATORS else f"--output {kind or 'oci'}:image",),
+        )
+    return locator(text, cwd)
+
+
+def _buildpack(text: str, cwd: str) -> str:
+    return os.path.normpath(os.path.join(cwd, text)) if text.startswith((".", "/")) else text

@@ -1,0 +1,247 @@
+"""Restore: the layers directory brought to what the build may start from (RES-08 - RES-19).
+
+The directory persists between builds of an application, so restoring is mostly proving: a cached layer's tree stays
+where it is when its fingerprint is the recorded one, and is unpacked from its tar in the store when it is not. All
+else is removed. Everything below the directory was written by buildpacks and is only touched through confined.Root.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from packrunner import confined
+from packrunner.errors import CorruptError, UnsafeArchiveError, UsageError
+from packrunner.events import Noted, Warned
+from packrunner.formats import toml
+from packrunner.lifecycle.cache import prove
+from packrunner.lifecycle.decisions import Dropped, Wanted, decide, record_of
+from packrunner.names import BuildpackId, Digest, LayerName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packrunner.events import Reporter
+    from packrunner.formats.group import GroupMember
+    from packrunner.formats.labels import LifecycleLabel
+    from packrunner.images.store import LocalStore
+    from packrunner.lifecycle.cache import CacheRecord
+
+_STAGING = ".packrunner-restore"
+_SBOM_LIMIT = 32 << 20
+_SBOM_EXTENSIONS = ("cdx.json", "spdx.json", "syft.json")
+DAMAGED = "its stored copy is damaged or gone"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreInputs:
+    """`layers` is the host's path of /layers; `owner` is who files belong to when root restores, else None."""
+
+    layers: str
+    owner: tuple[int, int] | None
+    group: tuple[GroupMember, ...]
+    label: LifecycleLabel
+    cache: CacheRecord
+    clear: bool = False
+    exec_env: str = "production"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeProof:
+    """A restored tree: it holds the layer `diff_id`, whose tar has `size` bytes, as long as its state is `tree`."""
+
+    diff_id: str
+    size: int
+    tree: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDecision:
+    """What became of a layer of the last build: `kept` in place, `unpacked`, its `metadata` alone, or `dropped`."""
+
+    buildpack: str
+    name: str
+    action: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreResult:
+    """What was decided, and the proofs of the trees that are back, by buildpack id and layer name."""
+
+    decisions: tuple[LayerDecision, ...] = ()
+    proofs: Mapping[tuple[str, str], TreeProof] = field(default_factory=dict)
+
+
+def restore(inputs: RestoreInputs, *, store: LocalStore, reporter: Reporter) -> RestoreResult:
+    """Bring the layers directory to the state that the records call for; a damaged copy only warns (RES-18)."""
+    decided = decide(inputs.group, label=inputs.label, cache=inputs.cache, clear=inputs.clear, exec_env=inputs.exec_env)
+    with confined.Root.open(inputs.layers) as root:
+        restorer = _Restorer(inputs, root, store, reporter)
+        return restorer.run(decided)
+
+
+class _Restorer:
+    def __init__(self, inputs: RestoreInputs, root: confined.Root, store: LocalStore, reporter: Reporter) -> None:
+        self.inputs = inputs
+        self.root = root
+        self.store = store
+        self.reporter = reporter
+        self.decisions: list[LayerDecision] = []
+        self.proofs: dict[tuple[str, str], TreeProof] = {}
+
+    def run(self, decided: tuple[Wanted | Dropped, ...]) -> RestoreResult:
+        wanted = [d for d in decided if isinstance(d, Wanted) and _plain_name(d.name)]
+        for one in wanted:
+            self._keep(one)
+        self._clear()
+        for member in self.inputs.group:
+            self._store_file(member)
+        back = [one for one in wanted if self._tree(one)]
+        for one in back:
+            self._write(f"{_place(one)}.toml", toml.encode({"metadata": one.metadata}))
+        self._sboms(back)
+        for other in decided:
+            if isinstance(other, Dropped):
+                self._decided(other, "dropped", other.reason)
+        return RestoreResult(decisions=tuple(self.decisions), proofs=self.proofs)
+
+    def _keep(self, one: Wanted) -> None:
+        """Note the tree as proven if it is as it was when its digest was computed."""
+        place = _place(one)
+        if one.cached is None or not one.cached.tree or self._kind(place) != "dir":
+            return
+        try:
+            proven = prove(os.path.join(self.inputs.layers, place))
+        except OSError as e:
+            log.debug("%s cannot be proven: %s", place, e)
+            return
+        digest = _digest(one.cached.diff_id)
+        if proven == one.cached.tree and digest and self.store.has(digest):
+            self.proofs[one.buildpack, one.name] = TreeProof(
+                diff_id=one.cached.diff_id, size=one.cached.size, tree=proven
+            )
+
+    def _kind(self, place: str) -> confined.Kind | None:
+        """What is at a place; something other than a directory above it counts as absent."""
+        above = place.partition("/")[0]
+        return self.root.kind(place) if self.root.kind(above) == "dir" else None
+
+    def _clear(self) -> None:
+        """Remove all but the proven trees."""
+        keep = {_escaped(buildpack): set[str]() for buildpack, _ in self.proofs}
+        for buildpack, name in self.proofs:
+            keep[_escaped(buildpack)].add(name)
+        for entry in self.root.names():
+            if entry.name not in keep:
+                self.root.remove(entry.name)
+                continue
+            for inner in self.root.names(entry.name):
+                if inner.name not in keep[entry.name]:
+                    self.root.remove(f"{entry.name}/{inner.name}")
+
+    def _store_file(self, member: GroupMember) -> None:
+        """store.toml comes from the image, and even when the cache was cleared (RES-08)."""
+        record = record_of(self.inputs.label, member.id)
+        self.root.makedirs(_escaped(member.id), owner=self.inputs.owner)
+        if record and record.store:
+            self._write(f"{_escaped(member.id)}/store.toml", toml.encode(record.store))
+
+    def _tree(self, one: Wanted) -> bool:
+        """Whether the layer is back: proven, unpacked, or one that needs no tree."""
+        if one.cached is None:
+            self._decided(one, "metadata")
+            return True
+        if (one.buildpack, one.name) in self.proofs:
+            self._decided(one, "kept")
+            return True
+        place = _place(one)
+        if not self._unpack(one.cached.diff_id, f"layers/{place}", place):
+            self.reporter.emit(
+                Warned(
+                    text=f"the cached layer {one.name} of {one.buildpack} is not used: {DAMAGED}",
+                    hint="it is made again; nothing needs to be done",
+                )
+            )
+            self._decided(one, "dropped", DAMAGED)
+            return False
+        proven = prove(os.path.join(self.inputs.layers, place))
+        self.proofs[one.buildpack, one.name] = TreeProof(diff_id=one.cached.diff_id, size=one.cached.size, tree=proven)
+        self._decided(one, "unpacked")
+        return True
+
+    def _unpack(self, text: str, inner: str, place: str) -> bool:
+        """Unpack a layer of the store beside, and move what it holds at `inner` to `place`."""
+        from packrunner.images.extract import extract  # noqa: PLC0415 - a build with nothing to unpack pays nothing
+
+        digest = _digest(text)
+        if digest is None or not self.store.has(digest):
+            return False
+        self.root.makedirs(_STAGING, mode=0o700)
+        try:
+            with self.store.open(digest) as stream:
+                extract(stream, os.path.join(self.inputs.layers, _STAGING), uid_gid=self.inputs.owner)
+            if self.root.kind(f"{_STAGING}/{inner}") != "dir":
+                return False
+            self.root.rename(f"{_STAGING}/{inner}", place)
+        except (CorruptError, UnsafeArchiveError) as e:
+            log.warning("%s: %s", digest, e)
+            return False
+        finally:
+            self.root.remove(_STAGING)
+        return True
+
+    def _sboms(self, back: list[Wanted]) -> None:
+        """Bring the SBOMs of restored layers back: the cache's first, the image's over them (RES-16)."""
+        sources = [("cache", self.inputs.cache.sbom), ("launch", self.inputs.label.sbom and self.inputs.label.sbom.sha)]
+        for scope, digest in sources:
+            if not digest or not back:
+                continue
+            kept = f"{_STAGING}-{scope}"
+            if self._unpack(digest, f"layers/sbom/{scope}", kept):
+                for one in back:
+                    self._copy_sboms(f"{kept}/{_escaped(one.buildpack)}/{one.name}", _place(one))
+            self.root.remove(kept)
+
+    def _copy_sboms(self, source: str, place: str) -> None:
+        for extension in _SBOM_EXTENSIONS:
+            data = self.root.read(f"{source}/sbom.{extension}", limit=_SBOM_LIMIT)
+            if data is not None:
+                self._write(f"{place}.sbom.{extension}", data)
+
+    def _write(self, rel: str, data: bytes) -> None:
+        self.root.write(rel, data, owner=self.inputs.owner)
+
+    def _decided(self, one: Wanted | Dropped, action: str, reason: str = "") -> None:
+        self.decisions.append(LayerDecision(buildpack=one.buildpack, name=one.name, action=action, reason=reason))
+        if action == "dropped":
+            self.reporter.emit(Noted(text=f"{one.buildpack}: {one.name} is not restored: {reason}"))
+
+
+def _plain_name(name: str) -> bool:
+    """Whether a label's layer name can be a path component; a hostile image is no reason to fail (RES-02)."""
+    try:
+        LayerName.parse(name)
+    except UsageError:
+        return False
+    return True
+
+
+def _digest(text: str) -> Digest | None:
+    """A digest from a label or a cache, which others can write to."""
+    try:
+        return Digest.parse(text)
+    except UsageError:
+        return None
+
+
+def _escaped(buildpack: str) -> str:
+    return BuildpackId(buildpack).escaped
+
+
+def _place(one: Wanted | Dropped) -> str:
+    return f"{_escaped(one.buildpack)}/{one.name}"

@@ -1,0 +1,150 @@
+"""For bin/build: what is known, what can be added to the image, and the files that say so (BLD-01 - BLD-28).
+
+    from packrunner.sdk.build import Build, main
+
+    def build(context: Build) -> None:
+        layer = context.layer("tool", build=True, cache=True)
+        if not layer.reuse({"tool": VERSION}, source="tool"):
+            context.run(["make", "install", f"DESTDIR={layer.path}"], doing="install the tool")
+            layer.describe(VERSION)
+        context.process("web", ["tool", "serve"], default=True)
+
+    main(build)
+
+Nothing is written before the function returns, the layers' content aside: a build that fails leaves no half-told story.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import report, toml
+from .layers import Layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Literal, NoReturn
+
+    from .layers import SbomFormat
+
+
+class Build:
+    """What bin/build knows, and what it adds."""
+
+    def __init__(self) -> None:
+        env = os.environ
+        self.app_dir = os.getcwd()
+        self.layers_dir = env["CNB_LAYERS_DIR"]
+        self.buildpack_dir = env["CNB_BUILDPACK_DIR"]
+        self.platform_dir = env["CNB_PLATFORM_DIR"]
+        self.exec_env = env.get("CNB_EXEC_ENV", "production")
+        self.os = env.get("CNB_TARGET_OS", "linux")
+        self.arch = env.get("CNB_TARGET_ARCH", "")
+        self.distro = f"{env.get('CNB_TARGET_DISTRO_NAME', '')} {env.get('CNB_TARGET_DISTRO_VERSION', '')}".strip()
+        self.step = ""
+        """The text of the buildpack's own line in packrunner's output."""
+        self._layers: list[Layer] = []
+        self._launch: dict[str, list[toml.Value]] = {}
+        self._unmet: list[toml.Value] = []
+        self._store: dict[str, toml.Value] | None = None
+
+    def layer(self, name: str, *, launch: bool = False, build: bool = False, cache: bool = False) -> Layer:
+        """Declare a layer: in the image, in the environment of later buildpacks, back again at the next build."""
+        layer = Layer(self.layers_dir, name, launch=launch, build=build, cache=cache)
+        self._layers.append(layer)
+        return layer
+
+    def process(
+        self,
+        kind: str,
+        command: Sequence[str],
+        *,
+        args: Sequence[str] = (),
+        default: bool = False,
+        working_dir: str = "",
+        exec_env: Sequence[str] = (),
+    ) -> None:
+        """Declare a process. `command` always runs; a user's arguments take the place of `args` (LAU-06)."""
+        process: dict[str, toml.Value] = {"type": kind, "command": list(command)}
+        if args:
+            process["args"] = list(args)
+        if default:
+            process["default"] = True
+        if working_dir:
+            process["working-dir"] = working_dir
+        if exec_env:
+            process["exec-env"] = list(exec_env)
+        self._launch.setdefault("processes", []).append(process)
+
+    def label(self, key: str, value: str) -> None:
+        """Add a label to the image."""
+        self._launch.setdefault("labels", []).append({"key": key, "value": value})
+
+    def slice(self, *patterns: str) -> None:
+        """Put what matches these patterns, relative to the application, into a layer of its own (EXP-12)."""
+        self._launch.setdefault("slices", []).append({"paths": patterns})
+
+    def sbom(self, scope: Literal["launch", "build"], kind: SbomFormat, document: str | bytes) -> None:
+        """Add a bill of materials for what is not in a layer of its own (BLD-26)."""
+        report.write(os.path.join(self.layers_dir, f"{scope}.sbom.{kind}.json"), document)
+
+    def entries(self) -> list[Mapping[str, object]]:
+        """What others require of the names this buildpack provides: dicts of `name` and maybe `metadata` (BLD-03)."""
+        entries = toml.read(os.environ["CNB_BP_PLAN_PATH"]).get("entries", [])
+        return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+
+    def unmet(self, name: str) -> None:
+        """Leave a required name to the next provider; all others count as met (BLD-04)."""
+        self._unmet.append({"name": name})
+
+    @property
+    def store(self) -> dict[str, toml.Value]:
+        """What this buildpack remembers from build to build; changes are kept (RES-08)."""
+        if self._store is None:
+            metadata = toml.read(os.path.join(self.layers_dir, "store.toml")).get("metadata")
+            self._store = dict(metadata) if isinstance(metadata, dict) else {}
+        return self._store
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        doing: str,
+        env: Mapping[str, str] | None = None,
+        quiet: bool = False,
+        explain: Callable[[str], report.Failure | None] | None = None,
+    ) -> str:
+        """Run a program in the application's directory; `command.run` has the details."""
+        from .command import run
+
+        return run(argv, doing=doing, env=env, cwd=self.app_dir, quiet=quiet, explain=explain)
+
+    def write(self) -> None:
+        """Write all files of the specification, and the report for the platform; called by `main`."""
+        for layer in self._layers:
+            layer.write()
+        files: tuple[tuple[str, toml.Table | None], ...] = (
+            ("launch.toml", self._launch),
+            ("build.toml", {"unmet": self._unmet} if self._unmet else None),
+            ("store.toml", None if self._store is None else {"metadata": self._store}),
+        )
+        for name, table in files:
+            if table:
+                report.write(os.path.join(self.layers_dir, name), toml.dumps(table))
+        report.succeed(
+            self.layers_dir, self.step, [(layer.name, layer.detail) for layer in self._layers if layer.detail]
+        )
+
+
+def main(build: Callable[[Build], None]) -> NoReturn:
+    """Run bin/build: exit 0 when `build` returns, 1 with an explanation when it raises a Failure (BLD-06)."""
+    context = Build()
+    try:
+        build(context)
+    except report.Failure as failure:
+        report.fail(failure, context.layers_dir)
+        sys.exit(1)
+    context.write()
+    sys.exit(0)

@@ -1,0 +1,129 @@
+"""A layer of a buildpack: its directory, what it was made from, where it is used, what it sets (BLD-07 - BLD-25).
+
+<layers>/<name>.toml        types, and the key it was made from as metadata
+<layers>/<name>/            the content
+    env/  env.build/  env.launch/  env.launch/<process>/      NAME.override and the like
+    exec.d/                 programs that set variables at each start
+<layers>/<name>.sbom.<ext>  what is in it
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import toml
+from .report import write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    How = Literal["override", "default", "append", "prepend"]
+    SbomFormat = Literal["cdx", "spdx", "syft"]
+
+_READABLE = 24
+"""Values up to this length are shown when they change; longer ones are digests to a reader."""
+
+
+class Layer:
+    """Made by `Build.layer`; written when the build ends well."""
+
+    def __init__(self, layers_dir: str, name: str, *, launch: bool, build: bool, cache: bool) -> None:
+        self.name = name
+        self.path = os.path.join(layers_dir, name)
+        self.launch = launch
+        self.build = build
+        self.cache = cache
+        self.metadata: Mapping[str, toml.Value] = {}
+        self.detail = ""
+        self._source = ""
+        self._why = ""
+
+    def reuse(self, key: Mapping[str, str], *, source: str) -> bool:
+        """Whether the last build's layer was made from `key`, and so can stay. If not, the layer is empty now.
+
+        `key` maps what the content depends on, in words that people know (`python`, `requirements.txt`), to versions
+        and digests; `source` is the main one, named when nothing changed. A layer for launching only needs no content
+        here to be reused: the platform has it.
+        """
+        restored = toml.read(f"{self.path}.toml").get("metadata")
+        old = restored if isinstance(restored, dict) else {}
+        self.metadata = key
+        self._source = source
+        there = os.path.isdir(self.path)
+        if old == key and (there or not (self.build or self.cache)):
+            self.detail = f"reused ({source} unchanged)"
+            return True
+        self._why = _difference(old, key, there=there)
+        self.clear()
+        return False
+
+    def keep(self, *, source: str) -> bool:
+        """Declare a restored layer again without looking into it; False, and nothing done, when there is none."""
+        restored = toml.read(f"{self.path}.toml").get("metadata")
+        if not isinstance(restored, dict) or not os.path.isdir(self.path):
+            return False
+        self.metadata = restored
+        self.detail = f"reused ({source})"
+        return True
+
+    def clear(self) -> None:
+        """Empty the layer's directory, making it when it is not there."""
+        if os.path.lexists(self.path):
+            import shutil
+
+            shutil.rmtree(self.path)
+        os.makedirs(self.path)
+
+    def describe(self, content: str) -> None:
+        """Say what is in the new layer: a count, a version; the reason why it is new follows by itself."""
+        reason = self._why or self._source
+        self.detail = f"new: {content}" + (f" ({reason})" if reason else "")
+
+    def env(self, name: str, value: str | bytes, how: How = "override", *, delim: str = "", at: str = "") -> None:
+        """Set a variable in the launched process and in later buildpacks, or only `at` build, launch, launch/web.
+
+        Values are taken to the byte. `delim` joins append and prepend; it is empty unless given (BLD-23).
+        """
+        directory = os.path.join(self.path, f"env.{at}" if at else "env")
+        os.makedirs(directory, exist_ok=True)
+        write(os.path.join(directory, f"{name}.{how}"), value)
+        if delim:
+            write(os.path.join(directory, f"{name}.delim"), delim)
+
+    def exec_d(self, name: str, program: str | bytes, *, process: str = "") -> None:
+        """Add a program that prints `NAME = "value"` to descriptor 3 at each start (LAU-15)."""
+        directory = os.path.join(self.path, "exec.d", process)
+        os.makedirs(directory, exist_ok=True)
+        path = os.path.join(directory, name)
+        write(path, program)
+        os.chmod(path, 0o755)
+
+    def sbom(self, kind: SbomFormat, document: str | bytes) -> None:
+        """Add a bill of materials; buildpack.toml has to list its media type in `sbom-formats` (BLD-26)."""
+        write(f"{self.path}.sbom.{kind}.json", document)
+
+    def write(self) -> None:
+        """Write `<name>.toml`; called by `Build` at the end."""
+        types = {"launch": self.launch, "build": self.build, "cache": self.cache}
+        table: dict[str, toml.Value] = {"types": types}
+        if self.metadata:
+            table["metadata"] = self.metadata
+        write(f"{self.path}.toml", toml.dumps(table))
+
+
+def _difference(old: Mapping[str, object], new: Mapping[str, str], *, there: bool) -> str:
+    """Why a layer cannot be reused, in words; empty when there was none before."""
+    if not old:
+        return ""
+    changes = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        short = isinstance(before, str) and after is not None and max(len(before), len(after)) <= _READABLE
+        changes.append(f"{name} {before} -> {after}" if short else f"{name} changed")
+    if changes:
+        return ", ".join(changes)
+    return "" if there else "the cached copy is gone"

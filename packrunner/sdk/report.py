@@ -1,0 +1,87 @@
+"""What people and the platform are told: lines on the standard output, and the files of buildpack-conventions.md.
+
+Lines go out by `os.write`, so that they keep their place among the output of the programs that a buildpack runs.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import toml
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HIDDEN = ".packrunner"
+"""The directory below the buildpack's layers directory that the platform reads and removes."""
+
+
+class Failure(Exception):  # noqa: N818 - what an author raises to say that the build cannot go on
+    """The build cannot go on, for a reason that its user can act upon.
+
+    `brief` continues the buildpack's name: lower case, no full stop. `at` is a place, `file:line   text` where a line
+    is known; `tries` are next steps, most likely first.
+    """
+
+    def __init__(self, brief: str, *, at: str = "", tries: Sequence[str] = ()) -> None:
+        super().__init__(brief)
+        self.brief = brief
+        self.at = at
+        self.tries = tuple(tries)
+
+
+def say(text: str) -> None:
+    """A line of the buildpack's own, for everyone."""
+    _write(f"{text}\n")
+
+
+def warn(text: str, *, hint: str = "") -> None:
+    """Something that the reader can change; `hint` is the change."""
+    _write(f"warning: {text}\n" + (f"  try: {hint}\n" if hint else ""))
+
+
+def _write(text: str) -> None:
+    rest = text.encode("utf-8", "backslashreplace")
+    while rest:
+        rest = rest[os.write(1, rest) :]
+
+
+def fail(failure: Failure, layers_dir: str) -> None:
+    """Tell why bin/build failed: to the platform in a file, and in words to everyone whose platform reads none.
+
+    A platform that knows the conventions has made the hidden directory, and shows the file's content itself.
+    """
+    hidden = os.path.join(layers_dir, HIDDEN)
+    told = os.path.isdir(hidden)
+    table: dict[str, toml.Value] = {"brief": failure.brief}
+    if failure.at:
+        table["at"] = failure.at
+    if failure.tries:
+        table["try"] = failure.tries
+    _write_file(hidden, "failure.toml", table)
+    if not told:
+        lines = [f"error: {failure.brief}"]
+        lines += [f"  at:  {failure.at}"] if failure.at else []
+        lines += [f"  try: {text}" for text in failure.tries]
+        say("\n".join(lines))
+
+
+def succeed(layers_dir: str, step: str, layers: Sequence[tuple[str, str]]) -> None:
+    """Tell the platform what happened: the buildpack's line, and (layer, detail) for each layer."""
+    table: dict[str, toml.Value] = {"step": step} if step else {}
+    if layers:
+        table["layers"] = [{"name": name, "detail": detail} for name, detail in layers]
+    if table:
+        _write_file(os.path.join(layers_dir, HIDDEN), "report.toml", table)
+
+
+def _write_file(directory: str, name: str, table: toml.Table) -> None:
+    os.makedirs(directory, exist_ok=True)
+    write(os.path.join(directory, name), toml.dumps(table))
+
+
+def write(path: str, content: str | bytes) -> None:
+    """Create or replace a file; text becomes UTF-8."""
+    with open(path, "wb") as file:
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
