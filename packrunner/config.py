@@ -56,9 +56,7 @@ SETTINGS: dict[str, Setting] = {
     for s in (
         Setting(name="path", flag="--path", default=".", doc="directory of the application"),
         Setting(name="builder", flag="--builder", default="debian:13", in_config=True, doc="what builds are made with"),
-        Setting(
-            name="buildpack", flag="--buildpack", kind="list", doc="buildpacks to use instead of detection's choice"
-        ),
+        Setting(name="buildpack", flag="--buildpack", kind="list", doc="buildpacks to use, in this order"),
         Setting(name="env-file", flag="--env-file", kind="list", doc="files of build variables"),
         Setting(name="output", flag="--output", kind="list", doc="further places to write the image to"),
         Setting(name="run-image", flag="--run-image", doc="image below the application's layers"),
@@ -106,7 +104,7 @@ class Config:
 
 
 def load(path: str | None = None) -> Config:
-    """Read config.toml; without the file every setting is unset. Raises UsageError: config, config-key, config-value."""
+    """Read config.toml; without the file nothing is set. Raises UsageError (config, config-key, config-value)."""
     path = path or paths.config_file()
     try:
         with open(path, "rb") as file:
@@ -121,7 +119,7 @@ def load(path: str | None = None) -> Config:
 
 def parse(text: str, *, where: str) -> dict[str, Any]:
     """The settings in the text of a config.toml; `where` names it in errors."""
-    import tomllib  # noqa: PLC0415  costs a bare start; most machines have no config.toml
+    import tomllib
 
     try:
         table = tomllib.loads(text)
@@ -157,7 +155,7 @@ def _line(text: str, key: str) -> int:
 
 
 def _suggest(word: str, known: Iterable[str], form: str) -> tuple[str, ...]:
-    from difflib import get_close_matches  # noqa: PLC0415  only errors need it
+    from difflib import get_close_matches
 
     return tuple(form.format(match) for match in get_close_matches(word, list(known), n=1))
 

@@ -12,12 +12,15 @@ Loaded by the start module: imports next to nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TICK_NS = 20_000_000
 _BIG = 1 << 19
+DEEPEST = 400
+"""Directories deeper than this are refused: each level holds a descriptor."""
 
 
 def scan(root: str, *, skip: frozenset[str] = frozenset()) -> bytes:
@@ -28,13 +31,12 @@ def scan(root: str, *, skip: frozenset[str] = frozenset()) -> bytes:
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     top = f"{os.fstat(fd).st_mode:o} 0 0 0 0 "
     lines, newest = [top], 0
-    # One frame per open directory: descriptor, path with "/", entries yet to come (reversed).
+    # One frame per open directory: descriptor, path with "/", entries yet to come, last first.
     frames = []
     try:
         frames.append((fd, "", _listing(fd, skip)))
         while frames:
             fd, base, entries = frames[-1]
-            deeper = False
             while entries:
                 entry = entries.pop()
                 st = entry.stat(follow_symlinks=False)
@@ -42,16 +44,17 @@ def scan(root: str, *, skip: frozenset[str] = frozenset()) -> bytes:
                 if mode & 0o170000 == 0o040000:
                     path = base + entry.name
                     lines.append(f"{mode:o} 0 0 0 0 {path}")
+                    if len(frames) > DEEPEST:
+                        raise too_deep(path)
                     child = os.open(entry.name, _OPEN_DIR, dir_fd=fd)
                     frames.append((child, path + "/", []))
                     frames[-1] = (child, path + "/", _listing(child))
-                    deeper = True
                     break
-                changed = st.st_ctime_ns
-                if changed > newest:
-                    newest = changed
-                lines.append(f"{mode:o} {st.st_size} {st.st_mtime_ns} {changed} {st.st_ino} {base}{entry.name}")
-            if not deeper:
+                ctime = st.st_ctime_ns
+                if ctime > newest:  # noqa: PLR1730 - max() costs a call for each file
+                    newest = ctime
+                lines.append(f"{mode:o} {st.st_size} {st.st_mtime_ns} {ctime} {st.st_ino} {base}{entry.name}")
+            else:
                 os.close(fd)
                 frames.pop()
     except BaseException:
@@ -59,6 +62,11 @@ def scan(root: str, *, skip: frozenset[str] = frozenset()) -> bytes:
             os.close(fd)
         raise
     return join(lines, newest)
+
+
+def too_deep(path: str) -> OSError:
+    """The error for a directory below DEEPEST others (ARC-32)."""
+    return OSError(errno.ENAMETOOLONG, f"more than {DEEPEST} directories deep", path[:200])
 
 
 def _listing(fd: int, skip: frozenset[str] = frozenset()) -> list[os.DirEntry[str]]:
@@ -76,10 +84,20 @@ def ordered(names: list[str]) -> list[str]:
 
 def join(lines: list[str], newest: int) -> bytes:
     """Put a table together from its lines; `newest` is the latest ctime among them."""
+    return table(joined(lines), len(lines), newest)
+
+
+def joined(lines: list[str]) -> str:
+    """Lines as one text, line feeds in their paths as NUL."""
     text = "\n".join(lines)
-    if text.count("\n") != len(lines) - 1:
+    if text.count("\n") >= len(lines) > 0:
         text = "\n".join([line.replace("\n", "\0") for line in lines])
-    return os.fsencode(f"packrunner-tree 1 {len(lines)} {newest}\n{text}\n")
+    return text
+
+
+def table(text: str, count: int, newest: int) -> bytes:
+    """A table from its joined lines."""
+    return os.fsencode(f"packrunner-tree 1 {count} {newest}\n{text}\n")
 
 
 def _heading(table: bytes) -> tuple[int, int]:
@@ -137,11 +155,8 @@ def digest(table: bytes) -> str:
     """The SHA-256 of a table, in hexadecimal."""
     if len(table) < _BIG:
         # The interpreter's own: slower, but loading OpenSSL costs more than hashing a small table.
-        if sys.version_info >= (3, 12):
-            from _sha2 import sha256  # noqa: PLC0415 - this module loads nothing until it must
-        else:
-            from _sha256 import sha256  # noqa: PLC0415
-        return sha256(table).hexdigest()
-    from _hashlib import openssl_sha256  # noqa: PLC0415
-
-    return openssl_sha256(table).hexdigest()
+        name = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+        made = __import__(name).sha256(table)
+    else:
+        made = __import__("_hashlib").openssl_sha256(table)
+    return str(made.hexdigest())

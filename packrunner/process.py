@@ -61,7 +61,7 @@ def run(
         )
     except OSError as error:
         code = 127 if isinstance(error, FileNotFoundError) else 126
-        return Ended(code=code, error=f"{argv[0]}: {os.strerror(error.errno or 0)}")
+        return Ended(code=code, error=f"{error.filename or argv[0]}: {error.strerror}")
     with child:
         try:
             in_time = _pump(child, stdin, output, timeout)

@@ -35,9 +35,11 @@ _PREFIXES = ("PACKRUNNER_", "CNB_", "XDG_")
 class Scan:
     """The fingerprints of some paths at one moment; a path that does not exist has the fingerprint b""."""
 
-    def __init__(self, inputs: Sequence[str], *, app_skip: frozenset[str]) -> None:
+    def __init__(self, inputs: Sequence[str], *, app_skip: frozenset[str], began_ns: int = 0) -> None:
         self.inputs = tuple(inputs)
-        self.began_ns = time.time_ns()
+        self.app_skip = app_skip
+        # The moment the first input was read, here or by whoever gives it.
+        self.began_ns = began_ns or time.time_ns()
         self.tables = [_scan(path, app_skip if i == 0 else frozenset()) for i, path in enumerate(inputs)]
 
     @property

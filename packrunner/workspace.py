@@ -5,7 +5,7 @@
       platform/    shown at /platform, read-only; env/ holds the user's variables, one file each (DET-06)
       plans/       shown at /cnb/plans; build plans going in and out
       app/         upper/ and work/ of the overlay over the source, or copy/ where overlays are refused
-      lock, cache.json, ...
+      lock, source (the application's path), cache.json
 
 The source itself is never written to. For root everything that a sandbox writes belongs to the image's user.
 """
@@ -30,6 +30,9 @@ LAYERS_DIR = "/layers"
 PLATFORM_DIR = "/platform"
 BUILDPACKS_DIR = "/cnb/buildpacks"
 PLANS_DIR = "/cnb/plans"
+
+SOURCE = "source"
+"""The file that holds the path of the application."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +72,12 @@ def location(cache_dir: str, source: str, builder: str) -> str:
 
 @contextmanager
 def opened(
-    path: str, *, owner: tuple[int, int] | None, env: Mapping[str, str], waiting: Callable[[], None]
+    path: str, source: str, *, owner: tuple[int, int] | None, env: Mapping[str, str], waiting: Callable[[], None]
 ) -> Iterator[Workspace]:
-    """Lock the workspace, making it if need be, and set out platform/env; `waiting` is called when another has it."""
+    """Lock the workspace of `source`, making it if need be, and set out platform/env.
+
+    `waiting` is called when another build has held the lock for two seconds.
+    """
     workspace = Workspace(path=path, owner=owner)
     os.makedirs(path, mode=0o700, exist_ok=True)
     with confined.FileLock(os.path.join(path, "lock"), notice=waiting):
@@ -84,6 +90,8 @@ def opened(
             root.makedirs("platform/env", mode=0o755)
             for name, value in env.items():
                 root.write(f"platform/env/{name}", os.fsencode(value))
+            # By this, prune knows when the application is gone.
+            root.write(SOURCE, os.fsencode(source), mode=0o600)
         yield workspace
 
 

@@ -23,18 +23,15 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _missing_sandbox() -> str | None:
-    bwrap = os.path.join(os.path.dirname(sys.executable), "bwrap")
-    program = bwrap if os.path.exists(bwrap) else shutil.which("bwrap")
-    if not program:
-        return "bwrap is not installed"
-    # What the engine itself does: root needs no user namespace, anybody else makes one.
-    user = [] if os.geteuid() == 0 else ["--unshare-user"]
-    trial = subprocess.run(
-        [program, *user, "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc", "true"],
-        capture_output=True,
-        check=False,
-    )
-    return None if trial.returncode == 0 else trial.stderr.decode(errors="replace").strip()
+    from packrunner.engines.probe import try_namespaces
+    from packrunner.engines.sandbox import SandboxEngine
+    from packrunner.errors import EngineError
+
+    try:
+        refusal = try_namespaces(SandboxEngine("", environ={}).bwrap)
+    except EngineError as error:
+        return error.brief
+    return f"{refusal.cause}: {' '.join(refusal.foreign)}" if refusal else None
 
 
 @functools.cache

@@ -76,7 +76,7 @@ class FakeSandbox:
     programs: Mapping[str, Program]
     mounts: Mapping[str, str] = field(default_factory=dict)
     trust: Mapping[str, str] = field(default_factory=dict)
-    on_sweep: Callable[[], None] | None = None
+    on_sweep: Callable[[], object] | None = None
     commands: list[Command] = field(default_factory=list)
     sweeps: int = 0
 

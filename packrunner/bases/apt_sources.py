@@ -79,7 +79,7 @@ def _from_setting(mirror: str) -> Archives:
         raise UsageError(
             f"debian-mirror cannot be {mirror!r}",
             slug="debian-mirror",
-            cause="it is one address that begins with http:, https: or file:, or two with the security archive's second",
+            cause="it is one address (http:, https: or file:), or two with the security archive's second",
         )
     security = roots[1:] or _beside(roots)
     return Archives(
@@ -114,9 +114,7 @@ def _is_archive(entry: _Entry, base: str) -> bool:
     key = os.path.basename(entry.signed_by)
     # Other vendors publish under Debian's suite names too, always with a key of their own.
     debian_key = not key or key.startswith("debian-archive")
-    return (
-        base in _SUITES and "main" in entry.components and debian_key and entry.uri.startswith(_SCHEMES)
-    )
+    return base in _SUITES and "main" in entry.components and debian_key and entry.uri.startswith(_SCHEMES)
 
 
 def _beside(roots: list[str]) -> list[str]:
@@ -125,7 +123,9 @@ def _beside(roots: list[str]) -> list[str]:
 
 
 def _is_debian(root: str) -> bool:
-    return any(re.fullmatch(r"ID=[\"']?debian[\"']?", line.strip()) for line in _lines(os.path.join(root, "etc/os-release")))
+    return any(
+        re.fullmatch(r"ID=[\"']?debian[\"']?", line.strip()) for line in _lines(os.path.join(root, "etc/os-release"))
+    )
 
 
 def _entries(apt: str) -> Iterator[_Entry]:
@@ -160,7 +160,8 @@ def _deb822(path: str) -> Iterator[_Entry]:
     text = "\n".join(line for line in _lines(path) if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", text):
         fields = {
-            name.lower(): " ".join(value.split()) for name, value in re.findall(r"(?m)^([\w-]+):((?:.*\n?)(?:[ \t].*\n?)*)", stanza)
+            name.lower(): " ".join(value.split())
+            for name, value in re.findall(r"(?m)^([\w-]+):((?:.*\n?)(?:[ \t].*\n?)*)", stanza)
         }
         if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() not in _TRUE:
             continue
@@ -176,7 +177,7 @@ def _deb822(path: str) -> Iterator[_Entry]:
 
 def _file_named(signed_by: str) -> str:
     """The key file that is named; a key written into the stanza itself cannot be told by a name."""
-    return signed_by.split(" ")[0] if signed_by.startswith("/") else ""
+    return signed_by.split(" ", maxsplit=1)[0] if signed_by.startswith("/") else ""
 
 
 def _lines(path: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
 from packrunner.errors import CorruptError, UnsafeArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
 Kind = Literal["file", "dir", "link", "hardlink"]
@@ -153,6 +153,13 @@ class _Gunzip:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
+_DECOMPRESSORS: dict[bytes, Callable[[], _Decompressor | None]] = {
+    b"xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
+    b"gz": _Gunzip,
+    b"": lambda: None,
+}
+
+
 @contextmanager
 def open_deb(path: str, package: str) -> Iterator[Deb]:
     """Open the .deb at `path`; `package` names it in messages. Raises CorruptError, slug `deb`."""
@@ -195,11 +202,11 @@ class Deb:
             stem, suffix = wanted, b""
         if stem != wanted:
             raise _bad(self._package, f"it has {name!r} in the place of {wanted!r}")
-        makers = {b"xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), b"gz": _Gunzip, b"": lambda: None}
-        if suffix not in makers:
-            raise _bad(self._package, f"it is compressed with {suffix.decode('ascii', 'replace')}, which Debian does not use")
+        if suffix not in _DECOMPRESSORS:
+            kind = suffix.decode("ascii", "replace")
+            raise _bad(self._package, f"it is compressed with {kind}, which Debian does not use")
         end = self._file.tell() + size + size % 2
-        return Content(self._file, size, makers[suffix](), self._package), end
+        return Content(self._file, size, _DECOMPRESSORS[suffix](), self._package), end
 
     def _header(self) -> tuple[bytes, int]:
         header = self._file.read(60)
@@ -213,7 +220,7 @@ def members(content: Content) -> Iterator[Member]:
     """The entries of a tar. A file's content is read from `content`, wholly or not at all, before the next entry."""
     long_name = long_target = b""
     pax: dict[bytes, bytes] = {}
-    for count in range(_MAX_ENTRIES):
+    for _ in range(_MAX_ENTRIES):
         header = content.read(_BLOCK)
         if not header.strip(b"\0"):
             content.finish()
@@ -271,7 +278,7 @@ def _extension(content: Content, size: int) -> bytes:
 
 
 def _pax(data: bytes, content: Content) -> dict[bytes, bytes]:
-    """Records `<length> <key>=<value>\\n`, of which only paths are expected; sizes and owners stay in the header."""
+    """Records of length, key and value, of which only paths are expected; sizes and owners stay in the header."""
     records: dict[bytes, bytes] = {}
     at = 0
     while at < len(data):
@@ -286,9 +293,7 @@ def _pax(data: bytes, content: Content) -> dict[bytes, bytes]:
     return records
 
 
-def _entry(
-    header: bytes, size: int, long: tuple[bytes, bytes], pax: dict[bytes, bytes], content: Content
-) -> Member:
+def _entry(header: bytes, size: int, long: tuple[bytes, bytes], pax: dict[bytes, bytes], content: Content) -> Member:
     kind = _KINDS.get(header[156:157])
     if kind is None:
         content.refuse(f"it has an entry of type {header[156:157]!r}: only files, directories and links belong in it")

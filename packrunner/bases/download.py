@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 CONNECTIONS = 8
 _ATTEMPTS = 5
 _CHUNK = 1 << 17
+# Not an HTTP status: the transfer went well, and the bytes are wrong.
+_CORRUPT = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ def read_text(network: Network, urls: Sequence[str], *, name: str, limit: int) -
 
 
 def fetch(wanted: Sequence[Wanted], directory: str, network: Network, progress: Callable[[int, int], None]) -> None:
-    """Make every file present in `directory` and right; `progress(files, bytes)` is told of what there is, now and then.
+    """Make every file present in `directory` and right; `progress(files, bytes)` hears of what there is, now and then.
 
     The caller holds the lock that makes this the only process writing there. Raises NetworkError (slug `download`,
     or `download-gone` where no server has a file any more), CorruptError (`download-corrupt`), StoreError (`disk`,
@@ -154,7 +156,7 @@ class _Batch:
             self._counts[number] = count
 
         try:
-            if _is_whole(path, item):
+            if is_whole(self._directory, item.sha256, item.size):
                 self._counts[number] = item.size
                 return
             with suppress(FileNotFoundError):
@@ -189,23 +191,21 @@ def _retried(urls: Sequence[str], attempt: Callable[[str], _T], sleep: Callable[
     raise AssertionError(urls)
 
 
-def _is_whole(path: str, item: Wanted) -> bool:
+def is_whole(directory: str, sha256: str, size: int) -> bool:
+    """Is the download in `directory`, with every byte of it right? It is read and hashed."""
+    path = os.path.join(directory, sha256)
     try:
-        if os.stat(path).st_size != item.size:
+        if os.stat(path).st_size != size:
             return False
+        digest = hashlib.sha256()
+        with open(path, "rb", buffering=0) as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     except FileNotFoundError:
         return False
-    return _hash_file(path)[0] == item.sha256
-
-
-def _hash_file(path: str) -> tuple[str, int]:
-    digest = hashlib.sha256()
-    size = 0
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-            size += len(chunk)
-    return digest.hexdigest(), size
+    except OSError as error:
+        raise disk_error(error, path) from error
+    return digest.hexdigest() == sha256
 
 
 def _continue(path: str, item: Wanted, transport: Transport, url: str, received: Callable[[int], None]) -> None:
@@ -218,6 +218,10 @@ def _continue(path: str, item: Wanted, transport: Transport, url: str, received:
         while chunk := os.read(fd, 1 << 20):
             digest.update(chunk)
             have += len(chunk)
+        if have == item.size and digest.hexdigest() == item.sha256:  # killed just before it got its name
+            received(have)
+            os.rename(part, path)
+            return
         if have >= item.size:
             os.ftruncate(fd, 0)
             digest, have = hashlib.sha256(), 0
@@ -237,20 +241,13 @@ def _continue(path: str, item: Wanted, transport: Transport, url: str, received:
             host = body.host
         if have < item.size:
             raise TransferError(host, "reading the answer", f"it ended at byte {have} of {item.size}")
-        _accept(fd, part, path, item, digest.hexdigest(), host)
+        if have > item.size or digest.hexdigest() != item.sha256:
+            os.unlink(part)
+            why = f"SHA-256 {digest.hexdigest()} instead of {item.sha256}" if have == item.size else "it is too long"
+            raise TransferError(host, "checking its digest", why, status=_CORRUPT)
+        os.rename(part, path)
     finally:
         os.close(fd)
-
-
-def _accept(fd: int, part: str, path: str, item: Wanted, found: str, host: str) -> None:
-    if found != item.sha256 or os.fstat(fd).st_size != item.size:
-        os.unlink(part)
-        raise TransferError(host, "checking its digest", f"SHA-256 {found} instead of {item.sha256}", status=_CORRUPT)
-    os.rename(part, path)
-
-
-# Not an HTTP status: the transfer went well, and the bytes are wrong.
-_CORRUPT = -1
 
 
 def _failure(name: str, error: TransferError) -> PackrunnerError:

@@ -115,7 +115,7 @@ def _parse(raw: Any) -> Lock:
     for package in packages:
         # The digest becomes a file name, the path part of an address.
         Digest.parse(f"sha256:{package.sha256}")
-        if not isinstance(package.size, int) or not package.path.startswith("pool/") or ".." in package.path:
+        if int(package.size) < 0 or not package.path.startswith("pool/") or ".." in package.path:
             raise ValueError(f"the entry of {package.name} is not sound")
         if package.archive not in {"main", "security"}:
             raise ValueError(f"{package.name} is of an unknown archive")

@@ -36,7 +36,7 @@ class Relation:
         return f"{self.name} ({self.operator} {self.version})" if self.operator else self.name
 
     def admits(self, version: str) -> bool:
-        """Does `version` meet the condition?"""
+        """Whether `version` meets the condition."""
         if not self.operator:
             return True
         order = compare_versions(version, self.version)
@@ -66,16 +66,18 @@ class Package:
 
 
 def parse_clauses(text: str) -> tuple[Clause, ...]:
-    """A relationship field: clauses divided by commas, alternatives by bars. Raises CorruptError, slug `debian-index`."""
-    return tuple(
-        tuple(_relation(alternative.strip()) for alternative in clause.split("|")) for clause in text.split(",") if clause.strip()
-    )
+    """A relationship field: clauses divided by commas, alternatives by bars.
+
+    Raises CorruptError, slug `debian-index`.
+    """
+    clauses = (clause.split("|") for clause in text.split(",") if clause.strip())
+    return tuple(tuple(_relation(alternative.strip()) for alternative in clause) for clause in clauses)
 
 
 def _relation(text: str) -> Relation:
     match = _RELATION.fullmatch(text)
     if not match:
-        raise CorruptError(f"a package list holds a relation that cannot be read: {text[:100]!r}", slug="debian-index")
+        raise _damaged(f"the relation {text[:100]!r} cannot be read")
     name, _qualifier, operator, version = match.groups()
     return Relation(name, operator or "", version or "")
 
@@ -84,7 +86,7 @@ def compare_versions(left: str, right: str) -> int:
     """Below, at or above zero as `left` is the older, same or newer one by Debian's order."""
     if left == right:
         return 0
-    from debian.debian_support import NativeVersion  # noqa: PLC0415 - only a new lock needs it
+    from debian.debian_support import NativeVersion
 
     a, b = NativeVersion(left), NativeVersion(right)
     return -1 if a < b else int(a > b)
@@ -92,7 +94,11 @@ def compare_versions(left: str, right: str) -> int:
 
 def newest_first(packages: Iterable[Package]) -> list[Package]:
     """By Debian's order of versions; equal ones stay as they came."""
-    return sorted(packages, key=cmp_to_key(lambda a, b: compare_versions(b.version, a.version)))
+
+    def order(left: Package, right: Package) -> int:
+        return compare_versions(right.version, left.version)
+
+    return sorted(packages, key=cmp_to_key(order))
 
 
 @dataclass(slots=True)
@@ -111,7 +117,7 @@ class Universe:
             if not stripped:
                 continue
             if not stripped.startswith(b"Package: "):
-                raise CorruptError("a package list holds a stanza that does not begin with its name", slug="debian-index")
+                raise _damaged("it holds a stanza that does not begin with a name")
             name = stripped[9:].partition(b"\n")[0].strip().decode("ascii", "replace")
             self._stanzas.setdefault(name, []).append((stripped, archive))
             _, has, provides = stripped.partition(b"\nProvides:")
@@ -160,7 +166,7 @@ def _parse(stanza: bytes, archive: Archive) -> Package:
     name, size, sha256, path = (fields.get(key, "") for key in ("Package", "Size", "SHA256", "Filename"))
     sound = size.isdigit() and re.fullmatch("[0-9a-f]{64}", sha256) and _PATH.fullmatch(path) and ".." not in path
     if not sound or not fields.get("Version"):
-        raise CorruptError(f"the package list's entry for {name!r} lacks what is needed to fetch it", slug="debian-index")
+        raise _damaged(f"the entry for {name!r} lacks what is needed to fetch it")
     return Package(
         name=name,
         version=fields["Version"],
@@ -175,3 +181,7 @@ def _parse(stanza: bytes, archive: Archive) -> Package:
         size=int(size),
         sha256=sha256,
     )
+
+
+def _damaged(cause: str) -> CorruptError:
+    return CorruptError("a package list cannot be read", slug="debian-index", cause=cause)

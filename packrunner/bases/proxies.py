@@ -41,7 +41,9 @@ class Proxies:
 
     def _bypassed(self, host: str, port: int) -> bool:
         entries = self.environ.get("no_proxy") or self.environ.get("NO_PROXY") or ""
-        return any(_covers(entry, host.lower().rstrip("."), port) for entry in re.split(r"[\s,]+", entries.lower()) if entry)
+        return any(
+            _covers(entry, host.lower().rstrip("."), port) for entry in re.split(r"[\s,]+", entries.lower()) if entry
+        )
 
 
 def _with_scheme(value: str) -> str:

@@ -18,6 +18,8 @@ ImageName = Literal["build", "static", "base", "python"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 DEFAULT_REFERENCE = "debian:13"
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 # Raise it whenever the same packages would be made into another tree: unpacking, fix-ups, byte-compiling.
 FORMAT = 1
 
@@ -81,6 +83,11 @@ RECIPES: dict[ImageName, Recipe] = {
     "base": Recipe(packages=_LIBC, exclude=_LIBC_CUT),
     "python": Recipe(packages=(*_LIBC, "python3"), exclude=_LIBC_CUT),
 }
+
+
+def image_name(suite: Suite, variant: Variant) -> str:
+    """The name of a run image in the local store; no registry can have it."""
+    return f"localhost/packrunner/debian:{suite.version}-{variant}"
 
 
 def parse_reference(text: str) -> Suite:

@@ -45,7 +45,7 @@ def verify(signed: bytes, *, keyring: str = KEYRING, at: str) -> bytes:
 
     `at` names the file in messages. Raises CorruptError, slug `debian-signature`.
     """
-    import pysequoia  # noqa: PLC0415 - 30 ms, and only a new lock needs it
+    import pysequoia
 
     certificates = [
         certificate
@@ -64,7 +64,10 @@ def verify(signed: bytes, *, keyring: str = KEYRING, at: str) -> bytes:
             cause=reason,
             tries=("check the clock of this machine, and that the mirror is one of Debian's",),
         ) from error
-    return bytes(result.bytes)
+    if not result.bytes:
+        raise CorruptError(f"{at} is empty", slug="debian-signature")
+    verified: bytes = result.bytes
+    return verified
 
 
 def parse(verified: bytes, *, at: str) -> Release:
@@ -73,9 +76,10 @@ def parse(verified: bytes, *, at: str) -> Release:
     fields = dict(re.findall(r"(?m)^([A-Za-z-]+): *(.*?)\s*$", head.decode("utf-8", "replace")))
     fields.update(re.findall(r"(?m)^(Valid-Until): *(.*?)\s*$", tail.decode("utf-8", "replace")))
     listed = re.match(rb"(?:\s*\n [^\n]*)*", tail)
+    lines = re.findall(rb"(?m)^ ([0-9a-f]{64}) +([0-9]{1,12}) +([\x21-\x7e]+)$", listed[0] if listed else b"")
     files = {
         path.decode(): IndexFile(path=path.decode(), sha256=sha256.decode(), size=int(size))
-        for sha256, size, path in re.findall(rb"(?m)^ ([0-9a-f]{64}) +([0-9]{1,12}) +([\x21-\x7e]+)$", listed[0] if listed else b"")
+        for sha256, size, path in lines
     }
     date = _seconds(fields.get("Date"))
     if date is None or not files or "Codename" not in fields:
@@ -91,7 +95,7 @@ def parse(verified: bytes, *, at: str) -> Release:
 
 
 def check(release: Release, suite: str, *, now: float, seen: float, at: str) -> None:
-    """Is it the suite asked for, still valid at `now`, and no older than the one `seen` before?
+    """Refuse another suite than the one asked for, one no longer valid at `now`, and one older than was `seen`.
 
     An old but well-signed file is how known holes are kept open. Raises CorruptError `debian-release` for another
     suite, NetworkError `debian-stale` for an old one: a mirror that lags behind catches up.
@@ -125,7 +129,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _day(seconds: float) -> str:
-    import time  # noqa: PLC0415 - messages only
+    import time
 
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 

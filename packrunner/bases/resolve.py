@@ -61,10 +61,9 @@ class _Selection:
             if not candidates:
                 wanted = " | ".join(map(str, clause))
                 raise _unresolvable(f"{wanted_by} needs {wanted}, which the package lists do not have")
-            if len(clause) > 1 or len(candidates) > 1:
-                if not leaves_choice:
-                    self._choices.append((clause, wanted_by))
-                    continue
+            if not leaves_choice and (len(clause) > 1 or len(candidates) > 1):
+                self._choices.append((clause, wanted_by))
+                continue
             self._choose(candidates[0])
 
     def _choose(self, package: Package) -> None:
@@ -120,7 +119,9 @@ def _refuse_conflicts(chosen: tuple[Package, ...]) -> None:
                 raise _unresolvable(f"{package.name} conflicts with {other.name} {other.version}")
             for provider, provided in providers.get(relation.name, ()):
                 if provider is not package and _provides(provided, relation):
-                    raise _unresolvable(f"{package.name} conflicts with {provider.name}, which provides {relation.name}")
+                    raise _unresolvable(
+                        f"{package.name} conflicts with {provider.name}, which provides {relation.name}"
+                    )
 
 
 def _unresolvable(cause: str) -> NetworkError:

@@ -58,6 +58,20 @@ class Body:
     host: str
 
 
+class _Answer:
+    """The body of an HTTP answer."""
+
+    def __init__(self, response: http.client.HTTPResponse, host: str) -> None:
+        self._response = response
+        self._host = host
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._response.read(size)
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: closed by another thread
+            raise TransferError(self._host, "reading the answer", _reason(error)) from error
+
+
 class Transport:
     """Opens addresses, keeping one connection a host."""
 
@@ -81,22 +95,23 @@ class Transport:
             with _open_file(url, start) as file:
                 yield Body(stream=file, start=start, host="this machine")
             return
+        key, response = self._follow(url, start)
+        try:
+            yield self._body(key, response, start)
+        finally:
+            if not response.isclosed():  # unread bytes would be taken for the next answer
+                self._drop(key)
+
+    def _follow(self, url: str, start: int) -> tuple[tuple[str, str, int], http.client.HTTPResponse]:
         for _ in range(_MAX_REDIRECTS + 1):
             key, target = _split(url)
             response = self._ask(key, target, start)
             if response.status not in _REDIRECTS:
-                break
-            response.read(1 << 16)
+                return key, response
+            self._drop(key)
             url = self._redirected(url, response.headers.get("Location", ""))
-        else:
-            raise TransferError(key[1], "waiting for an answer", "too many redirects", retry=False)
-        try:
-            yield self._body(key, response, start)
-        except (OSError, http.client.HTTPException) as error:
-            raise TransferError(key[1], "reading the answer", _reason(error)) from error
-        finally:
-            if not response.isclosed():  # unread bytes would be taken for the next answer
-                self._drop(key)
+        host = urllib.parse.urlsplit(url).hostname or ""
+        raise TransferError(host, "waiting for an answer", "too many redirects", retry=False)
 
     def _ask(self, key: tuple[str, str, int], target: str, start: int) -> http.client.HTTPResponse:
         """Send the request; a connection that was kept and has died meanwhile is made anew, once."""
@@ -122,9 +137,9 @@ class Transport:
             begins = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
             if begins != str(start) or not start:
                 raise TransferError(key[1], "waiting for an answer", "another range than asked for came")
-            return Body(stream=response, start=start, host=key[1])
+            return Body(stream=_Answer(response, key[1]), start=start, host=key[1])
         if status == 200:
-            return Body(stream=response, start=0, host=key[1])
+            return Body(stream=_Answer(response, key[1]), start=0, host=key[1])
         wait = response.headers.get("Retry-After", "")
         retry = status in {408, 416, 429} or status >= 500
         why = f"status {status} {response.reason[:60]}"

@@ -6,7 +6,6 @@ before.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from packrunner.cli.services import Known, Services
+    from packrunner.lifecycle.request import BuildRequest
 
 
 def main(argv: Sequence[str], known: Known | None = None, *, services: Services | None = None) -> int:
@@ -28,8 +28,12 @@ def main(argv: Sequence[str], known: Known | None = None, *, services: Services 
             # Names may hold anything; a result that cannot be encoded is shown escaped, never lost.
             stream.reconfigure(errors="backslashreplace")
     session = Session(services, known)
-    with signals.stoppable(lambda: _announce(session)):
-        return _guarded(argv, session)
+    try:
+        with signals.stoppable(lambda: _announce(session)):
+            return _guarded(argv, session)
+    except StoppedError as e:
+        # It came while something else was being shown.
+        return 128 + e.signal
 
 
 def _announce(session: Session) -> None:
@@ -55,25 +59,33 @@ def _guarded(argv: Sequence[str], session: Session) -> int:
 
 def _run(argv: Sequence[str], session: Session) -> int:
     _check_platform(argv)
-    known = session.known
-    if known is not None and known.request is not None and argv[:1] == ["build"]:
+    request = _parsed_before(argv, session.known)
+    if request is not None:
         from packrunner.cli import building
-        from packrunner.lifecycle.request import BuildRequest
 
-        with contextlib.suppress(ValueError):
-            # A record whose shape is another version's is as good as none.
-            return building.perform(BuildRequest.from_plain(known.request), session)
+        return building.perform(request, session)
     from packrunner.cli import app
 
     return app.dispatch(argv, session)
 
 
+def _parsed_before(argv: Sequence[str], known: Known | None) -> BuildRequest | None:
+    if known is None or known.request is None or not argv or argv[0] != "build":
+        return None
+    from packrunner.lifecycle.request import BuildRequest
+
+    try:
+        return BuildRequest.from_plain(known.request)
+    except ValueError:
+        return None  # a record of another shape: parse the arguments
+
+
 def _show(error: PackrunnerError, session: Session) -> int:
     from packrunner.console import problem
 
-    session.renderer().problem(error)
-    if session.verbose and not isinstance(error, StoppedError):
+    if session.verbose > 1 and not isinstance(error, StoppedError):
         _traceback(error)
+    session.renderer().problem(error)
     return problem.exit_code(error)
 
 
@@ -83,12 +95,8 @@ def _unexpected(error: Exception, argv: Sequence[str], session: Session) -> int:
     shown = crash.explain(error, argv, session.redact)
     if session.verbose:
         _traceback(error)
-    return _show_plain(shown, session)
-
-
-def _show_plain(error: PackrunnerError, session: Session) -> int:
-    session.renderer().problem(error)
-    return error.exit_code
+    session.renderer().problem(shown)
+    return shown.exit_code
 
 
 def _traceback(error: Exception) -> None:

@@ -59,8 +59,7 @@ class Session:
         """The reporter of the running command, or a plain one for its errors."""
         if self.reporter is None:
             terminal = Terminal.of(sys.stderr, self.environ, self.color)
-            mode = "json" if self.json else "plain"
-            self.reporter = choose(mode, sys.stderr, terminal, redact=self.redact)
+            self.reporter = choose("json" if self.json else "plain", sys.stderr, terminal, redact=self.redact)
         return self.reporter
 
     def result(self, text: str) -> None:
@@ -79,6 +78,12 @@ class Session:
             _discard_stdout()
             raise StoreError(f"the result could not be written to stdout: {e.strerror}", slug="stdout") from e
 
+    def say(self, text: str) -> None:
+        """Write a line of the story to stderr."""
+        if sys.stderr is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
     def document(self, schema: str, values: dict[str, Any]) -> None:
         """Write a JSON document."""
         import json
@@ -89,7 +94,10 @@ class Session:
         """Ask on a terminal; elsewhere raise UsageError naming the command that needs no question."""
         if sys.stdin is None or not sys.stdin.isatty() or sys.stderr is None:
             raise UsageError(
-                "this removes things, and there is no terminal to ask at", slug="confirm", cause=question, tries=(command,)
+                "this removes things, and there is no terminal to ask at",
+                slug="confirm",
+                cause=question,
+                tries=(command,),
             )
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()

@@ -55,6 +55,20 @@ def _fit(detail: str, room: int, terminal: Terminal, *, cut: bool) -> tuple[str,
     return units.shorten(text, room, ellipsis=terminal.ellipsis), [reason]
 
 
+def wrap(text: str, terminal: Terminal, *, indent: int = 2, lead: int = 0) -> list[str]:
+    """Prose in lines no wider than the terminal or 100; words, and what can be pasted, are never broken."""
+    lines = textwrap.wrap(
+        text,
+        terminal.width,
+        initial_indent=" " * lead,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+    return lines or [" " * lead]
+
+
 def foreign(text: str, terminal: Terminal, *, indent: int = SUBJECT, cut: bool = False) -> str:
     """A line of somebody else's output below our step."""
     if cut:

@@ -137,7 +137,7 @@ class LiveReporter(PlainReporter):
             if self._live is None and self._clock() - self._step.began < _WORTH_DRAWING:
                 return
         # Outside the lock: the first import takes longer than anybody should wait for a line.
-        import rich.live  # noqa: F401, PLC0415
+        import rich.live  # noqa: F401
 
         with self._lock:
             if self._step is not None:
@@ -162,9 +162,9 @@ class LiveReporter(PlainReporter):
         return lines + [layout.foreign(text, self._terminal, cut=True) for text in self._tail]
 
     def _draw(self) -> None:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.live import Live  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
 
         text = Text.from_ansi("\n".join(self.frame()), no_wrap=True, overflow="crop")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from packrunner.errors import PackrunnerError, StoppedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from packrunner.console.terminal import Terminal, Writer
+    from packrunner.console.terminal import Style, Terminal, Writer
 
 LAYER_INDENT = 14
 _BEATS = (10.0, 30.0)
@@ -88,6 +89,7 @@ class PlainReporter:
         self._lock = threading.RLock()
         self._lines = Lines()
         self._step: Step | None = None
+        self._ended = False
         self._ticker = Ticker(self.tick, beat) if beat else None
 
     def emit(self, event: events.Event) -> None:
@@ -119,7 +121,7 @@ class PlainReporter:
                 self._warn(event)
             case events.Noted():
                 if event.always or self._verbose:
-                    self._line(f"note: {self._clean(event.text)}")
+                    self._prose(f"note: {self._clean(event.text)}")
             case events.Finished():
                 self._finish(event)
 
@@ -128,6 +130,15 @@ class PlainReporter:
 
     def _line(self, text: str) -> None:
         self._writer.line(text)
+
+    def _prose(self, text: str, style: Style | None = None) -> None:
+        """A sentence, wrapped; its first word in a style."""
+        first, *more = layout.wrap(text, self._terminal)
+        word = re.match(r"\w*", first)
+        if style and word:
+            first = self._terminal.paint(word[0], style) + first[word.end() :]
+        for line in (first, *more):
+            self._line(line)
 
     def _row(self, phase: str, subject: str, detail: str, value: str) -> None:
         for line in layout.row(phase, self._clean(subject), self._clean(detail), value, self._terminal):
@@ -139,7 +150,7 @@ class PlainReporter:
         return self._clean(f"{event.name} from {source} with {event.builder}{note}, engine {event.engine}")
 
     def _started(self, event: events.BuildStarted) -> None:
-        self._line(f"packrunner {__version__}: {self._head(event)}")
+        self._prose(f"packrunner {__version__}: {self._head(event)}")
 
     def _begin(self, event: events.StepStarted) -> None:
         self._finish_lines()
@@ -185,15 +196,13 @@ class PlainReporter:
 
     def _warn(self, event: events.Warned) -> None:
         if self._quiet < 2:
-            self._line(f"{self._terminal.paint('warning', 'yellow')}: {self._clean(event.text)}")
+            self._prose(f"warning: {self._clean(event.text)}", "yellow")
             if event.hint:
-                self._line(f"  try:   {self._clean(event.hint)}")
+                self._prose(f"  try:   {self._clean(event.hint)}")
 
     def _finish(self, event: events.Finished) -> None:
         self._finish_lines()
-        first, space, rest = self._clean(event.text).partition(" ")
-        hint = f" {event.hint}" if event.hint else ""
-        self._line(self._terminal.paint(first, "green") + space + rest + hint)
+        self._prose(self._clean(f"{event.text} {event.hint}".rstrip()), "green")
 
     def tick(self) -> None:
         """Say that a silent step still runs: after 10, 30 and 60 seconds, then every minute."""
@@ -212,12 +221,14 @@ class PlainReporter:
     def stopping(self) -> None:
         """Say at once that a stop was asked for."""
         with self._lock:
-            if not self._quiet:
+            # It is called on a thread of its own, which may come too late.
+            if not self._quiet and not self._ended:
                 self._line("Stopping ...")
 
     def problem(self, error: PackrunnerError) -> None:
         """Show what ended the story; the step that ran is closed with it."""
         with self._lock:
+            self._ended = True
             if not self._quiet:
                 self._close_step(error)
             if self._writer.used and not isinstance(error, StoppedError):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
+from packrunner.console import layout
 from packrunner.console.redact import Redactor, visible
 from packrunner.errors import PackrunnerError, StoppedError
 
@@ -40,21 +40,10 @@ def _labelled(error: PackrunnerError) -> list[tuple[str, str]]:
 
 
 def _wrapped(text: str, terminal: Terminal, *, indent: int) -> list[str]:
-    lines: list[str] = []
-    for i, part in enumerate(text.split("\n")):
-        lead = " " * indent if i else ""
-        wrapped = textwrap.wrap(
-            part,
-            terminal.width,
-            initial_indent=lead,
-            subsequent_indent=" " * indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-            drop_whitespace=True,
-            replace_whitespace=False,
-        )
-        lines += wrapped or [lead]
-    return lines
+    first, *rest = text.split("\n")
+    return layout.wrap(first, terminal, indent=indent) + [
+        line for part in rest for line in layout.wrap(part, terminal, indent=indent, lead=indent)
+    ]
 
 
 def to_json(error: PackrunnerError, redact: Redactor | None = None) -> dict[str, Any]:

@@ -31,13 +31,17 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         # A value of a few characters would hide half of every sentence; the longest go first, being whole.
-        chosen = sorted({v for v in values if len(v) >= 4}, key=len, reverse=True)
-        self._values = re.compile("|".join(map(re.escape, chosen))) if chosen else None
+        self._known = sorted({v for v in values if len(v) >= 4}, key=len, reverse=True)
+        self._values = re.compile("|".join(map(re.escape, self._known))) if self._known else None
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Redactor:
         """Know the values of the variables whose names say secret."""
         return cls(value for name, value in environ.items() if is_secret(name))
+
+    def knowing(self, values: Iterable[str]) -> Redactor:
+        """A redactor that knows these values too."""
+        return Redactor([*self._known, *values])
 
     def __call__(self, text: str) -> str:
         """The text without its secrets."""

@@ -44,15 +44,15 @@ def choose(
 ) -> Renderer:
     """The renderer for a stream. `tty` needs a terminal; `auto` also one that may move, and no -v."""
     if progress == "json":
-        from packrunner.console.machine import JsonReporter  # noqa: PLC0415
+        from packrunner.console.machine import JsonReporter
 
         return JsonReporter(Writer(stream), quiet=quiet, redact=redact)
     moving = terminal.is_terminal if progress == "tty" else terminal.motion and animation and progress == "auto"
     if stream is not None and moving and not verbose and not quiet:
-        from packrunner.console.live import LiveReporter  # noqa: PLC0415
+        from packrunner.console.live import LiveReporter
 
         return LiveReporter(stream, terminal, redact=redact)
-    from packrunner.console.plain import PlainReporter  # noqa: PLC0415
+    from packrunner.console.plain import PlainReporter
 
     return PlainReporter(Writer(stream), terminal, quiet=quiet, verbose=verbose, redact=redact)
 

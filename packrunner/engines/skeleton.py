@@ -99,7 +99,7 @@ def _make(parent: str, key: str, skeleton: Skeleton) -> None:
                 tree.makedirs(root + path)
             files = {**skeleton.files, AGENT: _read(skeleton.agent)}
             for path, content in files.items():
-                tree.makedirs(root + os.path.dirname(path))
+                tree.makedirs((root + os.path.dirname(path)).rstrip("/"))
                 tree.write(root + path, content, mode=0o755 if path == AGENT else 0o644)
             if tree.kind(key) is None:
                 tree.rename(building, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -142,3 +143,19 @@ def read_lifecycle(labels: dict[str, str]) -> LifecycleLabel:
 def to_json(value: Any) -> str:
     """Compact JSON with keys in a fixed order, as labels hold it."""
     return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def process_types(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """The types of an image's launch processes, in the label's order; none where the label cannot be read."""
+    try:
+        return tuple(p.type for p in msgspec.json.decode(labels.get(BUILD, ""), type=_Processes).processes)
+    except msgspec.DecodeError:
+        return ()
+
+
+class _Type(msgspec.Struct, frozen=True):
+    type: str
+
+
+class _Processes(msgspec.Struct, frozen=True):
+    processes: tuple[_Type, ...] = ()

@@ -73,9 +73,10 @@ class BuildpackPlan(msgspec.Struct, frozen=True):
 def read_detect_plan(data: bytes, *, where: str) -> DetectPlan:
     """Read what bin/detect wrote; raises DetectError (DET-16), also for a top-level version (DET-17)."""
     table = toml.decode(data, dict, where=where, error=DetectError)
-    for pair in (table, *(p for p in table.get("or", []) if isinstance(p, dict))):
-        requires = pair.get("requires", [])
-        if any(isinstance(r, dict) and "version" in r for r in requires if isinstance(requires, list)):
+    others = table.get("or", [])
+    for pair in (table, *(others if isinstance(others, list) else ())):
+        requires = pair.get("requires", []) if isinstance(pair, dict) else []
+        if isinstance(requires, list) and any(isinstance(r, dict) and "version" in r for r in requires):
             raise DetectError(
                 f"{where}: `version` beside a required name is not read any more; put it into its metadata",
                 slug="plan-version",

@@ -36,5 +36,6 @@ def extract(
 ) -> Extracted:
     """root_path must exist. `prefix` ("layers/x/y"): only what is below is written, with the prefix taken off.
     digest: of the bytes as stored; diff_id: of the uncompressed tar; both verified. As root with uid_gid None the
-    header's owners are applied. "reject" is for archives that are no layers: absolute names, whiteouts, devices refused."""
+    header's owners are applied. "reject" is for archives that are no layers: absolute names, whiteouts, devices refused.
+    """
     raise NotImplementedError

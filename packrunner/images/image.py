@@ -6,10 +6,9 @@ Follows the OCI image specification 1.1 (manifest and configuration); Docker's s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -28,6 +27,9 @@ from packrunner.images.manifest import (
     uninterpreted,
 )
 from packrunner.names import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 CREATED = "1980-01-01T00:00:01Z"
 """When every image was made, unless SOURCE_DATE_EPOCH says otherwise (EXP-28)."""
@@ -137,6 +139,12 @@ class Image:
         return Descriptor(digest=digest_of(self._config), size=len(self._config), media_type=CONFIG)
 
     @property
+    def manifest(self) -> Descriptor:
+        """The descriptor of the manifest, as an index lists it."""
+        kind = read_json(self._manifest, ManifestFile, where="the image").media_type or MANIFEST
+        return Descriptor(digest=self.digest, size=len(self._manifest), media_type=kind)
+
+    @property
     def manifest_size(self) -> int:
         """Bytes of the manifest (EXP-31)."""
         return len(self._manifest)
@@ -170,7 +178,7 @@ class Image:
             "variant": self.variant,
             "created": self.created,
             "config": {key: value for key, value in body.items() if value or key in self.extra},
-            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in self.layers]},
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in self.layers]},
             "history": [self._history(layer) for layer in self.layers],
         }
         if not self.variant:

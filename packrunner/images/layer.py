@@ -1,73 +1,49 @@
-"""The one reproducible layer writer."""
+"""The one reproducible layer writer: the same facts give the same bytes, and what did not change is not read again.
+
+Names have no leading slash; order, times and owners are those of the reference (EXP-02, EXP-07 to EXP-09): parents
+first, names as bytes, one fixed time, the given owner. Hard links become files, extended attributes are dropped.
+How it is made fast: docs/explanation/decisions/0005-layer-writer-and-splice.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import os
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from packrunner import fingerprint
+from packrunner.errors import CorruptError, ExportError, StoreError
+from packrunner.images import splice, tar
+from packrunner.images.helping import HelperLostError, Segment
+from packrunner.images.image import Layer
+from packrunner.images.merge import Walk
+from packrunner.images.output import Output
+from packrunner.images.pack import PackError
+from packrunner.images.parts import Dir, File, Link, Part, Tree, check, relative
+from packrunner.images.single import SECTION, write_single
+from packrunner.images.trees import write_known, write_new
+
 if TYPE_CHECKING:
-    from packrunner.images.image import Layer
+    from collections.abc import Iterator, Mapping, Sequence
+
     from packrunner.images.store import LocalStore
     from packrunner.names import Digest
 
+__all__ = ["ChangedWhileReadError", "Dir", "File", "Link", "Part", "Tree", "WrittenLayer", "write_layer"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
-    """A host directory that becomes `target` in the image; the directory itself gets an entry (unless "/").
-
-    Everything in it belongs to uid:gid, whoever owns it here (EXP-08); `owners` overrides by path relative to the
-    tree ("" is its root). `upper` is an overlay's upper directory, merged over `source`. `skip` names entries at the top.
-    `only` and `exclude` are paths relative to the tree: a directory takes all below it; the parents of `only` are
-    written too (EXP-12 to EXP-15).
-    """
-
-    source: str
-    target: str
-    uid: int
-    gid: int
-    upper: str | None = None
-    skip: frozenset[str] = frozenset()
-    only: frozenset[str] | None = None
-    exclude: frozenset[str] = frozenset()
-    owners: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dir:
-    """A directory entry, such as a parent of a tree."""
-
-    target: str
-    mode: int = 0o755
-    uid: int = 0
-    gid: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """A regular file from `data`, or from the host's file `source`."""
-
-    target: str
-    data: bytes | None = None
-    source: str | None = None
-    mode: int = 0o644
-    uid: int = 0
-    gid: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A symbolic link to `to`, stored verbatim."""
-
-    target: str
-    to: str
-    uid: int = 0
-    gid: int = 0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenLayer:
-    """`changed` counts the entries written anew; `tables` has each tree's scan (as fingerprint.scan gives), by source."""
+    """A layer as written, and how.
+
+    `changed` counts the entries that were written anew. `tables` has, by source, what fingerprint.scan gives for each
+    tree that was written without `only`: the second fingerprint, to compare with an earlier one.
+    """
 
     layer: Layer
     spliced: bool
@@ -77,7 +53,172 @@ class WrittenLayer:
     tables: Mapping[str, bytes] = field(default_factory=dict)
 
 
+class ChangedWhileReadError(ExportError):
+    """A file changed while its layer was written; the next try may find it quiet (SBX-06)."""
+
+    transient = True
+
+
 def write_layer(
-    store: LocalStore, parts: Sequence[Tree | Dir | File | Link], *, created_by: str, previous: Digest | None = None
+    store: LocalStore, parts: Sequence[Part], *, created_by: str, previous: Digest | None = None
 ) -> WrittenLayer:
-    raise NotImplementedError
+    """Write the parts, in their order, as one layer into the store.
+
+    With `previous`, an earlier layer's diff id, entries that did not change are taken from its stored tar; when
+    nothing changed at all, that layer is given back and no content is read. Raises ExportError for what cannot be in
+    a layer (`changed-while-read`, `special-file`, `whiteout-name`, `unreadable`, `duplicate-entry`) and StoreError.
+    """
+    check(parts)
+    known = _previous(store, previous)
+    helped = len(os.sched_getaffinity(0)) > 1
+    while True:
+        try:
+            return _Job(store, parts, known).run(created_by, helped=helped)
+        except HelperLostError:
+            log.warning("the layer writer's helper process ended early; writing without it")
+            helped = False
+        except CorruptError as e:
+            if known is None or e.slug != "store-corrupt":
+                raise
+            log.warning("the stored layer %s is damaged; writing it anew", previous)
+            known = None
+
+
+def _previous(store: LocalStore, diff_id: Digest | None) -> tuple[Digest, splice.Previous] | None:
+    """The earlier layer's table, when its tar is there too."""
+    data = store.read_table(diff_id) if diff_id else None
+    if diff_id is None or data is None:
+        return None
+    table = splice.decode(data)
+    if table is None or not store.has(diff_id, table.tar_size):
+        return None
+    return diff_id, table
+
+
+@dataclass(slots=True)
+class _Written:
+    """A section, what will be in it once everything is written, and the tree it came from."""
+
+    section: splice.Section
+    segments: list[Segment]
+    tree: Tree | None = None
+    merged: bool = False
+    new: bool = False
+
+
+class _Job:
+    """One layer in the making."""
+
+    def __init__(self, store: LocalStore, parts: Sequence[Part], known: tuple[Digest, splice.Previous] | None) -> None:
+        self._store = store
+        self._parts = parts
+        self._output = Output(store, known)
+        self._written: list[_Written] = []
+        self._changed = 0
+        self._began = time.time_ns()
+
+    def run(self, created_by: str, *, helped: bool) -> WrittenLayer:
+        with self._output as output:
+            for part in self._parts:
+                if isinstance(part, Tree):
+                    with _translated(part.source):
+                        self._tree(part, helped=helped)
+                else:
+                    with _translated(""):
+                        self._single(part)
+            with _translated(self._sources()):
+                blob = output.finish()
+        sections = [self._complete(written) for written in self._written]
+        if not output.unchanged:
+            tar_size = sum(sum(section.sizes) for section in sections) + len(tar.END)
+            assert tar_size == blob.size
+            self._store.write_table(blob.digest, splice.encode(sections, tar_size, self._began))
+        return WrittenLayer(
+            layer=Layer(diff_id=blob.digest, blob=blob, created_by=created_by),
+            spliced=output.spliced,
+            unchanged=output.unchanged,
+            changed=self._changed,
+            warnings=tuple(self._warnings()),
+            tables=dict(self._tables()),
+        )
+
+    def _tree(self, tree: Tree, *, helped: bool) -> None:
+        upper = tree.upper if tree.upper and os.listdir(tree.upper) else None
+        target = relative(tree.target)
+        written = _Written(splice.Section(_key(tree, merged=bool(upper))), [], tree, merged=bool(upper))
+        self._written.append(written)
+        known = self._output.known(written.section.key)
+        walk = Walk(tree.source, upper, skip=tree.skip, only=tree.only, exclude=tree.exclude)
+        try:
+            if known is None:
+                written.segments = write_new(tree, target, walk, self._output, helped=helped)
+            else:
+                written.segments, changed = write_known(tree, target, walk, self._output, known)
+                self._changed += changed
+        finally:
+            walk.close()
+        written.new = known is None
+
+    def _single(self, part: Dir | File | Link) -> None:
+        written = _Written(splice.Section(SECTION), [])
+        self._written.append(written)
+        segment, changed = write_single(part, self._output, self._output.known(SECTION) or {})
+        written.segments.append(segment)
+        self._changed += changed
+
+    def _complete(self, written: _Written) -> splice.Section:
+        for segment in written.segments:
+            written.section.add(segment.text, segment.sizes, segment.newest)
+        if written.new:
+            self._changed += written.section.count
+        return written.section
+
+    def _warnings(self) -> Iterator[str]:
+        for written in self._written:
+            for segment in written.segments:
+                for warning in segment.warnings:
+                    yield f"{written.tree.source}: {warning}" if written.tree else warning
+
+    def _tables(self) -> Iterator[tuple[str, bytes]]:
+        for written in self._written:
+            tree = written.tree
+            if tree is None or tree.only is not None:
+                continue
+            if written.merged or tree.exclude:
+                # What was walked is not the source alone.
+                with _translated(tree.source):
+                    yield tree.source, fingerprint.scan(tree.source, skip=tree.skip)
+            else:
+                yield tree.source, written.section.table()
+
+    def _sources(self) -> str:
+        trees = [part.source for part in self._parts if isinstance(part, Tree)]
+        return trees[0] if len(trees) == 1 else ""
+
+
+def _key(tree: Tree, *, merged: bool) -> str:
+    """All that, beside an entry itself, decides its bytes in the tar."""
+    owners = sorted(tree.owners.items())
+    return repr((tree.source, merged and tree.upper, relative(tree.target), tree.uid, tree.gid, owners))
+
+
+@contextmanager
+def _translated(source: str) -> Iterator[None]:
+    """Errors of the inner parts as the user's; `source` is the tree in hand."""
+    try:
+        yield
+    except PackError as e:
+        path = shown(os.path.join(source, e.path))
+        error = ChangedWhileReadError if e.kind == "changed-while-read" else ExportError
+        raise error(f"{path} cannot be put into a layer", slug=e.kind, cause=e.cause, at=path) from e
+    except StoreError:
+        raise
+    except OSError as e:
+        name = e.filename if isinstance(e.filename, str) else ""
+        path = shown(os.path.join(source, name))
+        raise ExportError(f"{path} cannot be read", slug="unreadable", cause=os.strerror(e.errno or 0), at=path) from e
+
+
+def shown(path: str) -> str:
+    """A path for people: what could move a terminal's cursor is escaped (ARC-33)."""
+    return path if path.isprintable() else ascii(path)[1:-1]

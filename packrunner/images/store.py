@@ -1,19 +1,50 @@
-"""The local image store."""
+"""The image store of this machine: an OCI image layout, an index of names, and nothing that a crash can tear.
+
+    oci-layout, version   what this is; a newer version is refused untouched (STO-19)
+    index.json            names and manifests, replaced as a whole under index.lock; index.backup is its copy
+    blobs/sha256/<hex>    manifests, configurations, layers: whole or absent
+    tables/<hex>          the layer writer's tables; losing one costs a full write
+    tmp/                  blobs in the making
+    quarantine/           damaged blobs, out of everybody's way until prune
+
+A blob is synced before it gets its name, and names before the index refers to them. Whoever adds blobs that nothing
+refers to yet holds `lease`; `prune` waits until nobody does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import logging
+import os
+import stat
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from packrunner.images.image import Descriptor, Image
-from packrunner.names import Digest
+from packrunner.disk import FileLock, disk_error, temporary
+from packrunner.errors import CorruptError, StoreError, UsageError
+from packrunner.images.blobs import BlobWriter, VerifiedReader, buffered, missing_blob
+from packrunner.images.files import Files
+from packrunner.images.image import Descriptor, Image, digest_of, parse_digest, parse_image
+from packrunner.images.index import Index, decode
+from packrunner.images.manifest import CONFIG, JSON_LIMIT, LAYER_TAR, ManifestFile, read_json
+from packrunner.images.sweep import Sweep
+from packrunner.names import Digest, ImageName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_TABLE_LIMIT = 1 << 30
+_WAIT = 30.0
+_SHORTEST = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImage:
-    """`name` is tagged; "" for an image found by digest that has none. `written_at`: seconds since 1970."""
+    """An image of the store. `name` has its tag; it is "" for an image that has none. `written_at`: since 1970."""
 
     name: str
     digest: Digest
@@ -21,28 +52,380 @@ class StoredImage:
     written_at: float
 
 
-class BlobWriter:
-    """Context manager; leaving it without commit discards."""
-
-    def write(self, data: bytes | memoryview) -> None: raise NotImplementedError
-    def commit(self, media_type: str = "") -> Descriptor: raise NotImplementedError
-    def __enter__(self) -> BlobWriter: raise NotImplementedError
-    def __exit__(self, *_: object) -> None: raise NotImplementedError
-
-
 class LocalStore:
-    def __init__(self, root: str) -> None: raise NotImplementedError
-    def read(self, reference: str) -> StoredImage | None: raise NotImplementedError
-    def write(self, image: Image, names: Sequence[str] = ()) -> Digest: raise NotImplementedError
-    def remove(self, name: str) -> bool: raise NotImplementedError
-    def list(self) -> list[StoredImage]: raise NotImplementedError
-    def has(self, digest: Digest, size: int | None = None) -> bool: raise NotImplementedError
-    def open(self, digest: Digest) -> BinaryIO: raise NotImplementedError
-    def blob_path(self, digest: Digest) -> str: raise NotImplementedError
-    def add(self, data: bytes, media_type: str = "") -> Descriptor: raise NotImplementedError
-    def new_blob(self) -> BlobWriter: raise NotImplementedError
+    """The store at `root`, which is made by the first write. Any number of processes may use it at once.
+
+    Raises StoreError: `disk`, `disk-full`, `store-version`, `locked`; CorruptError: `store-corrupt`, `store-missing`,
+    `store-index`.
+    """
+
+    def __init__(self, root: str, *, files: Files | None = None) -> None:
+        self.root = root
+        self._files = files or Files()
+        self._blobs = os.path.join(root, "blobs", "sha256")
+        self._ready = False
+
+    @property
+    def index_path(self) -> str:
+        """The file that says which name means which manifest."""
+        return self._at("index.json")
+
+    def read(self, reference: str) -> StoredImage | None:
+        """An image by name, digest, or a part of its digest that only it begins with; None when there is none."""
+        index = self._load()
+        with suppress(UsageError):
+            ref = index.get(ImageName.parse(reference).tagged)
+            if ref:
+                image = self._image(ref.manifest.digest)
+                return StoredImage(
+                    name=ref.name, digest=ref.manifest.digest, image=image, written_at=float(ref.written_at)
+                )
+        digest = self._resolve(index, reference)
+        if digest is None:
+            return None
+        found = next((ref for ref in index.refs if ref.manifest.digest == digest), None)
+        return StoredImage(
+            name=found.name if found else "",
+            digest=digest,
+            image=self._image(digest),
+            written_at=float(found.written_at) if found else 0.0,
+        )
+
+    def write(self, image: Image, names: Sequence[str] = ()) -> Digest:
+        """Keep the image, whose layers are in the store, and let `names` mean it. Gives its digest.
+
+        The index is written last, so no name ever means something incomplete (STO-02).
+        """
+        tagged = [ImageName.parse(name).tagged for name in names]
+        with self.lease():
+            for layer in image.layers:
+                if not self.has(layer.blob.digest, layer.blob.size):
+                    raise missing_blob(layer.blob.digest, self.blob_path(layer.blob.digest))
+            self.add(image.config_bytes(), CONFIG)
+            manifest = image.manifest
+            self.add(image.manifest_bytes(), manifest.media_type)
+            with self._locked():
+                index = self._load()
+                refs = [index.get(name) for name in tagged]
+                if any(ref is None or ref.manifest.digest != manifest.digest for ref in refs):
+                    for name in tagged:
+                        index = index.put(name, manifest)
+                    self._save(index)
+        return manifest.digest
+
+    def remove(self, name: str) -> bool:
+        """Forget a name; says whether it was known. Its blobs stay until `prune` (STO-20)."""
+        tagged = ImageName.parse(name).tagged
+        if not os.path.isdir(self.root):
+            return False
+        with self._locked():
+            index = self._load()
+            if index.get(tagged) is None:
+                return False
+            self._save(index.drop(tagged))
+        return True
+
+    def list(self) -> list[StoredImage]:
+        """Every named image, by name; one that is damaged is left out with a warning in the log."""
+        images: list[StoredImage] = []
+        for ref in self._load().refs:
+            digest = ref.manifest.digest
+            try:
+                image = self._image(digest)
+            except CorruptError as e:
+                log.warning("%s: %s", ref.name, e)
+                continue
+            images.append(StoredImage(name=ref.name, digest=digest, image=image, written_at=float(ref.written_at)))
+        return images
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether the blob is there; an empty one, or one of another size, is not (STO-14)."""
+        try:
+            st = os.lstat(self.blob_path(digest))
+        except OSError:
+            return False
+        return stat.S_ISREG(st.st_mode) and st.st_size > 0 and size in (None, st.st_size)
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """The blob's bytes, verified at their end: CorruptError then, and the blob is set aside (STO-13)."""
+        path = self.blob_path(digest)
+        try:
+            return buffered(VerifiedReader(path, digest, lambda: self.quarantine(digest)))
+        except FileNotFoundError as e:
+            raise missing_blob(digest, path) from e
+        except OSError as e:
+            raise disk_error(e, path) from e
+
+    def blob_path(self, digest: Digest) -> str:
+        """Where the blob is, or would be."""
+        return os.path.join(self._blobs, digest.hex)
+
+    def add(self, data: bytes, media_type: str = LAYER_TAR) -> Descriptor:
+        """Keep some bytes as a blob."""
+        digest = digest_of(data)
+        if self.has(digest, len(data)):
+            return Descriptor(digest=digest, size=len(data), media_type=media_type)
+        with self.new_blob() as blob:
+            blob.write(data)
+            return blob.commit(media_type)
+
+    def new_blob(self) -> BlobWriter:
+        """A blob to write: a context manager that leaves nothing behind without `commit`."""
+        self._prepare()
+        beside = self._at("tmp", temporary("blob"))
+        return BlobWriter(self._files, beside, lambda name: os.path.join(self._blobs, name), self.lease())
+
     @contextmanager
-    def lease(self) -> Iterator[None]: raise NotImplementedError
-    def prune(self, *, keep: Callable[[], Iterable[str]] = tuple) -> int:
-        """keep() is called under the lock: digests of blobs (diff ids of cached layers) to keep beside what images need."""
-        raise NotImplementedError
+    def lease(self) -> Iterator[None]:
+        """Nothing is pruned meanwhile (STO-08). The kernel ends the lease of a process that dies (STO-10)."""
+        self._prepare()
+        with FileLock(self._at("lease.lock"), shared=True, timeout=_WAIT):
+            yield
+
+    def read_table(self, digest: Digest) -> bytes | None:
+        """The layer writer's table for a stored layer."""
+        try:
+            with open(self._at("tables", digest.hex), "rb") as file:
+                return file.read(_TABLE_LIMIT)
+        except OSError:
+            return None
+
+    def write_table(self, digest: Digest, data: bytes) -> None:
+        """Keep a table. It checks itself when read, so it is not synced."""
+        self._replace(self._at("tables", digest.hex), data, sync=False)
+
+    def quarantine(self, digest: Digest) -> None:
+        """Set a damaged blob aside, so that it counts as absent."""
+        log.warning("blob %s is damaged and is set aside", digest)
+        try:
+            self._files.mkdir(self._at("quarantine"))
+            self._files.rename(self.blob_path(digest), self._at("quarantine", digest.hex))
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            raise disk_error(e, self.blob_path(digest)) from e
+
+    def prune(
+        self,
+        *,
+        keep: Callable[[], Iterable[Digest]] = tuple,
+        dry_run: bool = False,
+        notice: Callable[[], None] | None = None,
+        timeout: float | None = _WAIT,
+    ) -> int:
+        """Remove what no name and nothing in `keep` needs; gives the bytes that went (or would, with `dry_run`).
+
+        `keep` is asked once nobody else uses the store: digests of blobs, such as layers of build caches.
+        """
+        if not os.path.isdir(self.root):
+            return 0
+        with FileLock(self._at("lease.lock"), timeout=timeout, notice=notice), self._locked():
+            sweep = Sweep(self.root, self._files, dry_run=dry_run)
+            return sweep.run(self._reachable(self._load()) | {digest.hex for digest in keep()})
+
+    def repair(self) -> list[str]:
+        """Replace an unreadable index by its copy, or by an empty one; says what was done (STO-04)."""
+        if not os.path.isdir(self.root):
+            return []
+        with self._locked():
+            try:
+                index = self._load()
+                if not index.bad and self._parsed(self.index_path) is not None:
+                    return []
+                done = f"{self.index_path}: written again with {len(index.refs)} names"
+            except CorruptError:
+                index = Index()
+                done = f"{self.index_path}: could not be saved; names are lost, blobs are kept"
+            self._save(index)
+        return [done]
+
+    def check(self) -> list[str]:
+        """Read every blob of every image; says what is damaged or missing, one line each."""
+        found: list[str] = []
+        for ref in self._load().refs:
+            try:
+                image = self._image(ref.manifest.digest)
+                for layer in image.layers:
+                    with self.open(layer.blob.digest) as stream:
+                        while stream.read(1 << 20):
+                            pass
+            except CorruptError as e:
+                found.append(f"{ref.name}: {e.brief}")
+        return found
+
+    def _at(self, *parts: str) -> str:
+        return os.path.join(self.root, *parts)
+
+    def _prepare(self) -> None:
+        """Make the store, or see that it is one that this version understands."""
+        if self._ready:
+            return
+        self._check_version()
+        try:
+            # Only its owner may look inside: images hold set-id programs (STO-23).
+            for parts in ((), ("blobs", "sha256"), ("tables",), ("tmp",)):
+                self._files.mkdir(self._at(*parts))
+        except OSError as e:
+            raise disk_error(e, self.root) from e
+        for name, data in (("oci-layout", _LAYOUT), ("version", b"%d\n" % VERSION)):
+            if not os.path.exists(self._at(name)):
+                self._replace(self._at(name), data)
+        self._ready = True
+
+    def _check_version(self) -> None:
+        path = self._at("version")
+        try:
+            with open(path, "rb") as file:
+                text = file.read(100)
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            raise disk_error(e, path) from e
+        if not text.strip().isdigit():
+            raise CorruptError(
+                f"{path} does not say which version the image store has", slug="store-version", tries=(f"rm {path}",)
+            )
+        if int(text) > VERSION:
+            raise StoreError(
+                "the image store was made by a newer packrunner",
+                slug="store-version",
+                cause=f"it has version {int(text)}, this packrunner knows {VERSION}",
+                at=self.root,
+                tries=("pip install --upgrade packrunner",),
+            )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with FileLock(self._at("index.lock"), timeout=_WAIT):
+            yield
+
+    def _load(self) -> Index:
+        self._check_version()
+        index = self._parsed(self.index_path)
+        if index is None:
+            index = self._parsed(self._at("index.backup"))
+            if index is not None:
+                log.warning("%s is damaged; its copy is used", self.index_path)
+        if index is None:
+            raise CorruptError(
+                f"{self.index_path} is damaged",
+                slug="store-index",
+                cause="it and its copy, index.backup, are not the JSON that they should be; blobs are intact",
+                at=self.index_path,
+                tries=(f"rm {self.index_path}", "packrunner build"),
+            )
+        return index
+
+    def _parsed(self, path: str) -> Index | None:
+        """The index in a file; empty where there is no file; None where it is damaged."""
+        try:
+            with open(path, "rb") as file:
+                index = decode(file.read())
+        except FileNotFoundError:
+            return Index()
+        except ValueError as e:
+            log.warning("%s: %s", path, e)
+            return None
+        except OSError as e:
+            raise disk_error(e, path) from e
+        if index.bad:
+            log.warning("%s: %d entries cannot be read and are ignored", path, index.bad)
+        return index
+
+    def _save(self, index: Index) -> None:
+        data = index.encode()
+        try:
+            # Names of blobs, ours and those that other processes just gave, before anything refers to them.
+            self._sync_directory(self._blobs)
+        except OSError as e:
+            raise disk_error(e, self._blobs) from e
+        self._replace(self.index_path, data)
+        try:
+            self._replace(self._at("index.backup"), data, sync=False)
+        except StoreError as e:
+            log.warning("index.backup: %s", e)
+
+    def _replace(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """Write a file as a whole: the old or the new bytes are there, at any moment."""
+        beside = os.path.join(os.path.dirname(path), temporary(path))
+        try:
+            fd = self._files.create(beside)
+            try:
+                try:
+                    view = memoryview(data)
+                    while view:
+                        view = view[self._files.write(fd, view) :]
+                    if sync:
+                        self._files.sync(fd)
+                finally:
+                    os.close(fd)
+                self._files.rename(beside, path)
+            except BaseException:
+                with suppress(OSError):
+                    self._files.unlink(beside)
+                raise
+            if sync:
+                self._sync_directory(os.path.dirname(path))
+        except OSError as e:
+            raise disk_error(e, path) from e
+
+    def _sync_directory(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._files.sync(fd)
+        finally:
+            os.close(fd)
+
+    def _resolve(self, index: Index, reference: str) -> Digest | None:
+        """The manifest that a digest, or the beginning of one, means."""
+        text = reference.removeprefix("sha256:")
+        if len(text) < _SHORTEST or not set(text) <= set("0123456789abcdef"):
+            return None
+        found = {ref.manifest.digest for ref in index.refs if ref.manifest.digest.hex.startswith(text)}
+        if len(found) > 1:
+            raise UsageError(
+                f"{reference} is the beginning of {len(found)} images' digests",
+                slug="ambiguous-image",
+                tries=tuple(f"{digest.short}" for digest in sorted(found)),
+            )
+        if found:
+            return found.pop()
+        whole = Digest("sha256:" + text)
+        return whole if len(text) == 64 and self.has(whole) and self._is_manifest(whole) else None
+
+    def _is_manifest(self, digest: Digest) -> bool:
+        try:
+            self._image(digest)
+        except CorruptError:
+            return False
+        return True
+
+    def _image(self, digest: Digest) -> Image:
+        manifest = self._json(digest)
+        listed = read_json(manifest, ManifestFile, where=digest.short)
+        if listed.config is None:
+            raise CorruptError(f"{digest.short} in the image store is no image manifest", slug="image-format")
+        config = self._json(parse_digest(listed.config.digest, where=digest.short))
+        return parse_image(manifest, config, where=digest.short)
+
+    def _json(self, digest: Digest) -> bytes:
+        with self.open(digest) as stream:
+            data = stream.read(JSON_LIMIT + 1)
+            if len(data) > JSON_LIMIT:
+                raise CorruptError(f"{digest.short} is too large for a manifest", slug="image-format")
+            stream.read(1)
+        return data
+
+    def _reachable(self, index: Index) -> set[str]:
+        """Names of the blobs that images need."""
+        needed: set[str] = set()
+        for ref in index.refs:
+            needed.add(ref.manifest.digest.hex)
+            try:
+                image = self._image(ref.manifest.digest)
+            except CorruptError as e:
+                log.warning("%s: %s", ref.name, e)
+                continue
+            needed.add(image.config.digest.hex)
+            needed.update(layer.blob.digest.hex for layer in image.layers)
+        return needed

@@ -17,7 +17,9 @@ PADDING = tuple(bytes(-size % BLOCK) for size in range(BLOCK))
 FILE, LINK, DIRECTORY, EXTENDED = b"0", b"2", b"5", b"x"
 MTIME = b"%011o\0" % 315532801
 
-_NAME, _PREFIX = 100, 155
+NAME = 100
+"""Bytes of a name without a prefix."""
+_PREFIX = 155
 _MAX_ID, _MAX_SIZE = 0o7777777, 0o77777777777
 _EXTENDED_NAME = b"pax"
 
@@ -31,7 +33,7 @@ def tail(kind: bytes, link: bytes = b"", prefix: bytes = b"") -> bytes:
     """The header's bytes after the checksum."""
     names = bytes(64)
     devices = b"0000000\0" * 2
-    return kind + link.ljust(_NAME, b"\0") + b"ustar\x0000" + names + devices + prefix.ljust(_PREFIX + 12, b"\0")
+    return kind + link.ljust(NAME, b"\0") + b"ustar\x0000" + names + devices + prefix.ljust(_PREFIX + 12, b"\0")
 
 
 def byte_sum(data: bytes) -> int:
@@ -41,10 +43,10 @@ def byte_sum(data: bytes) -> int:
 
 def split(path: bytes) -> tuple[bytes, bytes] | None:
     """A path as ustar's prefix and name; None where it does not fit. The longest prefix wins."""
-    if len(path) <= _NAME:
+    if len(path) <= NAME:
         return b"", path
     cut = path.rfind(b"/", 0, min(_PREFIX + 1, len(path) - 1))
-    if cut <= 0 or len(path) - cut - 1 > _NAME:
+    if cut <= 0 or len(path) - cut - 1 > NAME:
         return None
     return path[:cut], path[cut + 1 :]
 
@@ -56,7 +58,7 @@ def header(kind: bytes, path: bytes, *, mode: int, uid: int, gid: int, size: int
     if parts is None:
         extended.append((b"path", path))
         parts = b"", _fallback(path)
-    if len(link) > _NAME or not link.isascii():
+    if len(link) > NAME or not link.isascii():
         extended.append((b"linkpath", link))
         link = _fallback(link)
     extended += [(key, b"%d" % value) for key, value in ((b"uid", uid), (b"gid", gid)) if value > _MAX_ID]
@@ -71,7 +73,7 @@ def header(kind: bytes, path: bytes, *, mode: int, uid: int, gid: int, size: int
 
 
 def _block(parts: tuple[bytes, bytes], owner: bytes, size: int, rest: bytes) -> bytes:
-    before = b"%b%b%011o\0%b" % (parts[1].ljust(_NAME, b"\0"), owner, size, MTIME)
+    before = b"%b%b%011o\0%b" % (parts[1].ljust(NAME, b"\0"), owner, size, MTIME)
     # The checksum counts its own field as eight spaces.
     return b"%b%06o\0 %b" % (before, sum(before) + sum(rest) + 8 * 0x20, rest)
 
@@ -86,4 +88,4 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 def _fallback(path: bytes) -> bytes:
     """What readers without pax see: as much of the name as fits, in ASCII."""
-    return bytes(byte if byte < 0x80 else 0x5F for byte in path[:_NAME])  # "_"
+    return bytes(byte if byte < 0x80 else 0x5F for byte in path[:NAME])  # "_"

@@ -135,7 +135,7 @@ class _Builder:
         self.reporter.emit(StepStarted(phase="build", subject=subject))
         began = time.monotonic()
         given = plan_for(self.plan, member)
-        self.layers.makedirs(escaped, owner=self.inputs.owner)
+        self.layers.makedirs(f"{escaped}/{notes.DIRECTORY}", owner=self.inputs.owner)
         self.plans.makedirs(f"build/{escaped}", owner=self.inputs.owner)
         self.plans.write(f"build/{escaped}/plan.toml", toml.encode(given), owner=self.inputs.owner)
         tail = _Tail(staged.short, self.reporter)

@@ -21,9 +21,10 @@ from packrunner.formats.group import GroupMember, Order, System
 from packrunner.formats.plan import DetectPlan, Plan, read_detect_plan
 from packrunner.lifecycle import order as orders
 from packrunner.lifecycle import targets
-from packrunner.lifecycle.detect_run import FAIL, PASS, Held, Run, ending
-from packrunner.lifecycle.explain import AppFiles, GroupOutcome, MemberOutcome, Status, broken, failure
+from packrunner.lifecycle.detect_run import FAIL, PASS, Held, Run, ending, status
+from packrunner.lifecycle.explain import AppFiles, GroupOutcome, MemberOutcome, broken, failure
 from packrunner.lifecycle.resolve import STEPS, Candidate, Resolution, resolve
+from packrunner.workspace import APP_DIR, BUILDPACKS_DIR, PLANS_DIR, PLATFORM_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.order import ExpandedGroup, Key, Member
 
 _log = logging.getLogger(__name__)
-
-APP_DIR = "/workspace"
-PLATFORM_DIR = "/platform"
-BUILDPACKS_DIR = "/cnb/buildpacks"
-PLANS_DIR = "/cnb/plans"
 
 MAX_GROUPS = 5_000
 """Groups that one detection tries: more only come from composites multiplying each other."""
@@ -198,6 +194,8 @@ class _Detection:
 
     def _command(self, member: Member) -> Command:
         name = _plan_name(member)
+        if self._plans.kind(name) == "dir":  # what an earlier build's buildpack made of its plan
+            self._plans.remove(name)
         self._plans.write(name, b"", mode=0o644, owner=self._inputs.owner)
         place = f"{BUILDPACKS_DIR}/{member.id.replace('/', '_')}/{member.version}"
         plan = f"{PLANS_DIR}/{name}"
@@ -246,7 +244,8 @@ class _Detection:
             except UnsafeArchiveError as e:
                 run.error = f"its plan cannot be read: {e.cause}"
             except DetectError as e:
-                run.error = e.brief
+                key = (e.at or "").partition(", key ")[2]
+                run.error = f"{e.brief} (key {key})" if key else e.brief
 
     def _outcome(self, group: ExpandedGroup, found: Resolution | None) -> GroupOutcome:
         problems: dict[Key, list[str]] = {}
@@ -269,7 +268,7 @@ class _Detection:
             id=member.id,
             version=member.version,
             short=self._short(member.id, member.version),
-            status=_status(run, problems, optional=member.optional),
+            status=status(run, problems, optional=member.optional),
             why=run.why or "; ".join(problems),
             optional=member.optional,
             code=run.code,
@@ -286,6 +285,9 @@ class _Detection:
         for key, run in self._runs.items():
             short = self._short(*key)
             _log.debug("%s@%s: exit %s %s", *key, run.code, run.why)
+            if run.code is None:
+                reporter.emit(Noted(text=f"{short} did not run: {run.error}"))
+                continue
             if run.error and not failed:
                 reporter.emit(Warned(text=f"{short}: {run.error}", hint="the build goes on without it"))
             # What the error message itself will hold is not said twice.
@@ -300,17 +302,6 @@ class _Detection:
             reporter.emit(Noted(text=f"{short} printed more than 1 MB; this is the end of it", always=True))
         for stream, data in held.chunks:
             reporter.emit(Output(source=short, stream=stream, data=data))
-
-
-def _status(run: Run, problems: list[str], *, optional: bool) -> Status:
-    if run.error:
-        # An optional member that was made for another target is just left out (TGT-06).
-        return "skipped" if optional and run.code is None else "errored"
-    if run.code == FAIL:
-        return "skipped" if optional else "failed"
-    if problems:
-        return "skipped" if optional else "unmet"
-    return "passed"
 
 
 def _plan_name(member: Member) -> str:

@@ -11,6 +11,7 @@ from packrunner.lifecycle.explain import Said, said
 if TYPE_CHECKING:
     from packrunner.engines.base import Exit, Stream
     from packrunner.formats.plan import DetectPlan
+    from packrunner.lifecycle.explain import Status
 
 PASS, FAIL = 0, 100
 MAX_OUTPUT = 1 << 20
@@ -86,3 +87,15 @@ def ending(ended: Exit, held: Held) -> str:
         return ""
     lines = said(held.chunks).lines
     return f"exit {ended.code}: {lines[-1]}" if lines else f"bin/detect ended with exit {ended.code} and no message"
+
+
+def status(run: Run, problems: list[str], *, optional: bool) -> Status:
+    """What a run, and the problems its plan met, make of a member."""
+    if run.error:
+        # An optional member that was made for another target is just left out (TGT-06).
+        return "skipped" if optional and run.code is None else "errored"
+    if run.code == FAIL:
+        return "skipped" if optional else "failed"
+    if problems:
+        return "skipped" if optional else "unmet"
+    return "passed"

@@ -163,7 +163,7 @@ def _closest(groups: Sequence[GroupOutcome], app: AppFiles | None) -> tuple[str,
         why = next((group.why for group in groups if group.why), "")
         return _sentence(why), ("name a buildpack: --buildpack NAME, or --buildpack ./DIR for one of your own",)
     # min keeps the first of equals: the order's own preference.
-    _, blocking = min(candidates, key=lambda found: _distance(*found, names))
+    _, blocking = min(candidates, key=lambda found: _distance(found[0], found[1], names))
     member = blocking[0]
     prefix = "Closest was " if len(groups) > 1 else ""
     subject = "it " if member.why.startswith(("needs ", "requires ", "provides ")) else ""

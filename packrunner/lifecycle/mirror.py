@@ -123,7 +123,7 @@ class Mirror:
         for path in reversed(paths):
             try:
                 found = os.lstat(os.path.join(source, path))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             target = os.path.join(self.path, path)
             if stat.S_ISDIR(found.st_mode) and os.path.isdir(target):

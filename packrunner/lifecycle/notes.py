@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from packrunner.errors import BuildError
+from packrunner.errors import BuildError, UnsafeArchiveError
 from packrunner.formats import toml
 
 if TYPE_CHECKING:
@@ -65,7 +65,12 @@ class Notes:
 
 def take_failure(layers: Root, buildpack: str) -> Failure:
     """Read and remove what the buildpack said about its failure."""
-    said = _take(layers, buildpack, "failure.toml", _Failure) or _Failure()
+    try:
+        said = _take(layers, buildpack, "failure.toml", _Failure) or _Failure()
+    except UnsafeArchiveError as e:
+        # The failure itself is the news; what is wrong with the tree comes to nothing, as the tree is not used.
+        log.warning("ignored: %s", e.brief)
+        said = _Failure()
     tries = (said.tries,) if isinstance(said.tries, str) else said.tries
     return Failure(brief=plain(said.brief), at=plain(said.at), tries=tuple(plain(t) for t in tries[:5]))
 

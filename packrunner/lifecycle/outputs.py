@@ -93,7 +93,7 @@ def read_outputs(
 def _layer_name(buildpack: str, file: str) -> str:
     name = file.removesuffix(".toml")
     try:
-        return LayerName.parse(name)
+        return str(LayerName.parse(name))
     except UsageError as e:
         raise BuildError(e.brief, slug="layer-name", at=f"{buildpack}/{file!r}") from e
 

@@ -26,15 +26,11 @@ _ENV_NAME = re.compile(r"[^=/\x00]+")
 
 
 class ProjectSettings(Protocol):
-    """What a build takes from project.toml."""
+    """What a build takes from project.toml (formats/project.py)."""
 
     @property
     def builder(self) -> str:
         """The builder; empty when not given."""
-
-    @property
-    def build_env(self) -> Sequence[tuple[str, str]]:
-        """Variables for buildpacks."""
 
     @property
     def include(self) -> Sequence[str]:
@@ -43,6 +39,21 @@ class ProjectSettings(Protocol):
     @property
     def exclude(self) -> Sequence[str]:
         """Patterns of files to leave out."""
+
+    @property
+    def ignored(self) -> Sequence[str]:
+        """Keys that packrunner does not use yet."""
+
+    @property
+    def unknown(self) -> Sequence[str]:
+        """Keys that mean nothing."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Sentences about the file."""
+
+    def variables(self, exec_env: str = "production") -> Mapping[str, str]:
+        """Variables for buildpacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +104,9 @@ class BuildRequest:
     progress: Literal["auto", "tty", "plain", "json"] = "auto"
     color: Literal["auto", "always", "never"] = "auto"
     animation: bool = True
+    warnings: tuple[tuple[str, str], ...] = ()
+    """(text, what to do) about the settings themselves."""
+    notes: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
@@ -109,14 +123,14 @@ class BuildRequest:
 
     def to_json(self) -> str:
         """The request as JSON text."""
-        import json  # noqa: PLC0415  the caller usually wants the plain form
+        import json
 
         return json.dumps(self.to_plain())
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The request that `to_json` made; raises ValueError."""
-        import json  # noqa: PLC0415  as above
+        import json
 
         return cls.from_plain(json.loads(text))
 
@@ -167,6 +181,8 @@ def merge(
         progress=pick("progress", flags.progress),
         color=pick("color", flags.color),
         animation=pick("animation"),
+        warnings=_warnings(environ, project),
+        notes=_notes(project),
         origins=origins,
     )
 
@@ -195,8 +211,8 @@ def _environment(
         merged[name] = value
         origins[f"env:{name}"] = "flag"
 
-    for name, value in project.build_env if project else ():
-        add(f"{name}={value}", "project.toml")
+    for name, value in project.variables().items() if project else ():
+        merged[name] = value
         origins[f"env:{name}"] = "project.toml"
     for path, text in flags.env_files:
         for number, line in enumerate(text.splitlines(), 1):
@@ -205,6 +221,23 @@ def _environment(
     for item in flags.env:
         add(item, "")
     return tuple(sorted(merged.items())), tuple(sorted(set(inherited)))
+
+
+def _warnings(environ: Mapping[str, str], project: ProjectSettings | None) -> tuple[tuple[str, str], ...]:
+    found = [
+        (f"{name} is not a variable of packrunner", f"perhaps {near} was meant")
+        for name, near in settings.misspelt(environ)
+    ]
+    if project is not None:
+        found += [(text, "") for text in project.warnings]
+        found += [(f"project.toml: {key} is not a key of its schema", "") for key in project.unknown]
+    return tuple(found)
+
+
+def _notes(project: ProjectSettings | None) -> tuple[str, ...]:
+    if project is None or not project.ignored:
+        return ()
+    return (f"project.toml: ignored, not used by this version yet: {', '.join(project.ignored)}",)
 
 
 def image_name(text: str) -> str:

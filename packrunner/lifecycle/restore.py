@@ -176,7 +176,7 @@ class _Restorer:
 
     def _unpack(self, text: str, inner: str, place: str) -> bool:
         """Unpack a layer of the store beside, and move what it holds at `inner` to `place`."""
-        from packrunner.images.extract import extract  # noqa: PLC0415 - a build with nothing to unpack pays nothing
+        from packrunner.images.extract import extract  # a build with nothing to unpack does not load it
 
         digest = _digest(text)
         if digest is None or not self.store.has(digest):

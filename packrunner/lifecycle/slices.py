@@ -139,51 +139,37 @@ def _below(path: str, taken: frozenset[str]) -> bool:
 
 def app_paths(app: Tree) -> Iterator[str]:
     """Every path of the application as it is after the build: the upper tree of an overlay counts over the lower."""
-    pending = [""]
+    pending = [("", True)]
     while pending:
-        base = pending.pop()
-        for name, is_dir in sorted(_merged(app, base).items()):
-            path = f"{base}{name}"
-            if (not base and name in app.skip) or path in app.exclude:
+        base, in_lower = pending.pop()
+        lower = _entries(app.source, base) if in_lower and not _opaque(app, base) else {}
+        upper = _entries(app.upper, base) if app.upper else {}
+        for name in sorted(lower.keys() | upper.keys()):
+            path = base + name
+            mode = upper.get(name, lower.get(name, 0))
+            whiteout = stat.S_ISCHR(mode)
+            if whiteout or (not base and name in app.skip) or path in app.exclude:
                 continue
             yield path
-            if is_dir:
-                pending.append(f"{path}/")
+            if stat.S_ISDIR(mode):
+                # A lower link or file under an upper directory is hidden, and must not be walked through.
+                pending.append((f"{path}/", stat.S_ISDIR(lower.get(name, 0))))
 
 
-def _merged(app: Tree, base: str) -> dict[str, bool]:
-    """The names in a directory, and whether each is a directory."""
-    upper = _entries(os.path.join(app.upper, base)) if app.upper else {}
-    opaque = bool(app.upper) and _opaque(app, base)
-    names = {} if opaque else {n: stat.S_ISDIR(mode) for n, mode in _entries(os.path.join(app.source, base)).items()}
-    for name, mode in upper.items():
-        if stat.S_ISCHR(mode):
-            names.pop(name, None)
-        else:
-            names[name] = stat.S_ISDIR(mode)
-    return names
-
-
-def _entries(directory: str) -> dict[str, int]:
+def _entries(tree: str, base: str) -> dict[str, int]:
     try:
-        if not stat.S_ISDIR(os.lstat(directory.rstrip("/")).st_mode):
-            return {}
-        with os.scandir(directory) as found:
+        with os.scandir(os.path.join(tree, base)) as found:
             return {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in found}
     except FileNotFoundError:
         return {}
 
 
 def _opaque(app: Tree, base: str) -> bool:
-    """Whether a directory of the upper tree hides all of the lower one's at its place, or above it."""
-    assert app.upper is not None
-    parts = base.rstrip("/").split("/") if base else []
-    for depth in range(1, len(parts) + 1):
-        place = os.path.join(app.upper, *parts[:depth])
-        for name in _OPAQUE:
-            try:
-                if os.getxattr(place, name, follow_symlinks=False) == b"y":
-                    return True
-            except OSError:
-                continue
+    """Whether a directory of the upper tree hides all of the lower one's at its place."""
+    for name in _OPAQUE if app.upper and base else ():
+        try:
+            if os.getxattr(os.path.join(app.upper or "", base), name) == b"y":
+                return True
+        except OSError:
+            continue  # not in the upper tree, or not marked
     return False

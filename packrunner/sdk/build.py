@@ -140,6 +140,8 @@ class Build:
 
 def main(build: Callable[[Build], None]) -> NoReturn:
     """Run bin/build: exit 0 when `build` returns, 1 with an explanation when it raises a Failure (BLD-06)."""
+    # Modes are part of a layer's digest, and must not depend on who runs the build.
+    os.umask(0o022)
     context = Build()
     try:
         build(context)

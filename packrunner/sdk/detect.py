@@ -1,10 +1,10 @@
-"""For bin/detect: does this buildpack apply, and what does it provide and require (DET-10 - DET-19)?
+"""For bin/detect: whether this buildpack applies, what it provides and what it requires (DET-10 - DET-19).
 
     from packrunner.sdk.detect import Detect, main
 
     def detect(context: Detect) -> None:
         if not context.has("package.json"):
-            context.decline("no package.json")
+            context.decline("needs package.json")
         context.provide("node")
         context.require("node", version=">=22")
 
@@ -31,7 +31,10 @@ DECLINED = 100
 
 
 class _Declined(Exception):  # noqa: N818 - an answer, not an error
-    pass
+    def __init__(self, reason: str, tries: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.tries = tries
 
 
 class Detect:
@@ -65,9 +68,12 @@ class Detect:
         """Begin a further pair of provides and requires, tried after the ones before it (DET-18)."""
         self._pairs.append({})
 
-    def decline(self, reason: str) -> NoReturn:
-        """Say that this buildpack does not apply; `reason` is one line, shown to those who ask why."""
-        raise _Declined(reason)
+    def decline(self, reason: str, *tries: str) -> NoReturn:
+        """Say that this buildpack does not apply; `reason` goes on after its name: "needs one of ...".
+
+        `tries` are what would help. Both are shown to those who ask why, or when no buildpack applies.
+        """
+        raise _Declined(reason, tries)
 
     def write_plan(self) -> None:
         """Write the plan file; nothing when there is neither a provide nor a require."""
@@ -85,10 +91,10 @@ def main(detect: Callable[[Detect], None]) -> NoReturn:
     try:
         detect(context)
     except _Declined as declined:
-        say(str(declined))
+        say("\n".join([*(f"try: {text}" for text in declined.tries), declined.reason]))
         sys.exit(DECLINED)
     except Failure as failure:
-        say("\n".join([failure.brief, *([f"  at:  {failure.at}"] if failure.at else []), *failure.tries]))
+        say(failure.lines())
         sys.exit(1)
     context.write_plan()
     sys.exit(0)

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 
 def sha256() -> Hash:
-    """A new SHA-256, without the import of OpenSSL where the interpreter has its own."""
-    try:
-        # Python >= 3.12; private, so its absence is no error
-        from _sha2 import sha256 as make  # type: ignore[import-not-found,unused-ignore]  # not in typeshed
-    except ImportError:
-        from hashlib import sha256 as make
-    digest: Hash = make()
-    return digest
+    """A new SHA-256. The interpreter's own: hashlib would load OpenSSL first, for a few kilobytes."""
+    for module in ("_sha2", "_sha256"):  # Python >= 3.12; 3.11
+        try:
+            digest: Hash = __import__(module).sha256()
+        except ImportError:  # both are private to the interpreter, so neither has to be there
+            continue
+        return digest
+    import hashlib
+
+    return hashlib.sha256()
 
 
 def files_digest(paths: Iterable[str], *, relative_to: str) -> str:

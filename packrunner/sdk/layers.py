@@ -37,8 +37,14 @@ class Layer:
         self.cache = cache
         self.metadata: Mapping[str, toml.Value] = {}
         self.detail = ""
+        self.absent = False
         self._source = ""
         self._why = ""
+
+    def restored(self) -> Mapping[str, toml.Value]:
+        """The metadata of the last build's layer; empty when there was none (RES-09 - RES-14)."""
+        metadata = toml.read(f"{self.path}.toml").get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
 
     def reuse(self, key: Mapping[str, str], *, source: str) -> bool:
         """Whether the last build's layer was made from `key`, and so can stay. If not, the layer is empty now.
@@ -47,8 +53,7 @@ class Layer:
         and digests; `source` is the main one, named when nothing changed. A layer for launching only needs no content
         here to be reused: the platform has it.
         """
-        restored = toml.read(f"{self.path}.toml").get("metadata")
-        old = restored if isinstance(restored, dict) else {}
+        old = self.restored()
         self.metadata = key
         self._source = source
         there = os.path.isdir(self.path)
@@ -60,9 +65,10 @@ class Layer:
         return False
 
     def keep(self, *, source: str) -> bool:
-        """Declare a restored layer again without looking into it; False, and nothing done, when there is none."""
-        restored = toml.read(f"{self.path}.toml").get("metadata")
-        if not isinstance(restored, dict) or not os.path.isdir(self.path):
+        """Declare a restored layer again without looking into it; False, and no layer, when there is none."""
+        restored = self.restored()
+        if not restored or not os.path.isdir(self.path):
+            self.absent = True
             return False
         self.metadata = restored
         self.detail = f"reused ({source})"
@@ -70,6 +76,7 @@ class Layer:
 
     def clear(self) -> None:
         """Empty the layer's directory, making it when it is not there."""
+        self.absent = False
         if os.path.lexists(self.path):
             import shutil
 
@@ -98,14 +105,16 @@ class Layer:
         os.makedirs(directory, exist_ok=True)
         path = os.path.join(directory, name)
         write(path, program)
-        os.chmod(path, 0o755)
+        os.chmod(path, 0o755)  # noqa: S103 - it is a program
 
     def sbom(self, kind: SbomFormat, document: str | bytes) -> None:
         """Add a bill of materials; buildpack.toml has to list its media type in `sbom-formats` (BLD-26)."""
         write(f"{self.path}.sbom.{kind}.json", document)
 
     def write(self) -> None:
-        """Write `<name>.toml`; called by `Build` at the end."""
+        """Write `<name>.toml`, unless there was nothing to keep; called by `Build` at the end."""
+        if self.absent:
+            return
         types = {"launch": self.launch, "build": self.build, "cache": self.cache}
         table: dict[str, toml.Value] = {"types": types}
         if self.metadata:
@@ -113,7 +122,7 @@ class Layer:
         write(f"{self.path}.toml", toml.dumps(table))
 
 
-def _difference(old: Mapping[str, object], new: Mapping[str, str], *, there: bool) -> str:
+def _difference(old: Mapping[str, toml.Value], new: Mapping[str, str], *, there: bool) -> str:
     """Why a layer cannot be reused, in words; empty when there was none before."""
     if not old:
         return ""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HIDDEN = ".packrunner"
-"""The directory below the buildpack's layers directory that the platform reads and removes."""
+"""The directory below the buildpack's layers directory that packrunner makes, reads and removes."""
 
 
 class Failure(Exception):  # noqa: N818 - what an author raises to say that the build cannot go on
@@ -29,6 +29,11 @@ class Failure(Exception):  # noqa: N818 - what an author raises to say that the 
         self.brief = brief
         self.at = at
         self.tries = tuple(tries)
+
+    def lines(self) -> str:
+        """The failure in words, one line a part."""
+        at = [f"  at:  {self.at}"] if self.at else []
+        return "\n".join([f"error: {self.brief}", *at, *(f"  try: {text}" for text in self.tries)])
 
 
 def say(text: str) -> None:
@@ -48,23 +53,14 @@ def _write(text: str) -> None:
 
 
 def fail(failure: Failure, layers_dir: str) -> None:
-    """Tell why bin/build failed: to the platform in a file, and in words to everyone whose platform reads none.
-
-    A platform that knows the conventions has made the hidden directory, and shows the file's content itself.
-    """
-    hidden = os.path.join(layers_dir, HIDDEN)
-    told = os.path.isdir(hidden)
+    """Tell why bin/build failed: to a platform that reads the conventions' files in one of them, else in words."""
     table: dict[str, toml.Value] = {"brief": failure.brief}
     if failure.at:
         table["at"] = failure.at
     if failure.tries:
         table["try"] = failure.tries
-    _write_file(hidden, "failure.toml", table)
-    if not told:
-        lines = [f"error: {failure.brief}"]
-        lines += [f"  at:  {failure.at}"] if failure.at else []
-        lines += [f"  try: {text}" for text in failure.tries]
-        say("\n".join(lines))
+    if not _tell(layers_dir, "failure.toml", table):
+        say(failure.lines())
 
 
 def succeed(layers_dir: str, step: str, layers: Sequence[tuple[str, str]]) -> None:
@@ -73,12 +69,16 @@ def succeed(layers_dir: str, step: str, layers: Sequence[tuple[str, str]]) -> No
     if layers:
         table["layers"] = [{"name": name, "detail": detail} for name, detail in layers]
     if table:
-        _write_file(os.path.join(layers_dir, HIDDEN), "report.toml", table)
+        _tell(layers_dir, "report.toml", table)
 
 
-def _write_file(directory: str, name: str, table: toml.Table) -> None:
-    os.makedirs(directory, exist_ok=True)
-    write(os.path.join(directory, name), toml.dumps(table))
+def _tell(layers_dir: str, name: str, table: toml.Table) -> bool:
+    """Write a file for the platform; False, and nothing done, where it has not made the directory for it."""
+    hidden = os.path.join(layers_dir, HIDDEN)
+    if not os.path.isdir(hidden):
+        return False
+    write(os.path.join(hidden, name), toml.dumps(table))
+    return True
 
 
 def write(path: str, content: str | bytes) -> None:

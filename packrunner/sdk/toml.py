@@ -25,7 +25,7 @@ def read(path: str) -> dict[str, object]:
             text = file.read()
     except FileNotFoundError:
         return {}
-    plain = _read_plain(text)
+    plain = read_plain(text)
     if plain is not None:
         return plain
     import tomllib
@@ -33,7 +33,7 @@ def read(path: str) -> dict[str, object]:
     return tomllib.loads(text)
 
 
-def _read_plain(text: str) -> dict[str, object] | None:
+def read_plain(text: str) -> dict[str, object] | None:
     """Read one level of tables of strings, booleans and integers; None for everything else, valid or not."""
     if not text.isprintable() and not text.replace("\n", "").isprintable():
         return None

@@ -13,7 +13,8 @@ import (
 
 const usage = `packrunner agent: PID 1 of a sandbox; packrunner starts it, people need not.
   agent serve [--uid N --gid N [--drop]]                           answer frames on stdin and stdout
-  agent init  [--uid N --gid N [--drop]] [--cwd DIR] -- PROGRAM..  run one program
+  agent init  [--uid N --gid N [--drop]] [--cwd DIR] [--lifeline FD] -- PROGRAM..
+                                                                   run one program
   agent version
 `
 
@@ -35,6 +36,7 @@ func run(arguments []string) int {
 	flags.IntVar(&identity.GID, "gid", -1, "")
 	flags.BoolVar(&identity.Drop, "drop", false, "")
 	cwd := flags.String("cwd", ".", "")
+	lifeline := flags.Int("lifeline", -1, "")
 	if err := flags.Parse(arguments[1:]); err != nil {
 		return refuse(err.Error())
 	}
@@ -50,6 +52,9 @@ func run(arguments []string) int {
 	case mode == "serve" && flags.NArg() == 0:
 		return agent.Serve(identity)
 	case mode == "init" && flags.NArg() > 0:
+		if *lifeline >= 0 {
+			agent.HoldLifeline(*lifeline)
+		}
 		return agent.Init(identity, *cwd, flags.Args())
 	}
 	return refuse("unknown mode or arguments")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,8 +28,12 @@ func Init(identity Identity, cwd string, argv []string) int {
 		return complain(explain.NotExecutable, "%v", err)
 	}
 	path, err := exec.LookPath(argv[0])
-	if err != nil {
+	switch {
+	case err == nil:
+	case strings.Contains(argv[0], "/"):
 		path = argv[0] // starting it gives the reason
+	default:
+		return complain(explain.NotFound, "%q is not in PATH (%s)", argv[0], os.Getenv("PATH"))
 	}
 	reaper := newReaper()
 	program, err := reaper.start(func() (int, error) {

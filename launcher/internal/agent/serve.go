@@ -15,7 +15,10 @@ import (
 	"packrunner/launcher/internal/frame"
 )
 
-const maxRuns = 512
+const (
+	maxRuns   = 512
+	maxReason = 4 << 10 // bytes of an error text, which may quote a path of any length
+)
 
 // server answers the frames of one host.
 type server struct {
@@ -102,6 +105,7 @@ func (s *server) run(request frame.Frame) error {
 		return err
 	}
 	if reply != nil {
+		reply.Error = shorten(reply.Error)
 		return s.send(frame.Exit, request.ID, *reply)
 	}
 	s.active[request.ID] = started
@@ -168,8 +172,15 @@ func (s *server) send(kind byte, id uint32, reply any) error {
 
 // fatal tells the host why the agent gives up. When the channel itself is broken nobody is left to read it.
 func (s *server) fatal(cause error) int {
-	if err := s.send(frame.Fatal, 0, frame.FatalReply{Error: cause.Error()}); err != nil {
+	if err := s.send(frame.Fatal, 0, frame.FatalReply{Error: shorten(cause.Error())}); err != nil {
 		fmt.Fprintf(os.Stderr, "packrunner agent: %v\n", cause)
 	}
 	return 1
+}
+
+func shorten(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return text[:maxReason] + " ..."
 }

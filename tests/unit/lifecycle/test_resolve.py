@@ -220,7 +220,7 @@ shapes = st.lists(st.tuples(st.booleans(), st.lists(sides, min_size=1, max_size=
 
 
 @pytest.mark.cnb("DET-18", "DET-19", "DET-20", "DET-21", "DET-22", "DET-23", "DET-25")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, database=None)
 @given(shapes)
 def test_agrees_with_the_model(group: list[Shape]) -> None:
     candidates = [

@@ -1,0 +1,1 @@
+"""The processes of an image, from its Procfile."""

@@ -1,0 +1,1 @@
+"""Python applications: their packages in a layer, their start command found."""

@@ -1,0 +1,138 @@
+package launch
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestEnvFileActions(t *testing.T) { // BLD-22 to BLD-24, LAU-13
+	for name, test := range map[string]struct {
+		files map[string]string
+		old   string // "-" is unset
+		want  string
+	}{
+		"no suffix replaces":             {map[string]string{"V": "new"}, "old", "new"},
+		"override replaces":              {map[string]string{"V.override": "new"}, "old", "new"},
+		"append glues":                   {map[string]string{"V.append": "b"}, "a", "ab"},
+		"append with delimiter":          {map[string]string{"V.append": "b", "V.delim": ":"}, "a", "a:b"},
+		"append to nothing":              {map[string]string{"V.append": "b", "V.delim": ":"}, "-", "b"},
+		"append to empty":                {map[string]string{"V.append": "b", "V.delim": ":"}, "", "b"},
+		"append nothing":                 {map[string]string{"V.append": "", "V.delim": ":"}, "a", "a:"},
+		"prepend":                        {map[string]string{"V.prepend": "b"}, "a", "ba"},
+		"prepend with delimiter":         {map[string]string{"V.prepend": "b", "V.delim": "::"}, "a", "b::a"},
+		"prepend to empty":               {map[string]string{"V.prepend": "b", "V.delim": ":"}, "", "b"},
+		"default when unset":             {map[string]string{"V.default": "d"}, "-", "d"},
+		"default when empty":             {map[string]string{"V.default": "d"}, "", "d"},
+		"default when set":               {map[string]string{"V.default": "d"}, "a", "a"},
+		"delimiter of another":           {map[string]string{"V.append": "b", "W.delim": ":"}, "a", "ab"},
+		"delimiter is no variable":       {map[string]string{"V.delim": ":"}, "a", "a"},
+		"unknown action":                 {map[string]string{"V.bar": "b"}, "a", "a"},
+		"action with more":               {map[string]string{"V.append.x": "b"}, "a", "a"},
+		"bytes stay":                     {map[string]string{"V": "$HOME `x` \xff\n\n"}, "a", "$HOME `x` \xff\n\n"},
+		"file names decide the order":    {map[string]string{"V.append": "1", "V.default": "2", "V.override": "3", "V.prepend": "4"}, "-", "43"},
+		"no suffix comes before append":  {map[string]string{"V": "1", "V.append": "2"}, "old", "12"},
+		"a path variable is not special": {map[string]string{"V.prepend": "/new"}, "/old", "/new/old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			directory := t.TempDir()
+			for file, content := range test.files {
+				if err := os.WriteFile(filepath.Join(directory, file), []byte(content), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			env := processEnvironment(nil)
+			if test.old != "-" {
+				env.set("V", test.old)
+			}
+			if err := env.addDirectory(directory); err != nil {
+				t.Fatal(err)
+			}
+			if got := env.get("V"); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestEnvDirectoryFollowsLinksToFilesOnly(t *testing.T) {
+	directory := t.TempDir()
+	target := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(target, []byte("linked"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	os.Symlink(target, filepath.Join(directory, "LINK"))
+	os.Symlink(filepath.Dir(target), filepath.Join(directory, "DIR"))
+	env := processEnvironment(nil)
+	if err := env.addDirectory(directory); err != nil {
+		t.Fatal(err)
+	}
+	if pairs := strings.Join(env.pairs(), " "); pairs != "LINK=linked" {
+		t.Fatalf("got %q", pairs)
+	}
+}
+
+// FuzzEnvFile: any file name and content either change one variable as the rules say or nothing, and what comes out
+// can be handed to the system.
+func FuzzEnvFile(f *testing.F) {
+	f.Add("PATH.append", "b", ":", "a")
+	f.Add("A.b.c", "", "", "")
+	f.Fuzz(func(t *testing.T, file, value, delimiter, old string) {
+		name, action, _ := strings.Cut(file, ".")
+		if !isAction(action) || !validName(name) {
+			return
+		}
+		env := processEnvironment(nil)
+		env.set(name, old)
+		env.set("OTHER"+name, "same")
+		env.modify(name, action, value, delimiter)
+		got := env.get(name)
+		switch {
+		case env.get("OTHER"+name) != "same":
+			t.Fatal("another variable changed")
+		case action != "default" && !strings.Contains(got, value):
+			t.Fatalf("%s: %q is not in %q", file, value, got)
+		case (action == "append" || action == "prepend") && old != "" && len(got) != len(old)+len(delimiter)+len(value):
+			t.Fatalf("%s: %q", file, got)
+		case len(env.pairs()) != 2:
+			t.Fatalf("%q", env.pairs())
+		}
+	})
+}
+
+func FuzzExecD(f *testing.F) {
+	f.Add([]byte("A = \"1\"\nB = '2'\n"))
+	f.Add([]byte("[a]\nb = 1"))
+	f.Add([]byte("\"A=B\" = \"x\""))
+	f.Fuzz(func(t *testing.T, output []byte) {
+		variables, err := parseExecD(output)
+		if err != nil {
+			oneLine(err)
+			return
+		}
+		for name, value := range variables {
+			if !validName(name) || strings.IndexByte(value, 0) >= 0 {
+				t.Fatalf("accepted %q = %q", name, value)
+			}
+		}
+	})
+}
+
+func FuzzMetadata(f *testing.F) {
+	f.Add([]byte("[[processes]]\ntype = 'web'\ncommand = ['a', 'b']\nargs = []\ndirect = true\nbuildpack-id = 'x'\n[[buildpacks]]\nid = 'x'\napi = '0.12'\n"), "web")
+	f.Add([]byte("[[processes]]\ncommand = 'a'\nexec-env = ['*']\n"), "")
+	f.Fuzz(func(t *testing.T, content []byte, self string) {
+		found, err := parseMetadata(content)
+		if err != nil {
+			if strings.Contains(oneLine(err), "\n") {
+				t.Fatalf("more than one line: %q", oneLine(err))
+			}
+			return
+		}
+		chosen, err := selectProcess(found, newestPlatform, defaultExecEnv, self, []string{"argument"})
+		if err == nil && chosen.command == "" {
+			t.Fatalf("selected nothing: %+v", chosen)
+		}
+	})
+}

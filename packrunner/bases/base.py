@@ -1,0 +1,203 @@
+"""A base: the build image and the run images of one Debian suite, made on first use and then only looked at.
+
+    <data>/bases/debian-13-amd64/     lock.json, markers, the build image's tree
+    <data>/bases/downloads/           packages, by digest; kept, because mirrors delete old versions
+    <data>/bases/seen.json            dates of the newest Release files seen
+    <data>/bases/lock                 held while something is made
+
+Looking at a base that is there reads a few small files; everything else is imported when something must be made.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from packrunner.bases import marker
+from packrunner.bases.accounts import USER
+from packrunner.bases.lock import Lock, home, lock_path, read_lock
+from packrunner.bases.recipes import (
+    DEFAULT_REFERENCE,
+    PATH,
+    ImageName,
+    Suite,
+    Variant,
+    image_name,
+    parse_reference,
+)
+from packrunner.errors import CorruptError
+from packrunner.events import Noted
+from packrunner.paths import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from packrunner.engines.base import Engine, User
+    from packrunner.events import Reporter
+    from packrunner.images.image import Image
+    from packrunner.images.snapshot import Snapshots
+    from packrunner.images.store import LocalStore
+    from packrunner.names import Digest
+
+_OLD_AFTER = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseSettings:
+    """Where bases are kept and come from. `architecture` is OCI's and Debian's name (`amd64`, `arm64`).
+
+    `mirror` is the setting `debian-mirror`; None follows the machine's apt configuration, found below `root`.
+    `keyring` is a directory of certificates to believe instead of Debian's.
+    """
+
+    data_dir: str
+    mirror: str | None = None
+    architecture: str = "amd64"
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    root: str = "/"
+    keyring: str | None = None
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def directory(self) -> str:
+        """The directory of all bases."""
+        return os.path.join(self.data_dir, "bases")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What images of the base are for, as buildpacks see it (DET-08)."""
+
+    os: str
+    arch: str
+    variant: str
+    distro_name: str
+    distro_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """The parts that a base is made with."""
+
+    store: LocalStore
+    snapshots: Snapshots
+    engine: Engine
+    reporter: Reporter
+
+
+class Base:
+    """A base by its lock. Its images are made when they are first asked for."""
+
+    def __init__(self, suite: Suite, lock: Lock, settings: BaseSettings, tools: Tools) -> None:
+        self._suite = suite
+        self._lock = lock
+        self._settings = settings
+        self._tools = tools
+        self._home = home(settings.data_dir, lock.reference, lock.architecture)
+        self._held = -1
+        self.reference = lock.reference
+        self.digest: Digest = lock.digest
+        self.resolved_at = lock.resolved_at
+        self.architecture = lock.architecture
+
+    @property
+    def full_reference(self) -> str:
+        """For people and records: `debian:13@77a0c1f2d9e4`."""
+        return f"{self.reference}@{self.digest.short}"
+
+    @property
+    def user(self) -> User:
+        """Who builds and applications run as."""
+        return USER
+
+    @property
+    def build_env(self) -> Mapping[str, str]:
+        """The environment that the build image gives (IMG-01, IMG-02)."""
+        return {"PATH": PATH, "CNB_USER_ID": str(USER.uid), "CNB_GROUP_ID": str(USER.gid)}
+
+    @property
+    def target(self) -> Target:
+        """The platform of the images (IMG-03)."""
+        return Target(
+            os="linux", arch=self.architecture, variant="", distro_name="debian", distro_version=self._suite.version
+        )
+
+    def packages(self, image: ImageName) -> Mapping[str, str]:
+        """The packages of an image with their versions."""
+        return {package.name: package.version for package in self._lock.of(image)}
+
+    def build_rootfs(self) -> tuple[str, ...]:
+        """The build image's tree, for SandboxSpec.rootfs; `prune_bases` leaves it alone while this process lives."""
+        self.prepare("build")
+        if self._held < 0:
+            self._held = marker.hold(self._home, self.digest, "build")
+        return (marker.tree_path(self._home, self.digest),)
+
+    def run_image(self, variant: Variant = "python") -> Image:
+        """A run image; it is in the store."""
+        found = self._stored(variant)
+        if found is None:
+            self.prepare(variant)
+            found = self._stored(variant)
+        if found is None:
+            raise CorruptError(
+                f"the run image {variant} of {self.full_reference} is gone from the store as soon as it is made",
+                slug="base-corrupt",
+                tries=("packrunner doctor",),
+            )
+        return found
+
+    def run_image_name(self, variant: Variant = "python") -> str:
+        """The run image's name in the local store."""
+        return image_name(self._suite, variant)
+
+    def prepare(self, *images: ImageName) -> None:
+        """Make these images now, together; nothing where all are there."""
+        if all(self.is_ready(image) for image in images):
+            return
+        from packrunner.bases import debian
+
+        debian.prepare(self._suite, images, self._settings, self._tools, lock=self._lock)
+
+    def is_ready(self, image: ImageName) -> bool:
+        """Is it made, and still as it was made? A cheap look, not at every file."""
+        return marker.is_ready(self._home, self.digest, image, self._tools.store)
+
+    def _stored(self, variant: Variant) -> Image | None:
+        return marker.stored(self._home, self.digest, variant, self._tools.store)
+
+
+def open_base(
+    reference: str = DEFAULT_REFERENCE,
+    *,
+    settings: BaseSettings,
+    store: LocalStore,
+    snapshots: Snapshots,
+    engine: Engine,
+    reporter: Reporter,
+    images: Sequence[ImageName] = ("build", "python"),
+) -> Base:
+    """The base that `reference` names, with `images` made; others are made when they are asked for.
+
+    On first use the packages are resolved and locked; later ones take the lock as it is, and note when it is old.
+    Raises UsageError (`unknown-builder`, `debian-mirror`), NetworkError, StoreError and EngineError.
+    """
+    suite = parse_reference(reference)
+    tools = Tools(store=store, snapshots=snapshots, engine=engine, reporter=reporter)
+    path = lock_path(settings.data_dir, suite.reference, settings.architecture)
+    lock = read_lock(path)
+    if lock is None:
+        from packrunner.bases import debian
+
+        lock = debian.prepare(suite, images, settings, tools)
+    base = Base(suite, lock, settings, tools)
+    base.prepare(*images)
+    age = settings.now() - lock.resolved_at
+    if age > _OLD_AFTER:
+        days = int(age // (24 * 3600))
+        hint = f"to take newer packages at the next build: rm {readable(path)}"
+        reporter.emit(Noted(text=f"{base.full_reference} was resolved {days} days ago; {hint}", always=True))
+    return base

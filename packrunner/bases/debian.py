@@ -1,0 +1,202 @@
+"""Making Debian bases: one process at a time resolves, fetches and makes, whichever asks first; the others wait.
+
+Imported only when something must be made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+from packrunner.bases import marker
+from packrunner.bases.apt_sources import find_archives
+from packrunner.bases.download import Network
+from packrunner.bases.lock import home, lock_path, read_lock
+from packrunner.bases.making import Maker
+from packrunner.bases.proxies import Proxies
+from packrunner.bases.release import KEYRING
+from packrunner.bases.resolving import Resolver
+from packrunner.confined import Root
+from packrunner.disk import FileLock, disk_error, write_atomic
+from packrunner.errors import NetworkError, PackrunnerError
+from packrunner.events import Noted, StepDone, StepStarted, Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.bases.apt_sources import Archives
+    from packrunner.bases.base import BaseSettings, Tools
+    from packrunner.bases.lock import Lock
+    from packrunner.bases.recipes import ImageName, Suite
+
+_MAX_THREADS = 4
+
+
+def prepare(
+    suite: Suite, images: Sequence[ImageName], settings: BaseSettings, tools: Tools, *, lock: Lock | None = None
+) -> Lock:
+    """Make the images that are missing; resolves the packages first where `lock` is None and none is written yet."""
+    directory = settings.directory
+    here = home(settings.data_dir, suite.reference, settings.architecture)
+    try:
+        os.makedirs(here, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, here) from error
+
+    def notice() -> None:
+        text = f"waiting for another packrunner, which is making {suite.reference} or another base"
+        tools.reporter.emit(Noted(text=text, always=True))
+
+    with FileLock(os.path.join(directory, "lock"), notice=notice):
+        # Whoever held it may have done all of it.
+        lock = lock or read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
+        missing = list(images)
+        if lock:
+            missing = [one for one in images if not marker.is_ready(here, lock.digest, one, tools.store)]
+            if not missing:
+                return lock
+        return _Preparation(suite, settings, tools).run(lock, missing)
+
+
+class _Preparation:
+    """One step on the screen, from the package lists to the images."""
+
+    def __init__(self, suite: Suite, settings: BaseSettings, tools: Tools) -> None:
+        self._suite = suite
+        self._settings = settings
+        self._tools = tools
+        self._downloads = os.path.join(settings.directory, "downloads")
+        self._home = home(settings.data_dir, suite.reference, settings.architecture)
+
+    def run(self, lock: Lock | None, images: Sequence[ImageName]) -> Lock:
+        began = time.monotonic()
+        reporter = self._tools.reporter
+        reporter.emit(StepStarted(phase="base", subject=self._suite.reference))
+        checked = "signatures checked"
+        if lock is None:
+            lock = self._resolve()
+        else:
+            checked = f"as locked on {time.strftime('%Y-%m-%d', time.gmtime(lock.resolved_at))}"
+            self._say_if_damaged(lock, images)
+        count, size = self._make(lock, images)
+        detail = f"{count} packages, {size / 1e6:.1f} MB, {checked}"
+        reporter.emit(StepDone(phase="base", subject=lock.reference, detail=detail, seconds=time.monotonic() - began))
+        return lock
+
+    def _make(self, lock: Lock, images: Sequence[ImageName]) -> tuple[int, int]:
+        maker = Maker(
+            home=self._home,
+            downloads=self._downloads,
+            suite=self._suite,
+            lock=lock,
+            store=self._tools.store,
+            snapshots=self._tools.snapshots,
+            engine=self._tools.engine,
+            reporter=self._tools.reporter,
+            threads=max(2, min(_MAX_THREADS, os.cpu_count() or 2)),
+        )
+        try:
+            done = maker.fetch(images, self._reach)
+        except NetworkError as error:
+            raise self._explained(error) from error
+        for image in images:
+            maker.make(image)
+        return done
+
+    def _explained(self, error: NetworkError) -> PackrunnerError:
+        """Mirrors drop superseded versions; nothing but a new lock helps then."""
+        if error.slug != "download-gone":
+            return error
+        path = lock_path(self._settings.data_dir, self._suite.reference, self._settings.architecture)
+        return NetworkError(
+            f"a package that {self._suite.reference} is locked to is no longer to be had",
+            slug="download-gone",
+            cause=f"{error.brief}; mirrors keep only the newest version",
+            tries=(f"rm {path}    (the next build resolves the packages anew)",),
+        )
+
+    def _say_if_damaged(self, lock: Lock, images: Sequence[ImageName]) -> None:
+        if "build" in images and marker.read(self._home, lock.digest, "build"):
+            text = f"the unpacked {lock.reference} was damaged or changed: it is made again"
+            self._tools.reporter.emit(Warned(text=text))
+
+    def _resolve(self) -> Lock:
+        archives, network = self._reach()
+        settings = self._settings
+        resolver = Resolver(
+            archives=archives,
+            network=network,
+            directory=self._downloads,
+            keyring=settings.keyring or KEYRING,
+            reporter=self._tools.reporter,
+            now=settings.now,
+        )
+        seen = _read_seen(settings.directory)
+        lock = resolver.lock(self._suite, settings.architecture, seen)
+        seen |= {index.suite: max(index.date, seen.get(index.suite, 0.0)) for index in lock.indexes}
+        write_atomic(
+            os.path.join(settings.directory, "seen.json"), json.dumps(seen, sort_keys=True).encode(), sync=True
+        )
+        path = lock_path(settings.data_dir, self._suite.reference, settings.architecture)
+        write_atomic(path, lock.to_json(), sync=True)
+        return lock
+
+    def _reach(self) -> tuple[Archives, Network]:
+        settings = self._settings
+        proxies = Proxies.find(settings.environ, root=settings.root)
+        return find_archives(settings.mirror, root=settings.root), Network(proxies=proxies, sleep=settings.sleep)
+
+
+def _read_seen(directory: str) -> dict[str, float]:
+    """Dates of the newest Release files seen. A lost file only means that an older one is not noticed once."""
+    try:
+        with open(os.path.join(directory, "seen.json"), "rb") as file:
+            content = json.load(file)
+        return {str(suite): float(date) for suite, date in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def prune_bases(data_dir: str) -> int:
+    """Remove downloads that no lock names, trees of former locks and unfinished work; says how many bytes that frees.
+
+    What a running build uses stays. Waits for a base that is being made.
+    """
+    directory = os.path.join(data_dir, "bases")
+    if not os.path.isdir(directory):
+        return 0
+    with FileLock(os.path.join(directory, "lock")), Root.open(directory) as root:
+        wanted: set[str] = set()
+        freed = 0
+        for entry in root.names():
+            path = os.path.join(directory, entry.name)
+            lock = read_lock(os.path.join(path, "lock.json")) if entry.kind == "dir" else None
+            if lock is None:
+                continue
+            wanted |= {package.sha256 for package in lock.packages}
+            for found in root.names(entry.name):
+                if _is_unused(found.name, path, lock):
+                    freed += _remove(root, f"{entry.name}/{found.name}")
+        for download in root.names("downloads"):
+            if download.name not in wanted:
+                freed += _remove(root, f"downloads/{download.name}")
+        return freed
+
+
+def _is_unused(name: str, path: str, lock: Lock) -> bool:
+    if name == "lock.json" or name.startswith(lock.digest.short):
+        return False
+    held = name.removesuffix(".json") + ".json"
+    return not marker.is_held(os.path.join(path, held))
+
+
+def _remove(root: Root, name: str) -> int:
+    size = 0
+    for directory, _, files in os.walk(os.path.join(root.path, name)):
+        size += sum(os.lstat(os.path.join(directory, file)).st_size for file in files)
+    if root.kind(name) == "file":
+        size = os.lstat(os.path.join(root.path, name)).st_size
+    root.remove(name)
+    return size

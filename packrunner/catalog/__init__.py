@@ -1,0 +1,1 @@
+"""Buildpacks: where they are, staged copies of them, and the selection that a build uses."""

@@ -1,0 +1,96 @@
+"""What must be right about a buildpack before anything of it runs: its descriptor, its id, its programs."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from packrunner.disk import disk_error
+from packrunner.errors import UsageError
+from packrunner.formats import buildpack
+from packrunner.names import BuildpackId
+
+if TYPE_CHECKING:
+    from packrunner.formats.buildpack import BuildpackDescriptor
+
+_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
+_ELF = b"\x7fELF"
+
+
+def read_descriptor(root: str, *, shown: str) -> BuildpackDescriptor:
+    """Read and check `root`/buildpack.toml, called `shown`/buildpack.toml in messages (BPD-02 - BPD-04).
+
+    Raises UsageError, slugs `toml` and `buildpack-descriptor`, naming file and key; BuildpackApiError.
+    """
+    where = os.path.join(shown, "buildpack.toml")
+    path = os.path.join(root, "buildpack.toml")
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise disk_error(error, where) from error
+    try:
+        descriptor = buildpack.read(data, where=where)
+    except UsageError as error:
+        if error.slug != "name":
+            raise
+        raise _wrong(error.brief, f"{where}, key buildpack.id", 'id = "your-name/what-it-builds"') from error
+    _check(descriptor, where)
+    return descriptor
+
+
+def _check(descriptor: BuildpackDescriptor, where: str) -> None:
+    version = descriptor.buildpack.version
+    if not _VERSION.fullmatch(version):
+        brief = f"{version!r} is not a version" if version else "the version is missing"
+        raise _wrong(
+            f"{brief}: three numbers without leading zeros", f"{where}, key buildpack.version", 'version = "1.0.0"'
+        )
+    if descriptor.is_composite and (descriptor.targets or descriptor.stacks):
+        key = "targets" if descriptor.targets else "stacks"
+        raise _wrong(
+            "a buildpack with an order stands for others and has no targets or stacks of its own",
+            f"{where}, key {key}",
+            f"remove [[{key}]]",
+        )
+    for i, group in enumerate(descriptor.order):
+        for j, ref in enumerate(group.group):
+            try:
+                BuildpackId.parse(ref.id)
+            except UsageError as error:
+                raise _wrong(error.brief, f"{where}, key order[{i}].group[{j}].id", 'id = "name/of-it"') from error
+
+
+def _wrong(brief: str, at: str, fix: str) -> UsageError:
+    return UsageError(brief, slug="buildpack-descriptor", at=at, tries=(fix,))
+
+
+def check_programs(root: str, *, shown: str) -> None:
+    """Refuse a buildpack whose bin/detect or bin/build cannot be started; slug `buildpack-program`.
+
+    The staged copy gives programs their executable bit, so what can be missing is the file, or how to run it.
+    """
+    for name in ("bin/detect", "bin/build"):
+        at = os.path.join(shown, name)
+        try:
+            with open(os.path.join(root, name), "rb") as file:
+                first = file.readline(4096)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _program(f"{at} is missing", at, f"create {at}, starting with #!/bin/sh") from error
+        except IsADirectoryError as error:
+            raise _program(
+                f"{at} is a directory, not a program", at, f"create {at}, starting with #!/bin/sh"
+            ) from error
+        except OSError as error:
+            raise disk_error(error, at) from error
+        if first.startswith(b"#!") and first.rstrip(b"\n").endswith(b"\r"):
+            raise _program(
+                f"{at} has Windows line ends, so its interpreter is not found", at, f"sed -i 's/\\r$//' {at}"
+            )
+        if not first.startswith((b"#!", _ELF)):
+            raise _program(f"{at} is not executable", at, f"start it with a line like #!/bin/sh: {at}:1")
+
+
+def _program(brief: str, at: str, fix: str) -> UsageError:
+    return UsageError(brief, slug="buildpack-program", at=at, tries=(fix,))

@@ -1,0 +1,102 @@
+"""From what is typed behind --buildpack to a directory that holds a buildpack."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from packrunner.catalog.builtin import NAMESPACE, short_names
+from packrunner.errors import UsageError
+from packrunner.paths import readable
+
+_SUFFIXES = (".cnb", ".tgz", ".tar.gz", ".tar")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """A buildpack's directory; `version` is the one asked for, empty for any."""
+
+    asked: str
+    source: str
+    version: str = ""
+    builtin: bool = False
+
+
+def locate(text: str, *, builtin_dir: str) -> Located:
+    """Find a buildpack by the name of a built-in one, `id@version`, or a directory.
+
+    A path starts with `/`, `./` or `../`; any other text is the name of a built-in buildpack, else a directory that
+    holds a buildpack.toml. Raises UsageError, slug `unknown-buildpack`, or `buildpack-locator` for the kinds of
+    places that are not read yet.
+    """
+    if text in {".", ".."} or text.startswith(("/", "./", "../")):
+        return _directory(text)
+    _refuse_later_kinds(text)
+    identity, _, version = text.partition("@")
+    name = identity.removeprefix(NAMESPACE)
+    if name in short_names(builtin_dir):
+        return Located(asked=text, source=os.path.join(builtin_dir, name), version=version, builtin=True)
+    if text and os.path.isfile(os.path.join(text, "buildpack.toml")):
+        return _directory(text)
+    raise unknown(text, builtin_dir)
+
+
+def check_version(located: Located, version: str) -> None:
+    """Refuse a version that is not the one there is."""
+    if located.version and located.version != version:
+        raise UsageError(
+            f"{located.asked} is not here: the version is {version}",
+            slug="unknown-buildpack",
+            tries=(f"--buildpack {located.asked.partition('@')[0]}@{version}",),
+        )
+
+
+def unknown(text: str, builtin_dir: str) -> UsageError:
+    """The error for a name that nothing has, with the nearest ones that something has."""
+    # 4 ms that only a typo should cost.
+    from difflib import get_close_matches
+
+    have = short_names(builtin_dir)
+    name = text.removeprefix(NAMESPACE).partition("@")[0]
+    close = get_close_matches(name.lower(), have, n=2)
+    tries = tuple(f"--buildpack {match}" for match in close)
+    if not tries:
+        tries = ("--buildpack ./DIR, for a directory that holds a buildpack.toml",)
+    listed = f"built in: {', '.join(have)}" if have else "there are no built-in buildpacks"
+    if os.path.isdir(text):
+        listed = f"the directory {readable(text)} holds no buildpack.toml; {listed}"
+    brief = f"there is no buildpack {text!r}" + (f": did you mean {close[0]}" if close else "")
+    return UsageError(brief, slug="unknown-buildpack", cause=listed, tries=tries)
+
+
+def _directory(text: str) -> Located:
+    # Only the directories above may be links: the tree is entered without following any.
+    source = os.path.realpath(text)
+    if os.path.isfile(os.path.join(source, "buildpack.toml")):
+        return Located(asked=text, source=source)
+    there = os.path.isdir(source)
+    raise UsageError(
+        f"{text} holds no buildpack.toml" if there else f"there is no directory {text}",
+        slug="unknown-buildpack",
+        cause="a buildpack is a directory with buildpack.toml, bin/detect and bin/build",
+        tries=("--buildpack ./DIR, for the directory that holds it",),
+    )
+
+
+def _refuse_later_kinds(text: str) -> None:
+    """Places of buildpacks that a later version reads (DST-09)."""
+    scheme, found, _ = text.partition("://")
+    if found:
+        kind = f"{scheme}://"
+    elif text.startswith(("urn:", "oci:", "from=")):
+        kind = text[: text.index(":") + 1] if ":" in text else text.partition("=")[0] + "="
+    elif text.endswith(_SUFFIXES):
+        kind = "a packaged buildpack"
+    else:
+        return
+    raise UsageError(
+        f"buildpacks from {kind} come with a later version of packrunner",
+        slug="buildpack-locator",
+        at=f"--buildpack {text}",
+        tries=("unpack it, and name the directory: --buildpack ./DIR",),
+    )

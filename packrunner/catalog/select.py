@@ -1,0 +1,183 @@
+"""The selection: which buildpacks take part in a build, in what order, staged and ready to be mounted."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from packrunner.catalog import builtin
+from packrunner.catalog.locate import Located, check_version, locate, unknown
+from packrunner.catalog.stage import Stage, StagedBuildpack
+from packrunner.disk import disk_error
+from packrunner.errors import UsageError
+from packrunner.formats import toml
+from packrunner.formats.buildpack import GroupRef, OrderGroup
+from packrunner.formats.group import Order, System, SystemRefs, SystemTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import TypeVar
+
+    T = TypeVar("T", Order, System)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogSettings:
+    """Where things are: the built-in buildpacks, the stage directory, the SDK that is copied into buildpacks."""
+
+    stage_dir: str
+    builtin_dir: str = field(default_factory=builtin.builtin_dir)
+    sdk_dir: str = field(default_factory=builtin.sdk_dir)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What takes part in a build.
+
+    Every version in `order` and `system` is explicit. `root` is the host directory to show at /cnb/buildpacks, read
+    only. `inputs` are host files and directories: as long as their fingerprints stay the same, so does the selection.
+    """
+
+    order: Order
+    system: System
+    buildpacks: Mapping[tuple[str, str], StagedBuildpack]
+    root: str
+    inputs: tuple[str, ...]
+
+
+def select(requested: tuple[str, ...], *, settings: CatalogSettings) -> Selection:
+    """Select the buildpacks `requested`, as one group in that order, or without any the built-in order.
+
+    Each text may name several, divided by commas. System buildpacks join either way (BPD-11). Raises UsageError
+    (`unknown-buildpack`, `buildpack-locator`, `buildpack-descriptor`, `buildpack-program`, `toml`),
+    BuildpackApiError before anything runs (BPD-02), UnsafeArchiveError (`buildpack-tree`) and StoreError.
+    """
+    return _Selecting(settings).run(requested)
+
+
+class _Selecting:
+    def __init__(self, settings: CatalogSettings) -> None:
+        self._settings = settings
+        self._stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
+        self._found: dict[tuple[str, str], StagedBuildpack] = {}
+        self._inputs: dict[str, None] = {}
+
+    def run(self, requested: tuple[str, ...]) -> Selection:
+        texts = _split(requested)
+        asked = [self._add(locate(text, builtin_dir=self._settings.builtin_dir)) for text in texts]
+        if asked:
+            order = Order(order=(OrderGroup(group=tuple(dict.fromkeys(_ref(b) for b in asked))),))
+        else:
+            order = self._builtin_order()
+        system = self._system()
+        self._complete()
+        if any(b.sdk for b in self._found.values()):
+            self._inputs[self._settings.sdk_dir] = None
+        return Selection(
+            order=order,
+            system=system,
+            buildpacks=_distinct(self._found),
+            root=self._stage.combine(self._found.values()),
+            inputs=tuple(self._inputs),
+        )
+
+    def _add(self, located: Located) -> StagedBuildpack:
+        staged = self._stage.add(located.source)
+        check_version(located, staged.version)
+        twin = self._found.get((staged.id, staged.version))
+        if twin is not None and twin.digest != staged.digest:
+            raise UsageError(
+                f"two different buildpacks call themselves {staged.id}@{staged.version}",
+                slug="buildpack-descriptor",
+                cause=f"{twin.source} and {staged.source}",
+                tries=("give one of them another version",),
+            )
+        self._found[staged.id, staged.version] = staged
+        self._inputs[located.source] = None
+        return staged
+
+    def _builtin_order(self) -> Order:
+        file = self._builtin_file("order.toml", Order)
+        if file is None:
+            raise UsageError(
+                "this installation of packrunner has no built-in buildpacks",
+                slug="unknown-buildpack",
+                tries=("name one of your own: --buildpack ./DIR",),
+            )
+        return Order(order=tuple(OrderGroup(group=self._pin(group.group)) for group in file.order))
+
+    def _system(self) -> System:
+        file = self._builtin_file("system.toml", System)
+        if file is None:
+            return System()
+        pre, post = self._pin(file.system.pre.buildpacks), self._pin(file.system.post.buildpacks)
+        return System(system=SystemTable(pre=SystemRefs(buildpacks=pre), post=SystemRefs(buildpacks=post)))
+
+    def _builtin_file(self, name: str, kind: type[T]) -> T | None:
+        path = os.path.join(self._settings.builtin_dir, name)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise disk_error(error, path) from error
+        self._inputs[path] = None
+        return toml.decode(data, kind, where=path, error=UsageError)
+
+    def _pin(self, refs: Iterable[GroupRef]) -> tuple[GroupRef, ...]:
+        """The same references with their versions, each staged."""
+        return tuple(
+            GroupRef(id=ref.id, version=self._find(ref).version, optional=ref.optional, exec_env=ref.exec_env)
+            for ref in refs
+        )
+
+    def _find(self, ref: GroupRef) -> StagedBuildpack:
+        """A buildpack that an order names: one that was asked for, else a built-in one (BPD-05)."""
+        known = [b for (i, v), b in self._found.items() if i == ref.id and ref.version in {"", v}]
+        if known:
+            return known[0]
+        name = ref.id.removeprefix(builtin.NAMESPACE)
+        if name == ref.id or name not in builtin.short_names(self._settings.builtin_dir):
+            raise unknown(ref.id, self._settings.builtin_dir)
+        source = os.path.join(self._settings.builtin_dir, name)
+        asked = f"{ref.id}@{ref.version}" if ref.version else ref.id
+        return self._add(Located(asked=asked, source=source, version=ref.version, builtin=True))
+
+    def _complete(self) -> None:
+        """Stage whatever composites name, and what that names."""
+        pending = list(self._found.values())
+        seen = set(self._found)
+        while pending:
+            owner = pending.pop()
+            for ref in (ref for group in owner.descriptor.order for ref in group.group):
+                try:
+                    found = self._find(ref)
+                except UsageError as error:
+                    error.at = f"named by the order of {owner.id}@{owner.version}"
+                    raise
+                if (found.id, found.version) not in seen:
+                    seen.add((found.id, found.version))
+                    pending.append(found)
+
+
+def _split(requested: tuple[str, ...]) -> list[str]:
+    """Texts divided at commas, but for a directory that has one in its name."""
+    texts: list[str] = []
+    for text in requested:
+        texts += [text] if os.path.isdir(text) else [part.strip() for part in text.split(",") if part.strip()]
+    if requested and not texts:
+        raise UsageError("--buildpack names nothing", slug="unknown-buildpack", tries=("--buildpack python",))
+    return texts
+
+
+def _ref(buildpack: StagedBuildpack) -> GroupRef:
+    return GroupRef(id=buildpack.id, version=buildpack.version)
+
+
+def _distinct(found: dict[tuple[str, str], StagedBuildpack]) -> dict[tuple[str, str], StagedBuildpack]:
+    """Short names are for telling buildpacks apart: where two are the same, both are called by their ids."""
+    count = Counter(short for _, short in {(b.id, b.short) for b in found.values()})
+    return {key: replace(b, short=b.id) if count[b.short] > 1 else b for key, b in found.items()}

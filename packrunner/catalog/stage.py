@@ -1,0 +1,302 @@
+"""Staged buildpacks: what a sandbox is shown, and what will be packaged, is one normalised, content-addressed tree.
+
+    <stage dir>/
+      trees/<digest>/                         one buildpack's content, with the SDK inside where it asks for it
+      selections/<digest>/<id>/<version>/     hard links to the trees of one selection: one bind shows them all
+      selections/<digest>.table               what a stat of the selection said when it was made
+      sources/<hash of a source path>         which tree a source was staged to, and the fingerprint it had then
+      new/                                    trees and selections in the making
+      lock                                    held while a selection is made or things are pruned
+
+Everything is made in `new` and renamed into place, so a reader sees whole trees, a killed build leaves only rubbish
+in `new`, and of two builds that stage the same thing one wins and the other uses its result.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packrunner import fingerprint
+from packrunner.catalog import tree
+from packrunner.catalog.check import check_programs, read_descriptor
+from packrunner.catalog.tree import make_directory
+from packrunner.confined import Root
+from packrunner.disk import FileLock, disk_error, temporary, write_atomic
+from packrunner.errors import StoreError
+from packrunner.names import BuildpackId
+from packrunner.paths import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from packrunner.formats.buildpack import BuildpackDescriptor
+
+SDK_PLACE = "lib/packrunner"
+_ABANDONED_AFTER = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedBuildpack:
+    """A buildpack ready to be mounted: `path` is its normalised tree, `digest` that tree's, `source` its origin.
+
+    `short` is how people call it: the last part of its id.
+    """
+
+    id: str
+    version: str
+    digest: str
+    path: str
+    source: str
+    descriptor: BuildpackDescriptor
+    short: str
+    sdk: bool = False
+
+
+class Stage:
+    """The stage directory. Safe to use from several processes at once."""
+
+    def __init__(self, directory: str, *, sdk_dir: str) -> None:
+        self._directory = directory
+        self._sdk_dir = sdk_dir
+        self._sdk: dict[str, bytes] | None = None
+        for name in ("trees", "selections", "sources", "new"):
+            make_directory(os.path.join(directory, name))
+
+    def add(self, source: str) -> StagedBuildpack:
+        """Stage the buildpack in the directory `source`.
+
+        An unchanged one costs a stat of each file. Raises what `check` and `tree.normalise` raise.
+        """
+        known = os.path.join(self._directory, "sources", hashlib.sha256(os.fsencode(source)).hexdigest())
+        began = time.time_ns()
+        before = _scan(source)
+        recorded = _recorded(known)
+        if recorded is not None and recorded[0] == fingerprint.digest(before):
+            found = self._staged(source, recorded[1])
+            if found is not None and recorded[2] == (self._sdk_digest() if found.sdk else "-"):
+                return found
+        found = self._copy(source)
+        # A source that changed meanwhile, or within the clock's tick, is looked at in full again next time.
+        if fingerprint.settled(before, began) and before == _scan(source):
+            sdk = self._sdk_digest() if found.sdk else "-"
+            line = f"{fingerprint.digest(before)} {found.digest.removeprefix('sha256:')} {sdk}\n"
+            write_atomic(known, line.encode())
+        return found
+
+    def combine(self, staged: Iterable[StagedBuildpack]) -> str:
+        """The directory that shows all of them as `<escaped id>/<version>/`; reused while nobody touched it."""
+        chosen = sorted({(b.id, b.version, b.digest): b for b in staged}.items())
+        name = hashlib.sha256("".join(f"{'@'.join(key)}\n" for key, _ in chosen).encode()).hexdigest()
+        root = os.path.join(self._directory, "selections", name)
+        if not _intact(root):
+            with self._lock():
+                if not _intact(root):  # nobody else has made it meanwhile
+                    self._discard(f"selections/{name}")
+                    self._select([buildpack for _, buildpack in chosen], root)
+        os.utime(root)  # prune goes by this
+        return root
+
+    def prune(self, *, unused_for: float) -> int:
+        """Remove what no build has used for so many seconds; the number of bytes that were freed."""
+        limit = time.time() - unused_for
+        freed = 0
+        with self._lock():
+            for kind in ("selections", "trees", "new"):
+                for name in _names(os.path.join(self._directory, kind)):
+                    path = os.path.join(self._directory, kind, name)
+                    if not name.endswith(".table") and _older(path, limit):
+                        freed += _only_here(path)
+                        self._discard(f"{kind}/{name}.table")
+                        self._discard(f"{kind}/{name}")
+        return freed
+
+    def _lock(self) -> FileLock:
+        return FileLock(os.path.join(self._directory, "lock"))
+
+    def _staged(self, source: str, digest: str) -> StagedBuildpack | None:
+        path = os.path.join(self._directory, "trees", digest)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        return _describe(source, path, digest)
+
+    def _copy(self, source: str) -> StagedBuildpack:
+        """Copy, hash and check; the tree appears under its digest only when all is well."""
+        self._sweep()
+        # Read before the copy too: a directory that is no buildpack may be somebody's whole home.
+        wants_sdk = _wants_sdk(read_descriptor(source, shown=readable(source)))
+        new = self._new()
+        try:
+            digest = tree.normalise(source, new, extra=self._vendored() if wants_sdk else None)
+            found = _describe(source, new, digest)
+            if not found.descriptor.is_composite:
+                check_programs(new, shown=readable(source))
+            path = os.path.join(self._directory, "trees", digest)
+            self._publish(new, path)
+        except BaseException:
+            self._discard(f"new/{os.path.basename(new)}")
+            raise
+        return replace(found, path=path)
+
+    def _select(self, buildpacks: list[StagedBuildpack], root: str) -> None:
+        new = self._new()
+        make_directory(new)
+        try:
+            for buildpack in buildpacks:
+                self._show(buildpack, new)
+            write_atomic(root + ".table", tree.table(new))
+            self._publish(new, root)
+        except BaseException:
+            self._discard(f"new/{os.path.basename(new)}")
+            raise
+
+    def _show(self, buildpack: StagedBuildpack, new: str) -> None:
+        """Show one tree in a selection; a tree that is not what its name says is made again first (STO-13)."""
+        name = buildpack.digest.removeprefix("sha256:")
+        if tree.digest(buildpack.path) != name:
+            self._discard(f"trees/{name}")
+            if self._copy(buildpack.source).digest != buildpack.digest:
+                raise StoreError(
+                    f"{readable(buildpack.source)} changed while it was read",
+                    slug="buildpack-changed",
+                    tries=("run the same command again",),
+                )
+        place = os.path.join(new, BuildpackId(buildpack.id).escaped)
+        make_directory(place)
+        _link_tree(buildpack.path, os.path.join(place, buildpack.version))
+
+    def _vendored(self) -> dict[str, bytes]:
+        """The SDK's files, by their place in a staged tree."""
+        if self._sdk is None:
+            files = {f"{SDK_PLACE}/__init__.py": b""}
+            try:
+                for name in sorted(os.listdir(self._sdk_dir)):
+                    if name.endswith(".py"):
+                        with open(os.path.join(self._sdk_dir, name), "rb") as file:
+                            files[f"{SDK_PLACE}/sdk/{name}"] = file.read()
+            except OSError as error:
+                raise disk_error(error, self._sdk_dir) from error
+            self._sdk = files
+        return self._sdk
+
+    def _sdk_digest(self) -> str:
+        hashed = hashlib.sha256()
+        for path, data in self._vendored().items():
+            hashed.update(f"{path} {len(data)}\n".encode() + data)
+        return hashed.hexdigest()
+
+    def _new(self) -> str:
+        return os.path.join(self._directory, "new", temporary("tree"))
+
+    def _publish(self, new: str, path: str) -> None:
+        """Move a finished tree into place; where another build was first, its equal tree stays."""
+        try:
+            os.rename(new, path)
+        except OSError as error:
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise disk_error(error, path) from error
+            self._discard(f"new/{os.path.basename(new)}")
+
+    def _discard(self, rel: str) -> None:
+        with Root.open(self._directory) as root:
+            root.remove(rel)
+
+    def _sweep(self) -> None:
+        """Remove what killed builds left in `new`."""
+        limit = time.time() - _ABANDONED_AFTER
+        for name in _names(os.path.join(self._directory, "new")):
+            if _older(os.path.join(self._directory, "new", name), limit):
+                self._discard(f"new/{name}")
+
+
+def _describe(source: str, path: str, digest: str) -> StagedBuildpack:
+    descriptor = read_descriptor(path, shown=readable(source))
+    identity = descriptor.buildpack.id
+    return StagedBuildpack(
+        id=identity,
+        version=descriptor.buildpack.version,
+        digest=f"sha256:{digest}",
+        path=path,
+        source=source,
+        descriptor=descriptor,
+        short=identity.rpartition("/")[2],
+        sdk=_wants_sdk(descriptor),
+    )
+
+
+def _wants_sdk(descriptor: BuildpackDescriptor) -> bool:
+    own = descriptor.metadata.get("packrunner")
+    return isinstance(own, dict) and own.get("sdk") is True
+
+
+def _scan(source: str) -> bytes:
+    try:
+        return fingerprint.scan(source)
+    except OSError as error:
+        raise disk_error(error, source) from error
+
+
+def _recorded(path: str) -> list[str] | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            fields = file.read().split()
+    except OSError:
+        # Without its record a source is only staged again.
+        return None
+    return fields if len(fields) == 3 else None
+
+
+def _intact(root: str) -> bool:
+    try:
+        with open(root + ".table", "rb") as file:
+            return file.read() == tree.table(root)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise disk_error(error, root) from error
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def _older(path: str, limit: float) -> bool:
+    try:
+        return os.lstat(path).st_mtime < limit
+    except FileNotFoundError:
+        return False
+
+
+def _only_here(root: str) -> int:
+    """The bytes below `root` that no other tree shares."""
+    total = 0
+    for directory, _, names in os.walk(root):
+        for name in names:
+            with suppress(FileNotFoundError):
+                st = os.lstat(os.path.join(directory, name))
+                total += st.st_size if st.st_nlink == 1 else 0
+    return total
+
+
+def _link_tree(source: str, target: str) -> None:
+    make_directory(target)
+    try:
+        with os.scandir(source) as found:
+            for entry in found:
+                place = os.path.join(target, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    _link_tree(entry.path, place)
+                else:
+                    os.link(entry.path, place, follow_symlinks=False)
+    except OSError as error:
+        raise disk_error(error, target) from error

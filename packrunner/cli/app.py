@@ -1,0 +1,188 @@
+"""From arguments to a command: one module per command, loaded when it is the one, and usage errors in our own words.
+
+typer reads a command's parameters from its signature; the help is laid out here, without boxes.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+import typer
+import typer.core
+import typer.main
+
+from packrunner.config import SETTINGS
+from packrunner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from packrunner.cli.session import Session
+
+COMMANDS = ("build", "run", "images", "inspect", "rm", "prune", "doctor", "completion", "help")
+OPTION_WIDTH = 26
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help is: usage, what it does, examples, options under their headings."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help page."""
+        formatter.width = 100
+        formatter.write("\n".join(help_page(self, ctx)) + "\n")
+
+
+def help_page(command: click.Command, ctx: click.Context) -> Iterator[str]:
+    """The lines of a command's help."""
+    import textwrap
+
+    arguments = [_argument(p) for p in command.params if isinstance(p, click.Argument)]
+    yield " ".join(["Usage:", ctx.command_path, "[options]", *arguments])
+    yield ""
+    about, _, examples = (command.help or "").partition("\n\n")
+    yield from textwrap.wrap(" ".join(about.split()), 96)
+    if examples:
+        yield ""
+        yield from (f"  {line.strip()}" for line in examples.splitlines() if line.strip())
+    for heading, options in sections(command):
+        yield ""
+        yield heading
+        for option in options:
+            yield from option_lines(option)
+
+
+def _argument(parameter: click.Argument) -> str:
+    name = parameter.make_metavar(click.Context(click.Command("")))
+    return name if name.startswith("[") or parameter.required else f"[{name}]"
+
+
+def sections(command: click.Command) -> list[tuple[str, list[click.Option]]]:
+    """A command's options under their headings, in the order of the signature; --help comes last."""
+    found: dict[str, list[click.Option]] = {}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            found.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(parameter)
+    return list(found.items())
+
+
+def option_lines(option: click.Option) -> list[str]:
+    """One option, its meaning, default and the variable or key that sets it."""
+    import textwrap
+
+    short = [o for o in option.opts if not o.startswith("--")]
+    long = [o for o in option.opts if o.startswith("--")]
+    names = ", ".join([*short, *long]) if short else "    " + ", ".join(long)
+    head = f"  {names} {option.metavar or ''}".rstrip()
+    text = " ".join(filter(None, [option.help, _sources(option)]))
+    lines = textwrap.wrap(text, 100 - OPTION_WIDTH - 2, break_on_hyphens=False) or [""]
+    if len(head) > OPTION_WIDTH:
+        lines.insert(0, "")
+    return [f"{head if i == 0 else '':<{OPTION_WIDTH}}  {line}".rstrip() for i, line in enumerate(lines)]
+
+
+def _sources(option: click.Option) -> str:
+    long = next((o[2:] for o in option.opts if o.startswith("--")), "")
+    setting = SETTINGS.get(long)
+    if setting is None:
+        return ""
+    parts = [f"default: {setting.default}"] if setting.default not in (None, 0) else []
+    parts.append(setting.variable)
+    parts += [f"{setting.name} in config.toml"] if setting.in_config else []
+    return f"({'; '.join(parts)})"
+
+
+def load(name: str) -> click.Command:
+    """A command by its name."""
+    module = import_module(f"packrunner.cli.commands.{name}")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"]} | getattr(module, "CONTEXT", {})
+    app.command(name=name, cls=Command, context_settings=settings)(module.command)
+    return typer.main.get_command(app)
+
+
+def dispatch(argv: Sequence[str], session: Session) -> int:
+    """Run what `argv` says; the exit status. Raises UsageError for what cannot be understood."""
+    name, rest = (argv[0], list(argv[1:])) if argv else ("help", [])
+    if name in {"-h", "--help"}:
+        name = "help"
+    if name == "--version":
+        from packrunner._version import __version__
+
+        session.result(f"packrunner {__version__}")
+        return 0
+    if name not in COMMANDS:
+        raise _unknown(name)
+    session.settle()
+    return _invoke(load(name), name, rest, session)
+
+
+def _invoke(command: click.Command, name: str, rest: list[str], session: Session) -> int:
+    # Not command.main(): it would turn a broken pipe, and any interrupt, into exits of its own.
+    try:
+        with command.make_context(f"packrunner {name}", rest, obj=session) as ctx:
+            code = command.invoke(ctx)
+    except click.exceptions.Exit as e:
+        return e.exit_code
+    except click.UsageError as e:
+        raise _usage(e, name) from e
+    return code if isinstance(code, int) else 0
+
+
+def _unknown(name: str) -> UsageError:
+    if name.startswith("-"):
+        return UsageError(
+            f"{name} comes before the command",
+            slug="usage",
+            cause="options belong to commands, and follow them",
+            tries=(f"packrunner build {name}",),
+            more="packrunner --help",
+        )
+    near = get_close_matches(name, COMMANDS, n=2)
+    return UsageError(
+        f"there is no command {name}",
+        slug="usage",
+        tries=tuple(f"packrunner {match}" for match in near),
+        more="packrunner --help",
+    )
+
+
+def _usage(error: click.UsageError, name: str) -> UsageError:
+    more = f"packrunner {name} --help"
+    match error:
+        case click.NoSuchOption():
+            near = _near_options(error, name)
+            return UsageError(
+                f"packrunner {name} has no option {error.option_name}", slug="usage", tries=near, more=more
+            )
+        case click.MissingParameter() if error.param is not None:
+            needed = error.param.human_readable_name.upper()
+            return UsageError(f"packrunner {name} needs {needed}", slug="usage", more=more)
+        case click.BadParameter() if error.param is not None:
+            what = (
+                error.param.opts[0]
+                if isinstance(error.param, click.Option)
+                else error.param.human_readable_name.upper()
+            )
+            return UsageError(f"{what}: {_plain(error.message)}", slug="usage", more=more)
+        case click.BadOptionUsage():
+            return UsageError(f"{error.option_name} needs a value", slug="usage", more=more)
+        case _:
+            return UsageError(f"packrunner {name}: {_plain(error.message)}", slug="usage", more=more)
+
+
+def _near_options(error: click.NoSuchOption, name: str) -> tuple[str, ...]:
+    known = [o for p in load(name).params for o in p.opts if isinstance(p, click.Option)]
+    return tuple(get_close_matches(error.option_name, known, n=2, cutoff=0.5))
+
+
+def _plain(message: str) -> str:
+    return (message[:1].lower() + message[1:]).rstrip(".")
+
+
+def session_of(ctx: Any) -> Session:
+    """The session that a command runs in."""
+    session: Session = ctx.obj
+    return session

@@ -1,0 +1,131 @@
+"""The body of `packrunner build`: the request, its reporter and log, the result line."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from packrunner import config, events, paths
+from packrunner.console import log
+from packrunner.console.redact import Redactor, is_secret
+from packrunner.console.reporters import Tee, choose
+from packrunner.console.terminal import Terminal
+from packrunner.errors import PackrunnerError, UsageError
+
+if TYPE_CHECKING:
+    from packrunner.cli.session import Session
+    from packrunner.formats.project import Project
+    from packrunner.lifecycle.request import BuildRequest, Flags
+
+
+def working_directory() -> str:
+    """The current directory. Raises UsageError when it is gone."""
+    try:
+        return os.getcwd()
+    except OSError as e:
+        raise UsageError("the current directory does not exist any more", slug="no-such-path", tries=("cd ~",)) from e
+
+
+def read_env_file(path: str) -> str:
+    """The text of an --env-file. Raises UsageError."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError as e:
+        raise UsageError(f"{paths.readable(path)} cannot be read: {e.strerror}", slug="env-file") from e
+
+
+def start(flags: Flags, session: Session) -> int:
+    """Resolve the request from the flags and all other sources, and perform it."""
+    from packrunner.lifecycle import request
+
+    settings = config.load()
+    path = config.resolve("path", flag=flags.path, environ=session.environ).value
+    source = os.path.normpath(os.path.join(flags.cwd, path))
+    _check_source(source)
+    # What was asked of stderr holds for the errors of project.toml too.
+    session.color = config.resolve("color", flag=flags.color, environ=session.environ, config=settings).value
+    wanted = request.merge(flags, session.environ, _project(source), settings)
+    return perform(wanted, session)
+
+
+def _project(source: str) -> Project | None:
+    path = os.path.join(source, "project.toml")
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise UsageError(f"{paths.readable(path)} cannot be read: {e.strerror}", slug="project") from e
+    from packrunner.formats import project
+
+    return project.read(data, where=paths.readable(path))
+
+
+def _check_source(path: str) -> None:
+    if os.path.isdir(path):
+        return
+    shown = paths.readable(path)
+    if os.path.exists(path):
+        raise UsageError(f"{shown} is not a directory", slug="no-such-path", tries=("--path DIR, the application's",))
+    raise UsageError(f"{shown} does not exist", slug="no-such-path", tries=("--path DIR, the application's",))
+
+
+def perform(request: BuildRequest, session: Session) -> int:
+    """Build, then write the result line; every event also goes to the build's log."""
+    import sys
+
+    session.color, session.verbose = request.color, request.verbose
+    secret = [value for name, value in request.env if is_secret(name)]
+    session.redact = Redactor.of(session.environ).knowing(secret)
+    terminal = Terminal.of(sys.stderr, session.environ, request.color)
+    shown = choose(
+        request.progress,
+        sys.stderr,
+        terminal,
+        quiet=request.quiet,
+        verbose=request.verbose,
+        animation=request.animation,
+        redact=session.redact,
+    )
+    written = log.LogReporter(os.path.join(paths.state_dir(), "logs"), request.name, redact=session.redact)
+    session.reporter = Tee((shown, written))
+    if request.verbose:
+        _show_debugging(session)
+        for name, origin in sorted(request.origins.items()):
+            session.reporter.emit(events.Noted(text=f"{name} comes from {origin}"))
+    for text, hint in request.warnings:
+        session.reporter.emit(events.Warned(text=text, hint=hint))
+    for text in request.notes:
+        session.reporter.emit(events.Noted(text=text, always=True))
+    try:
+        outcome = session.services.build(request, session.reporter, session.known)
+    except PackrunnerError as e:
+        if e.foreign and e.more is None and written.path:
+            e.more = f"all {written.foreign} lines: {paths.readable(written.path)}"
+        raise
+    session.result(outcome.line)
+    return 0
+
+
+class _Debugging(logging.Handler):
+    """Shows what the core logs as notes."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        if self._session.reporter is not None:
+            text = f"{record.name.removeprefix('packrunner.')}: {record.getMessage()}"
+            self._session.reporter.emit(events.Noted(text=text))
+
+
+def _show_debugging(session: Session) -> None:
+    logger = logging.getLogger("packrunner")
+    logger.handlers = [_Debugging(session)]
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False

@@ -1,0 +1,159 @@
+"""`packrunner build`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from packrunner.cli.app import session_of
+
+COMMON, SOURCE, RESULT, OUTPUT = "Common", "Source", "Result", "Output"
+
+
+def command(  # noqa: PLR0913  one parameter per flag
+    ctx: typer.Context,
+    image: Annotated[str | None, typer.Argument(metavar="[IMAGE]")] = None,
+    *,
+    path: Annotated[
+        str | None,
+        typer.Option("-p", "--path", metavar="DIR", help="Where the application is.", rich_help_panel=COMMON),
+    ] = None,
+    builder: Annotated[
+        str | None,
+        typer.Option(
+            "-B",
+            "--builder",
+            metavar="NAME",
+            help="What to build with: debian:13 or debian:trixie. Also `builder` in project.toml.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    buildpack: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-b",
+            "--buildpack",
+            metavar="NAME",
+            help="A buildpack to use, by name, id@version or directory; repeat it or separate with commas.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-e",
+            "--env",
+            metavar="NAME=VALUE",
+            help="A variable for buildpacks; NAME alone passes the value that it has here. Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    env_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env-file",
+            metavar="FILE",
+            help="Variables for buildpacks, one NAME=VALUE per line; -e wins over them. Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            metavar="PLACE",
+            help="Also write the image to oci:DIR, oci-archive:FILE or docker-archive:FILE. Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    clear_cache: Annotated[
+        bool,
+        typer.Option(
+            "--clear-cache", help="Forget the cached layers of this application first.", rich_help_panel=COMMON
+        ),
+    ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Run the buildpacks even if nothing has changed.", rich_help_panel=COMMON),
+    ] = False,
+    network: Annotated[
+        str | None,
+        typer.Option("--network", metavar="host|none", help="The network that buildpacks see.", rich_help_panel=COMMON),
+    ] = None,
+    quiet: Annotated[
+        int,
+        typer.Option(
+            "-q",
+            "--quiet",
+            count=True,
+            metavar="",
+            help="Say less: -q leaves warnings and errors, -qq errors; the result stays.",
+            rich_help_panel=COMMON,
+        ),
+    ] = 0,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            metavar="",
+            help="Say more: -v shows reasons and all output, -vv commands too.",
+            rich_help_panel=COMMON,
+        ),
+    ] = 0,
+    run_image: Annotated[
+        str | None,
+        typer.Option(
+            "--run-image",
+            metavar="IMAGE",
+            help="The image below the application's layers: a name, oci:DIR, oci-archive:FILE or docker-archive:FILE.",
+            rich_help_panel=RESULT,
+        ),
+    ] = None,
+    progress: Annotated[
+        str | None,
+        typer.Option(
+            "--progress",
+            metavar="HOW",
+            help="auto, tty (redrawn), plain (line by line) or json (one event per line).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    color: Annotated[
+        str | None,
+        typer.Option("--color", metavar="WHEN", help="auto, always or never.", rich_help_panel=OUTPUT),
+    ] = None,
+) -> int:
+    """Build an image from the application in this directory: buildpacks look at it, install what it
+    needs and say how it starts. IMAGE is the directory's name unless given.
+
+    packrunner build shop                              the application in this directory
+    packrunner build shop -p src -b python             another directory, a buildpack of your choice
+    packrunner build --output docker-archive:shop.tar  also a file, for `docker load`
+    IMAGE=$(packrunner build shop -q)                  in a pipeline: stdout is name@digest alone
+    """
+    from packrunner.cli import building
+    from packrunner.lifecycle.request import Flags
+
+    session = session_of(ctx)
+    flags = Flags(
+        cwd=building.working_directory(),
+        image=image,
+        path=path,
+        builder=builder,
+        buildpacks=tuple(buildpack or ()),
+        env=tuple(env or ()),
+        env_files=tuple((name, building.read_env_file(name)) for name in env_file or ()),
+        outputs=tuple(output or ()),
+        run_image=run_image,
+        clear_cache=clear_cache,
+        rebuild=rebuild,
+        network=network,
+        quiet=quiet,
+        verbose=verbose,
+        progress=progress,
+        color=color,
+    )
+    return building.start(flags, session)

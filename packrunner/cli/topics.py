@@ -1,0 +1,89 @@
+"""The pages of `packrunner help`, all of them offline: those of docs/reference are shipped beside the code."""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+
+from packrunner.errors import PackrunnerError, UsageError
+
+FRONT = """\
+Build container images from source, without a Dockerfile, a daemon or root.
+
+  packrunner build shop                      build the application in this directory
+  packrunner run shop                        start it
+  packrunner build shop -b python            choose the buildpack yourself
+
+Application   build  run
+Images        images  inspect  rm  prune
+Machine       doctor  completion
+Help          packrunner COMMAND --help, packrunner help exit-codes|environment|configuration|errors"""
+
+PAGES = ("exit-codes", "environment", "configuration", "errors")
+
+
+def text(topic: str | None, code: str | None = None) -> str:
+    """The page about a command, a topic or the code of an error. Raises UsageError."""
+    if topic is None:
+        return FRONT
+    if topic == "errors" and code is not None:
+        return _error(code)
+    if topic in PAGES:
+        return for_terminal(page(topic))
+    from packrunner.cli import app
+
+    if topic in app.COMMANDS:
+        import click
+
+        command = app.load(topic)
+        return "\n".join(app.help_page(command, click.Context(command, info_name=f"packrunner {topic}")))
+    return _error(topic)
+
+
+def page(name: str) -> str:
+    """The Markdown of a reference page. Raises PackrunnerError when the installation lacks it."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    # An installation has the pages in the package, a checkout beside it.
+    for directory in (os.path.join(package, "_docs"), os.path.join(os.path.dirname(package), "docs", "reference")):
+        try:
+            with open(os.path.join(directory, f"{name}.md"), encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            continue
+    raise PackrunnerError(f"this installation lacks its page about {name}", slug="installation")
+
+
+def for_terminal(markdown: str) -> str:
+    """Markdown as plain text: headings without marks, tables without rulers."""
+    lines = [line for line in markdown.strip().splitlines() if not re.fullmatch(r"\|[\s:|-]+\||<!--.*-->", line)]
+    return "\n".join(_plain_line(line) for line in lines)
+
+
+def _plain_line(line: str) -> str:
+    line = re.sub(r"^#+ ", "", line)
+    line = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", line).replace("**", "")
+    if line.startswith("|"):
+        return "  " + "   ".join(cell.strip().strip("`").ljust(12) for cell in line.strip("|").split("|")).rstrip()
+    return line
+
+
+def error_sections(markdown: str) -> dict[str, str]:
+    """The sections of errors.md by slug: a heading that is one word, with or without backticks."""
+    parts = re.split(r"(?m)^#{2,4} `?([a-z0-9-]+)`?[ \t]*$", markdown)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _error(code: str) -> str:
+    sections = error_sections(page("errors"))
+    if code in sections:
+        return f"error[{code}]\n\n{for_terminal(sections[code])}"
+    from packrunner.cli.app import COMMANDS
+
+    near = get_close_matches(code, [*sections, *PAGES, *COMMANDS], n=2)
+    raise UsageError(
+        f"there is no help about {code}",
+        slug="usage",
+        tries=tuple(f"packrunner help {match}" for match in near),
+        more="packrunner help",
+    )

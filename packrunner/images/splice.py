@@ -1,0 +1,124 @@
+"""The table beside a stored layer: what each entry looked like on disk, and how many bytes of the tar it became.
+
+With it the next version of the layer takes unchanged entries from the stored tar and opens changed files only.
+
+    magic, version      16 bytes
+    sections, tar size  u32, u64
+    for each section    u32 length of its key, u64 length of its lines, u64 number of lines
+    keys, then lines    UTF-8 by os.fsencode; lines as in fingerprint.py, joined by line feeds
+    sizes               u64 for each line: bytes in the tar
+    SHA-256             of all before it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import sys
+from array import array
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from packrunner import fingerprint
+
+_MAGIC = b"packrunner-lay-1"
+_HEAD = struct.Struct("<16sIQ")
+_SECTION = struct.Struct("<IQQ")
+_SUM = 32
+_LITTLE = sys.byteorder == "little"
+
+
+@dataclass(slots=True)
+class Section:
+    """The entries of one tree, or of the single entries between trees: their joined lines and sizes in the tar."""
+
+    key: str
+    text: list[str] = field(default_factory=list)
+    count: int = 0
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
+    newest: int = 0
+
+    def add(self, text: str, sizes: array[int], newest: int) -> None:
+        """Add joined lines."""
+        if sizes:
+            self.text.append(text)
+            self.sizes += sizes
+            self.count += len(sizes)
+            self.newest = max(self.newest, newest)
+
+    def table(self) -> bytes:
+        """What fingerprint.scan would give."""
+        return fingerprint.table("\n".join(self.text), self.count, self.newest)
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """A table as read: where each known line is in the stored tar.
+
+    `known` maps section key and line to the line's number, `starts` the number to an offset (one more than lines).
+    """
+
+    known: dict[str, dict[str, int]]
+    starts: list[int]
+    tar_size: int
+
+
+def encode(sections: list[Section], tar_size: int, began_ns: int) -> bytes:
+    """The table as stored. Lines as new as `began_ns` are spoilt, so that they count as changed next time."""
+    texts = [os.fsencode(_trusted("\n".join(section.text), section.newest, began_ns)) for section in sections]
+    keys = [os.fsencode(section.key) for section in sections]
+    sizes = array("Q")
+    for section in sections:
+        sizes += section.sizes
+    if not _LITTLE:
+        sizes.byteswap()
+    data = b"".join(
+        (
+            _HEAD.pack(_MAGIC, len(sections), tar_size),
+            *(
+                _SECTION.pack(len(key), len(text), section.count)
+                for section, key, text in zip(sections, keys, texts, strict=True)
+            ),
+            *keys,
+            *texts,
+            sizes.tobytes(),
+        )
+    )
+    return data + hashlib.sha256(data).digest()
+
+
+def decode(data: bytes) -> Previous | None:
+    """Read a table; None when it is damaged or of another version, which costs a full write and nothing else."""
+    if hashlib.sha256(memoryview(data)[:-_SUM]).digest() != data[-_SUM:] or data[:16] != _MAGIC:
+        return None
+    _, number, tar_size = _HEAD.unpack_from(data)
+    heads = [_SECTION.unpack_from(data, _HEAD.size + i * _SECTION.size) for i in range(number)]
+    at = _HEAD.size + number * _SECTION.size
+    keys: list[str] = []
+    for length, _, _ in heads:
+        keys.append(os.fsdecode(data[at : at + length]))
+        at += length
+    known: dict[str, dict[str, int]] = {}
+    first = 0
+    for key, (_, length, count) in zip(keys, heads, strict=True):
+        if count:
+            lines = os.fsdecode(data[at : at + length]).split("\n")
+            known.setdefault(key, {}).update(zip(lines, range(first, first + count), strict=True))
+        at += length
+        first += count
+    sizes = array("Q", data[at:-_SUM])
+    if not _LITTLE:
+        sizes.byteswap()
+    return Previous(known, [0, *accumulate(sizes)], tar_size)
+
+
+def _trusted(text: str, newest: int, began_ns: int) -> str:
+    if not fingerprint.fresh(newest, began_ns):
+        return text
+    return "\n".join(["!" + line if _fresh(line, began_ns) else line for line in text.split("\n")])
+
+
+def _fresh(line: str, began_ns: int) -> bool:
+    fields = line.split(" ", 4)
+    return len(fields) == 5 and fields[3].isdecimal() and fingerprint.fresh(int(fields[3]), began_ns)

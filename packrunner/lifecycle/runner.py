@@ -1,0 +1,224 @@
+"""A build, straight down: analyze, detect, restore, build, export. Every phase is a module; this only connects them.
+
+One sandbox serves detect and build. What it wrote is read between the programs only after all its processes are
+gone, and packed only after the sandbox itself is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from packrunner import fingerprint, workspace
+from packrunner._version import __version__
+from packrunner.engines.base import Mount, Network, SandboxSpec
+from packrunner.events import Changed, Noted, StepDone, StepStarted
+from packrunner.lifecycle import application, cache, export
+from packrunner.lifecycle.analyze import analyze
+from packrunner.lifecycle.build import BuildInputs, build
+from packrunner.lifecycle.detect import DetectInputs, detect
+from packrunner.lifecycle.explain import AppFiles
+from packrunner.lifecycle.restore import RestoreInputs, restore
+from packrunner.workspace import BUILDPACKS_DIR, LAYERS_DIR, PLANS_DIR, PLATFORM_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packrunner.catalog.select import Selection
+    from packrunner.engines.base import Engine, User
+    from packrunner.events import Reporter
+    from packrunner.formats.group import GroupMember
+    from packrunner.images.image import Image
+    from packrunner.images.store import LocalStore
+    from packrunner.lifecycle.analyze import RunImage
+    from packrunner.lifecycle.application import Application, Rules
+    from packrunner.lifecycle.export import ExportResult
+    from packrunner.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildImage:
+    """Where buildpacks run: a stack of directories, the environment and user that go with it."""
+
+    rootfs: tuple[str, ...]
+    env: Mapping[str, str]
+    user: User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to build and from what; `table` is the source's fingerprint and `before` that of the last build, or b"".
+
+    `env` are the user's variables for buildpacks, `place` the directory of the workspace.
+    """
+
+    name: str
+    source: str
+    table: bytes
+    before: bytes = b""
+    rules: Rules
+    env: Mapping[str, str]
+    place: str
+    selection: Selection
+    build_image: BuildImage
+    run_image: RunImage
+    network: Network = "host"
+    clear_cache: bool = False
+    source_date_epoch: str | None = None
+    project: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What builds are done with; `launcher` is the host path of the program that goes into every image.
+
+    `overlays` says whether the application can be shown copy-on-write, `owner` who must own what sandboxes write
+    when that is not the caller.
+    """
+
+    engine: Engine
+    store: LocalStore
+    reporter: Reporter
+    launcher: str
+    overlays: bool
+    owner: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """A finished build: the image as stored, and what became of each layer."""
+
+    image: Image
+    group: tuple[GroupMember, ...]
+    exported: ExportResult
+    first: bool
+
+
+def run(job: Job, tools: Tools) -> BuildReport:
+    """Build the image and store it under the job's name. What fails raises its phase's error; state stays as it was."""
+    reporter = tools.reporter
+    waiting = Noted(text="another build of this application is running; this one starts when that ends", always=True)
+    with (
+        tools.store.lease(),
+        workspace.opened(
+            job.place, job.source, owner=tools.owner, env=job.env, waiting=lambda: reporter.emit(waiting)
+        ) as ws,
+    ):
+        _report_changes(job, reporter)
+        stored = tools.store.read(job.name)
+        analyzed = analyze(stored.image if stored else None, name=job.name, run=job.run_image)
+        app = application.prepare(
+            ws, job.source, job.table, rules=job.rules, user=job.build_image.user, overlays=tools.overlays
+        )
+        known = cache.read(os.path.join(ws.path, cache.FILE))
+        with tools.engine.open(_spec(job, ws, app)) as sandbox:
+            found = detect(_detect_inputs(job, ws), sandbox=sandbox, reporter=reporter)
+            restored = restore(
+                RestoreInputs(
+                    layers=ws.layers,
+                    owner=ws.owner,
+                    group=found.group,
+                    label=analyzed.label,
+                    cache=known,
+                    clear=job.clear_cache,
+                ),
+                store=tools.store,
+                reporter=reporter,
+            )
+            built = build(
+                BuildInputs(
+                    layers=ws.layers,
+                    plans=ws.plans,
+                    owner=ws.owner,
+                    group=found.group,
+                    plan=found.plan,
+                    buildpacks=job.selection.buildpacks,
+                    image_env=job.build_image.env,
+                    home=job.build_image.user.home,
+                    target=job.run_image.target,
+                    platform_env=job.env,
+                ),
+                sandbox=sandbox,
+                reporter=reporter,
+            )
+        began = time.monotonic()
+        reporter.emit(StepStarted(phase="export", subject="layers"))
+        exported = export.export(
+            export.ExportInputs(
+                layers=ws.layers,
+                user=(job.build_image.user.uid, job.build_image.user.gid),
+                app=app.tree,
+                analyzed=analyzed,
+                restored=restored,
+                built=built,
+                cache=known,
+                launcher=tools.launcher,
+                launcher_version=__version__,
+                created=export.created_at(job.source_date_epoch, reporter),
+                project=job.project,
+            ),
+            store=tools.store,
+            reporter=reporter,
+        )
+        tools.store.write(exported.image, [job.name])
+        cache.write(os.path.join(ws.path, cache.FILE), exported.cache)
+        reporter.emit(_export_step(exported, time.monotonic() - began))
+    return BuildReport(image=exported.image, group=found.group, exported=exported, first=analyzed.previous is None)
+
+
+def _report_changes(job: Job, reporter: Reporter) -> None:
+    if not job.before or job.before == job.table:
+        return
+    paths = fingerprint.changed(job.before, job.table)
+    # A directory is listed for its mode only; what was edited in it says more.
+    directories = {path for path, is_dir in fingerprint.kinds(job.table) if is_dir}
+    named = [path for path in paths if path not in directories] or paths
+    reporter.emit(Changed(paths=tuple(named[:100]), total=len(named)))
+
+
+def _spec(job: Job, ws: Workspace, app: Application) -> SandboxSpec:
+    return SandboxSpec(
+        rootfs=job.build_image.rootfs,
+        user=job.build_image.user,
+        mounts=(
+            Mount(source=ws.layers, target=LAYERS_DIR, writable=True),
+            Mount(source=ws.platform, target=PLATFORM_DIR),
+            Mount(source=job.selection.root, target=BUILDPACKS_DIR),
+            Mount(source=ws.plans, target=PLANS_DIR, writable=True),
+            *app.mounts,
+        ),
+        overlays=app.overlays,
+        network=job.network,
+    )
+
+
+def _detect_inputs(job: Job, ws: Workspace) -> DetectInputs:
+    top = tuple(path for path in fingerprint.paths(job.table) if "/" not in path)
+    return DetectInputs(
+        order=job.selection.order,
+        system=job.selection.system,
+        buildpacks=job.selection.buildpacks,
+        plans_dir=ws.plans,
+        target=job.run_image.target,
+        image_env=job.build_image.env,
+        platform_env=job.env,
+        home=job.build_image.user.home,
+        owner=ws.owner,
+        app_files=AppFiles(count=fingerprint.entries(job.table), names=top),
+    )
+
+
+def _export_step(exported: ExportResult, seconds: float) -> StepDone:
+    """`5 layers    1 new: app, 48 kB`: which layers are not those of the last image, and their size."""
+    from packrunner.console.units import size  # noqa: PLC0415  (after the work is done)
+
+    mine = [layer for layer in exported.layers if layer.in_image]
+    fresh = [layer for layer in mine if layer.state != "reused"]
+    count = f"{len(mine)} layer{'' if len(mine) == 1 else 's'}"
+    if not fresh:
+        return StepDone(phase="export", subject=count, detail="no new layers", seconds=seconds)
+    total = size(sum(layer.size for layer in fresh))
+    named = f": {', '.join(layer.name for layer in fresh)}" if len(fresh) <= 3 else ""
+    return StepDone(phase="export", subject=count, detail=f"{len(fresh)} new{named}, {total}", seconds=seconds)

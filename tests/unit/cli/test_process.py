@@ -1,0 +1,169 @@
+"""The command line as a process: signals, closed and full streams, imports."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from typing import IO
+
+import pytest
+
+from tests.unit.cli.cli_fakes import process, script
+
+PIPE = subprocess.PIPE
+WAITING = """
+def wait(request, reporter):
+    reporter.emit(events.StepStarted(phase="build", subject="python 1.4.0", detail="installing"))
+    try:
+        reporter.emit(events.Noted(text="ready", always=True))
+        time.sleep(30)
+    finally:
+        {cleanup}
+sys.exit(main(["build", "shop"], services=FakeServices(on_build=wait)))
+"""
+
+
+def until(stream: IO[bytes], text: bytes) -> bytes:
+    seen = b""
+    deadline = time.monotonic() + 20
+    while text not in seen and time.monotonic() < deadline:
+        if select.select([stream], [], [], 0.1)[0]:
+            seen += os.read(stream.fileno(), 4096)
+    return seen
+
+
+@pytest.mark.fault("PRO-01")
+@pytest.mark.fault("PRO-03")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_stops_cleanly_and_says_so(number: signal.Signals, code: int) -> None:
+    child = process(WAITING.format(cleanup=r"os.write(2, b'cleaned\n')"), stdout=PIPE, stderr=PIPE)
+    assert child.stderr is not None
+    until(child.stderr, b"ready")
+    child.send_signal(number)
+    out, err = child.communicate(timeout=20)
+    assert child.returncode == code
+    assert out == b""
+    assert set(err.splitlines()) - {b"Stopping ..."} == {b"Stopped.", b"cleaned"}
+    assert err.endswith(b"Stopped.\n")
+
+
+def test_a_stop_is_announced_while_it_is_cleaned_up() -> None:
+    child = process(WAITING.format(cleanup="time.sleep(0.5)"), stdout=PIPE, stderr=PIPE)
+    assert child.stderr is not None
+    until(child.stderr, b"ready")
+    child.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    assert b"Stopping ..." in until(child.stderr, b"Stopping ...")
+    assert time.monotonic() - began < 0.4
+    _, err = child.communicate(timeout=20)
+    assert err == b"Stopped.\n"
+
+
+@pytest.mark.fault("PRO-02")
+def test_a_second_signal_ends_at_once() -> None:
+    child = process(WAITING.format(cleanup="time.sleep(30)"), stdout=PIPE, stderr=PIPE)
+    assert child.stderr is not None
+    until(child.stderr, b"ready")
+    child.send_signal(signal.SIGINT)
+    until(child.stderr, b"Stopping")
+    began = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert time.monotonic() - began < 5
+
+
+def test_signals_that_were_ignored_stay_ignored() -> None:
+    code = (
+        "import signal\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "def build(request, reporter):\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return Outcome('alive')\n"
+        "sys.exit(main(['build', 'shop'], services=FakeServices(on_build=build)))"
+    )
+    child = process(code, stdout=PIPE, stderr=PIPE)
+    out, _ = child.communicate(timeout=20)
+    assert (child.returncode, out) == (0, b"alive\n")
+
+
+BUILD = "sys.exit(main(['build', 'shop'], services=FakeServices()))"
+
+
+@pytest.mark.fault("PRO-05")
+def test_a_reader_that_left_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    child = process(BUILD, stdout=writing, stderr=PIPE)
+    os.close(writing)
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, b"")
+
+
+@pytest.mark.fault("PRO-05")
+def test_a_full_device_is_an_error_without_a_traceback() -> None:
+    with open("/dev/full", "wb") as full:
+        child = process(BUILD, stdout=full, stderr=PIPE)
+        _, err = child.communicate(timeout=20)
+    assert child.returncode == 15
+    assert err.decode() == "error[stdout]: the result could not be written to stdout: No space left on device\n"
+
+
+@pytest.mark.fault("PRO-05")
+def test_a_full_stderr_loses_the_story_and_keeps_the_result() -> None:
+    code = (
+        "def build(request, reporter):\n"
+        "    reporter.emit(events.Noted(text='x', always=True))\n"
+        "    return Outcome('done')\n"
+        "sys.exit(main(['build', 'shop'], services=FakeServices(on_build=build)))"
+    )
+    with open("/dev/full", "wb") as full:
+        child = process(code, stdout=PIPE, stderr=full)
+        out, _ = child.communicate(timeout=20)
+    assert out == b"done\n"
+
+
+@pytest.mark.fault("PRO-06")
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_no_file_of_ours_lands_on_a_closed_standard_stream(closed: tuple[int, ...], tmp_path: object) -> None:
+    report = os.path.join(str(tmp_path), "report")
+    code = (
+        "def build(request, reporter):\n"
+        f"    with open({report!r}, 'w') as file:\n"
+        "        file.write(str(file.fileno()))\n"
+        "    return Outcome('done')\n"
+        "sys.exit(main(['build', 'shop'], services=FakeServices(on_build=build)))"
+    )
+    redirects = " ".join(f"{n}>&-" for n in closed)
+    command = script(code)
+    shell = subprocess.run(["sh", "-c", f'exec "$@" {redirects}', "sh", *command], check=False)
+    assert shell.returncode == 0
+    with open(report, encoding="utf-8") as file:
+        assert int(file.read()) > 2
+
+
+def test_rich_and_the_core_are_not_loaded_for_help() -> None:
+    code = (
+        "main(['build', '--help'], services=FakeServices())\n"
+        "sys.exit(' '.join(n for n in ('rich', 'packrunner.bases', 'httpx', 'asyncio') if n in sys.modules) or 0)"
+    )
+    child = process(code, stdout=PIPE, stderr=PIPE)
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, b"")
+
+
+def test_a_build_parsed_before_loads_no_parser() -> None:
+    code = (
+        "from packrunner.lifecycle.request import BuildRequest\n"
+        "class Known:\n"
+        "    request = BuildRequest(name='shop', source='/').to_plain()\n"
+        "code = main(['build'], Known(), services=FakeServices())\n"
+        "sys.exit(code or ' '.join(n for n in ('rich', 'typer', 'click') if n in sys.modules) or 0)"
+    )
+    child = process(code, stdout=PIPE, stderr=PIPE)
+    out, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, b"")
+    assert out.startswith(b"shop@sha256:")

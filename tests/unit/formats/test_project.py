@@ -1,0 +1,166 @@
+"""project.toml of every schema."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packrunner.catalog.project import load
+from packrunner.errors import UsageError
+from packrunner.formats.project import Project, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEW = '[_]\nschema-version = "0.2"\n'
+
+
+def parsed(text: str) -> Project:
+    return read(text.encode(), where="project.toml")
+
+
+@pytest.mark.cnb("PRJ-02", "PRJ-03", "PRJ-04", "PRJ-08")
+@pytest.mark.parametrize("schema", ["0.2", "0.3"])
+def test_what_is_read(schema: str) -> None:
+    found = parsed(
+        f"""
+        [_]
+        schema-version = "{schema}"
+        id = "shop"
+        name = "Shop"
+        authors = ["a"]
+        licenses = [{{ type = "MIT" }}]
+        metadata = {{ anything = 1 }}
+        [io.buildpacks]
+        builder = "debian:13"
+        exclude = ["*.md", "!README.md"]
+        [[io.buildpacks.build.env]]
+        name = "A"
+        value = "1"
+        [com.example]
+        other = true
+        """
+    )
+    assert (found.builder, found.exclude, found.include) == ("debian:13", ("*.md", "!README.md"), ())
+    assert found.variables() == {"A": "1"}
+    assert (found.ignored, found.unknown, found.warnings) == ((), (), ())
+
+
+@pytest.mark.cnb("PRJ-02")
+def test_no_schema_is_the_first_one_with_a_warning() -> None:
+    text = '[build]\nbuilder = "b"\ninclude = ["x"]\nenv = [{ name = "A", value = "1" }]\nbuildpacks = [{ id = "c" }]\n'
+    found = parsed(text + 'other = 1\n[project]\nname = "n"\n')
+    assert (found.builder, found.include, found.variables()) == ("b", ("x",), {"A": "1"})
+    assert (found.ignored, found.unknown) == (("build.buildpacks",), ("build.other",))
+    assert len(found.warnings) == 1
+    assert parsed('[_]\nschema-version = "0.1"\n' + text).warnings == ()
+
+
+@pytest.mark.cnb("PRJ-02")
+def test_new_tables_without_schema_are_pointed_out() -> None:
+    found = parsed('[io.buildpacks]\nbuilder = "b"\n')
+    assert found.builder == ""
+    assert "[io.buildpacks] means nothing" in found.warnings[0]
+
+
+@pytest.mark.cnb("PRJ-02")
+@pytest.mark.parametrize("schema", ['"9.9"', "0.2", '""'])
+def test_unknown_schemas_fail(schema: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(f"[_]\nschema-version = {schema}\n")
+    assert caught.value.slug == "project-schema"
+    assert "schema-version" in (caught.value.at or "")
+
+
+@pytest.mark.cnb("PRJ-02")
+def test_unknown_and_later_keys_are_listed_apart() -> None:
+    found = parsed(
+        NEW + "colour = 1\n[io.buildpacks]\nbuidler = 1\ngroup = []\n[io.buildpacks.pre]\ngroup = []\n"
+        "[io.buildpacks.build]\nargs = 1\n"
+    )
+    assert found.ignored == ("io.buildpacks.group", "io.buildpacks.pre")
+    assert found.unknown == ("io.buildpacks.buidler", "io.buildpacks.build.args", "_.colour")
+
+
+@pytest.mark.cnb("PRJ-03")
+@pytest.mark.parametrize("table", [NEW + "[io.buildpacks]\n", "[build]\n"])
+def test_include_and_exclude_exclude_each_other(table: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(table + 'include = ["a"]\nexclude = ["b"]\n')
+    assert caught.value.slug == "project-files"
+    assert caught.value.tries
+
+
+@pytest.mark.cnb("PRJ-08")
+def test_both_spellings_of_variables_and_the_later_one_counts() -> None:
+    found = parsed(
+        NEW + '[io.buildpacks]\nenv.build = [{ name = "A", value = "1" }, { name = "B", value = "2" }]\n'
+        'build.env = [{ name = "A", value = "3" }]\n'
+    )
+    assert found.variables() == {"A": "3", "B": "2"}
+
+
+def test_variables_of_execution_environments() -> None:
+    found = parsed(
+        NEW + '[[io.buildpacks.build.env]]\nname = "A"\nvalue = "1"\nexec-env = ["test"]\n'
+        '[[io.buildpacks.build.env]]\nname = "B"\nvalue = "2"\nexec-env = ["*"]\n'
+    )
+    assert found.variables() == {"B": "2"}
+    assert found.variables("test") == {"A": "1", "B": "2"}
+
+
+@pytest.mark.parametrize("name", ["", "A=B", "a/b", "..", "a\\u0000"])
+def test_names_that_no_variable_can_have(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(NEW + f'[[io.buildpacks.build.env]]\nname = "{name}"\nvalue = ""\n')
+    assert caught.value.slug == "project-env"
+    with pytest.raises(UsageError, match="NUL"):
+        parsed(NEW + '[[io.buildpacks.build.env]]\nname = "A"\nvalue = "a\\u0000b"\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("[_", "project.toml"),
+        (NEW + "[io]\nbuildpacks = 1\n", "key io.buildpacks"),
+        ("io = 1\n" + NEW, "key io"),
+        (NEW + "[io.buildpacks]\nbuilder = 1\n", "key builder"),
+        (NEW + '[[io.buildpacks.build.env]]\nname = "A"\n', "key build.env[0]"),
+        (NEW + "[io.buildpacks]\nbuild = 1\n", "key build"),
+        ("build = 1\n", "key build"),
+        ("_ = 1\n", ""),
+    ],
+)
+def test_files_that_cannot_be_right_are_named_with_the_key(text: str, at: str) -> None:
+    if not at:
+        assert parsed(text).warnings
+        return
+    with pytest.raises(UsageError) as caught:
+        parsed(text)
+    assert at in (caught.value.at or "")
+    assert caught.value.slug == "toml"
+
+
+@pytest.mark.cnb("PRJ-01")
+def test_the_default_file_may_be_absent_an_explicit_one_may_not(tmp_path: Path) -> None:
+    assert load(str(tmp_path)) == Project()
+    other = tmp_path / "other.toml"
+    with pytest.raises(UsageError) as caught:
+        load(str(tmp_path), str(other))
+    assert caught.value.slug == "project-missing"
+    other.write_text(NEW + '[io.buildpacks]\nbuilder = "b"\n')
+    (tmp_path / "project.toml").write_text(NEW + '[io.buildpacks]\nbuilder = "a"\n')
+    assert load(str(tmp_path)).builder == "a"
+    assert load(str(tmp_path), str(other)).builder == "b"
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "project.toml")
+    with pytest.raises(UsageError, match="not a file"):
+        load(str(tmp_path))
+    (tmp_path / "project.toml").unlink()
+    (tmp_path / "project.toml").write_bytes(b"#" * (1 << 20) + b"\n")
+    with pytest.raises(UsageError, match="larger than"):
+        load(str(tmp_path))

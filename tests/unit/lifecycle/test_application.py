@@ -1,0 +1,111 @@
+"""What of the source a build sees: patterns, the default exclusion, and the source never written to (PRJ-03)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packrunner import fingerprint
+from packrunner.engines.base import User
+from packrunner.errors import UsageError
+from packrunner.lifecycle.application import Rules, prepare
+from packrunner.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = ("app.py", "secret.txt", "docs/a.md", "docs/b.txt", "lib/x/y.py", ".git/HEAD")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for name in FILES:
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "ws" / "app").mkdir(parents=True)
+    return Workspace(path=str(tmp_path / "ws"), owner=None)
+
+
+def left_out(source: Path, rules: Rules) -> list[str]:
+    return rules.left_out(fingerprint.scan(str(source), skip=rules.skip))
+
+
+@pytest.mark.cnb("PRJ-03")
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (Rules(), []),
+        (Rules(exclude=("secret.txt",)), ["secret.txt"]),
+        (Rules(exclude=("*.txt",)), ["docs/b.txt", "secret.txt"]),
+        (Rules(exclude=("docs/",)), ["docs"]),
+        (Rules(exclude=("docs/*", "!docs/a.md")), ["docs/b.txt"]),
+        (Rules(include=("app.py", "lib/")), [".git", "docs", "secret.txt"]),
+        (Rules(include=("*.md",)), [".git", "app.py", "docs/b.txt", "lib", "secret.txt"]),
+    ],
+)
+def test_patterns_choose_what_is_left_out(source: Path, rules: Rules, expected: list[str]) -> None:
+    assert left_out(source, rules) == expected
+
+
+def test_history_is_left_out_unless_the_project_file_speaks(source: Path) -> None:
+    assert ".git" in Rules().skip
+    assert not Rules(exclude=("x",)).skip
+
+
+def test_a_pattern_that_cannot_be_read_is_named(source: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        left_out(source, Rules(exclude=("!",)))
+    assert caught.value.slug == "pattern"
+
+
+def show(workspace: Workspace, source: Path, rules: Rules, *, overlays: bool) -> str:
+    table = fingerprint.scan(str(source), skip=rules.skip)
+    app = prepare(workspace, str(source), table, rules=rules, user=User(), overlays=overlays)
+    if overlays:
+        assert app.overlays[0].lower == str(source)
+        assert app.tree.upper == app.overlays[0].upper
+        return app.overlays[0].upper
+    assert app.mounts[0].writable
+    return app.mounts[0].source
+
+
+def test_left_out_files_are_whiteouts_in_the_upper_tree(source: Path, workspace: Workspace) -> None:
+    upper = show(workspace, source, Rules(exclude=("docs/b.txt", "secret.txt")), overlays=True)
+    for name in ("docs/b.txt", "secret.txt"):
+        found = os.lstat(os.path.join(upper, name))
+        assert stat.S_ISCHR(found.st_mode)
+        assert found.st_rdev == 0
+    assert stat.S_IMODE(os.stat(os.path.join(upper, "docs")).st_mode) == stat.S_IMODE((source / "docs").stat().st_mode)
+
+
+def test_without_patterns_only_the_history_is_hidden(source: Path, workspace: Workspace) -> None:
+    upper = show(workspace, source, Rules(), overlays=True)
+    assert os.listdir(upper) == [".git"]
+
+
+def test_where_overlays_are_refused_a_fresh_copy_is_shown(source: Path, workspace: Workspace) -> None:
+    copy = show(workspace, source, Rules(exclude=("*.txt", ".git")), overlays=False)
+    seen = sorted(os.path.relpath(os.path.join(d, n), copy) for d, _, names in os.walk(copy) for n in names)
+    assert seen == ["app.py", "docs/a.md", "lib/x/y.py"]
+    with open(os.path.join(copy, "app.py"), "w") as file:
+        file.write("changed by a buildpack")
+    assert (source / "app.py").read_text() == "app.py"
+    copy = show(workspace, source, Rules(), overlays=False)
+    with open(os.path.join(copy, "app.py")) as file:
+        assert file.read() == "app.py"
+
+
+def test_what_an_earlier_build_left_is_gone(source: Path, workspace: Workspace) -> None:
+    upper = show(workspace, source, Rules(), overlays=True)
+    with open(os.path.join(upper, "left"), "w") as file:
+        file.write("x")
+    assert os.listdir(show(workspace, source, Rules(), overlays=True)) == [".git"]
