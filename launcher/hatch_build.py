@@ -4,6 +4,7 @@ The build back end (hatchling) loads this file and calls `LauncherHook`; develop
 
     python launcher/hatch_build.py                 this machine's architecture
     python launcher/hatch_build.py --all           every architecture, as in a wheel
+    python launcher/hatch_build.py --test          gofmt, go vet and go test
     python launcher/hatch_build.py go test ./...   the pinned Go, in this directory
 
 The programs go into images, so their bytes are part of every digest: only the Go release that `pyproject.toml` pins
@@ -101,13 +102,16 @@ class Go:
 
     def _version_of(self, program: str) -> str:
         try:
-            answer = subprocess.run(
-                [program, "version"], env=self.environment, capture_output=True, text=True, check=False, timeout=60
-            )
+            match = re.match(r"go version go(\S+) ", self._output("version", program=program))
         except OSError as error:
             return f"unusable ({error.strerror})"
-        match = re.match(r"go version go(\S+) ", answer.stdout)
         return match[1] if match else "unusable"
+
+    def _output(self, *arguments: str, program: str | None = None) -> str:
+        command = [program or self.program, *arguments]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+        ).stdout
 
     def run(self, arguments: list[str], *, architecture: str | None = None) -> int:
         """Run go in launcher/ with its output passed through, and return its exit code."""
@@ -115,6 +119,16 @@ class Go:
         return subprocess.run(
             [self.program, *arguments], cwd=self.source, env=self.environment | target, check=False
         ).returncode
+
+    def check(self) -> int:
+        """Check format and types, and run the tests; return the first exit code other than 0."""
+        goroot = self._output("env", "GOROOT").strip()
+        gofmt = [os.path.join(goroot, "bin", "gofmt"), "-l", "."]
+        misformatted = subprocess.run(gofmt, cwd=self.source, capture_output=True, text=True, check=False)
+        if misformatted.returncode != 0 or misformatted.stdout:
+            sys.stderr.write(f"not as gofmt writes it:\n{misformatted.stdout}{misformatted.stderr}")
+            return 1
+        return self.run(["vet", "./..."]) or self.run(["test", "./..."])
 
 
 def _packaged_go() -> str | None:
@@ -190,34 +204,39 @@ def _stamp(inputs: str, directory: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def artifacts(root: Path, version: str) -> list[str]:
+    """Compile what a build of this version needs and return the files that the wheel takes from `_bin`.
+
+    A wheel holds every architecture; an editable installation needs this machine's.
+    """
+    wanted = (host_architecture(),) if version == "editable" else ARCHITECTURES
+    directories = compile_programs(root, wanted)
+    return ["/" + (each / program).relative_to(root).as_posix() for each in directories for program in PROGRAMS]
+
+
 class LauncherHook(BuildHookInterface):
-    """Hatchling's hook: a wheel holds both architectures, an editable installation needs this machine's."""
+    """Hatchling's hook."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before the files of a wheel are collected; a source distribution holds the sources only."""
         if self.target_name != "wheel":
             return
-        root = Path(self.root)
         try:
-            wanted = (host_architecture(),) if version == "editable" else ARCHITECTURES
-            directories = compile_programs(root, wanted)
+            # _bin is in .gitignore, which hatchling follows unless files are named as artifacts.
+            build_data["artifacts"] += artifacts(Path(self.root), version)
         except LauncherError as error:
             self.app.abort(str(error))
             raise
-        # _bin is in .gitignore, which hatchling follows unless told otherwise.
-        build_data["artifacts"] += [
-            "/" + (directory / program).relative_to(root).as_posix()
-            for directory in directories
-            for program in PROGRAMS
-        ]
 
 
 def main(arguments: list[str]) -> int:
-    """Compile for developers, or run the pinned Go."""
+    """Compile or check for developers, or run the pinned Go."""
     root = Path(__file__).resolve().parent.parent
     try:
         if arguments[:1] == ["go"]:
             return Go(root).run(arguments[1:])
+        if arguments == ["--test"]:
+            return Go(root).check()
         if arguments not in ([], ["--all"]):
             sys.stderr.write(f"{__doc__}\n")
             return 2

@@ -136,6 +136,12 @@ class Base:
             self._held = marker.hold(self._home, self.digest, "build")
         return (marker.tree_path(self._home, self.digest),)
 
+    def close(self) -> None:
+        """Let go of the tree; `prune_bases` may then take it, once no lock names it."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
     def run_image(self, variant: Variant = "python") -> Image:
         """A run image; it is in the store."""
         found = self._stored(variant)

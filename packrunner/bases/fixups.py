@@ -139,7 +139,6 @@ class _Fixer:
             ("certs", "/etc/ssl/certs"),
             ("openssl.cnf", "/etc/ssl/openssl.cnf"),
         ):
-            self._root.makedirs("usr/lib/ssl")
             self._link(f"usr/lib/ssl/{name}", target)
 
     def files(self) -> None:
@@ -206,6 +205,7 @@ class _Fixer:
     def _link(self, name: str, target: str) -> None:
         if self._root.kind(name) is not None:
             return
+        self._root.makedirs(os.path.dirname(name))
         path = os.path.join(self._root.path, name)
         try:
             os.symlink(target, path)

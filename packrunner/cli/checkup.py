@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from packrunner import paths
 from packrunner.console import layout, units
 from packrunner.engines.probe import Fact
-from packrunner.errors import PackrunnerError, UsageError
+from packrunner.errors import EngineError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,6 @@ def bwrap_path() -> str | None:
     """The bwrap that builds would use."""
     from packrunner.engines import bwrap
     from packrunner.engines.diagnose import read_kernel
-    from packrunner.errors import EngineError
 
     try:
         return bwrap.choose_bwrap(wheel=bwrap.wheel_bwrap(), restricted=read_kernel().restricted)
@@ -81,8 +80,8 @@ def engine_facts(environ: Mapping[str, str]) -> tuple[Fact, ...]:
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         return probe.probe(bwrap_path(), directory, environ)
-    except (OSError, PackrunnerError) as e:
-        cause = e.strerror if isinstance(e, OSError) else e.cause or str(e)
+    except (OSError, EngineError, StoreError) as e:
+        cause = e.strerror if isinstance(e, OSError) else e.cause or e.brief
         shown = paths.readable(directory)
         return (
             Fact(
@@ -114,7 +113,7 @@ def store_fact(session: Session) -> Fact:
         )
     try:
         rows = listing.rows(session.services.store().list())
-    except PackrunnerError as e:
+    except StoreError as e:
         return Fact(name="images", state="no", detail=e.brief, cause=e.cause, tries=e.tries)
     used = units.size(sum(size for _, size in frozenset[tuple[str, int]]().union(*(row.blobs for row in rows))))
     return Fact(name="images", state="ok", detail=f"{units.number(len(rows), 'image')}, {used}; {free} free")

@@ -39,9 +39,9 @@ class Session:
     def services(self) -> Services:
         """The composition root, imported when first needed."""
         if self._services is None:
-            from packrunner.cli import wiring
+            import packrunner.cli.wiring as composed
 
-            self._services = wiring
+            self._services = composed
         return self._services
 
     def settle(self) -> None:

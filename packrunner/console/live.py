@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from packrunner.console import layout, units
 from packrunner.console.plain import LAYER_INDENT, PlainReporter, Step
+from packrunner.console.problem import FOREIGN_LINES
 from packrunner.console.terminal import Terminal, Writer
+from packrunner.errors import PackrunnerError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from packrunner import events
     from packrunner.console.redact import Redactor
-    from packrunner.errors import PackrunnerError
 
 TAIL = 5
 """Lines of foreign output shown below the running step."""
@@ -77,6 +78,7 @@ class LiveReporter(PlainReporter):
         super().__init__(Writer(stream), terminal, quiet=quiet, redact=redact, clock=clock, beat=beat)
         self._stream = stream
         self._tail: deque[str] = deque(maxlen=TAIL)
+        self._said: dict[str, deque[str]] = {}
         self._pace = Pace()
         self._live: Any = None
         self._last_phase = ""
@@ -118,6 +120,7 @@ class LiveReporter(PlainReporter):
     def _begin(self, event: events.StepStarted) -> None:
         super()._begin(event)
         self._tail.clear()
+        self._said.clear()
         self._pace = Pace()
 
     def _progress(self, event: events.StepProgress) -> None:
@@ -125,9 +128,12 @@ class LiveReporter(PlainReporter):
         if event.total:
             self._pace.add(self._clock(), event.done, event.total)
 
-    def _foreign(self, source: str, line: str) -> None:  # noqa: ARG002  the tall step above already names it
-        if line.strip():
+    def _foreign(self, source: str, line: str) -> None:
+        if self._step is None:
+            super()._foreign(source, line)
+        elif line.strip():
             self._tail.append(self._clean(line))
+            self._said.setdefault(source, deque(maxlen=FOREIGN_LINES)).append(line)
 
     def tick(self) -> None:
         """Redraw the running step."""
@@ -207,8 +213,15 @@ class LiveReporter(PlainReporter):
             super().stopping()
 
     def problem(self, error: PackrunnerError) -> None:
-        """Show what ended the story."""
+        """Show what ended the story; of output that was out of sight the end, unless the error has its own."""
         with self._lock:
+            self._finish_lines()
+            said = {} if error.foreign or isinstance(error, StoppedError) else dict(self._said)
+            self._step, step = None, self._step
+            for source, lines in said.items():
+                for line in lines:
+                    super()._foreign(source, line)
+            self._step = step
             self._erase()
             super().problem(error)
 

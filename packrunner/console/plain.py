@@ -115,7 +115,7 @@ class PlainReporter:
                 for line in self._lines.feed(event.source, event.stream, event.data):
                     self._foreign(event.source, line)
             case events.Changed():
-                paths_ = [self._clean(os.fsencode(p).decode(errors="replace")) for p in event.paths]
+                paths_ = [self._clean(p.encode(errors="surrogateescape").decode(errors="replace")) for p in event.paths]
                 self._row("changed", units.names(paths_, event.total), "", "")
             case events.Warned():
                 self._warn(event)
@@ -166,12 +166,7 @@ class PlainReporter:
         self._finish_lines()
         layers = self._step.layers if self._step is not None else []
         self._step = None
-        detail = event.detail
-        # Layers that were all reused for one reason fit beside their buildpack.
-        if not detail and layers and len({x.detail for x in layers}) == 1 and layers[0].detail.startswith("reused"):
-            detail = f"{', '.join(x.name for x in layers)} {layers[0].detail}"
-            layers = []
-        self._row(event.phase, event.subject, detail, units.duration(event.seconds))
+        self._row(event.phase, event.subject, event.detail, units.duration(event.seconds))
         for layer in layers:
             self._layer_row(layer)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from packrunner.confined import Root
-from packrunner.disk import disk_error, temporary
+from packrunner.disk import FileLock, disk_error, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +57,8 @@ def held_skeleton(state: str, skeleton: Skeleton) -> Iterator[str]:
         os.makedirs(parent, mode=0o700, exist_ok=True)
         lock = _hold(parent, key)
         while lock is None:
-            _make(parent, key, skeleton)
+            with FileLock(os.path.join(parent, "lock")):
+                _make(parent, key, skeleton)
             lock = _hold(parent, key)
     except OSError as error:
         raise disk_error(error, parent) from error
@@ -89,8 +90,11 @@ def _hold(parent: str, key: str) -> int | None:
 
 
 def _make(parent: str, key: str, skeleton: Skeleton) -> None:
+    """Make the layer beside and rename it, unless somebody else did while we waited for the lock."""
     building = temporary("skeleton")
     with Root.open(parent) as tree:
+        if tree.kind(key) is not None:
+            return
         try:
             tree.makedirs(building, mode=0o700)
             root = f"{building}/root"
@@ -101,8 +105,7 @@ def _make(parent: str, key: str, skeleton: Skeleton) -> None:
             for path, content in files.items():
                 tree.makedirs((root + os.path.dirname(path)).rstrip("/"))
                 tree.write(root + path, content, mode=0o755 if path == AGENT else 0o644)
-            if tree.kind(key) is None:
-                tree.rename(building, key)
+            tree.rename(building, key)
         finally:
             tree.remove(building)
         _remove_unused(tree, key)

@@ -226,9 +226,8 @@ def _dup(fd: int) -> int:
 def _ancestors(paths: frozenset[str]) -> frozenset[str]:
     found: set[str] = set()
     for path in paths:
-        while "/" in path:
-            path = path.rpartition("/")[0]
-            if path in found:
-                break
-            found.add(path)
+        above = os.path.dirname(path)
+        while above and above not in found:
+            found.add(above)
+            above = os.path.dirname(above)
     return frozenset(found)

@@ -223,25 +223,25 @@ class LocalStore:
             sweep = Sweep(self.root, self._files, dry_run=dry_run)
             return sweep.run(self._reachable(self._load()) | {digest.hex for digest in keep()})
 
-    def repair(self) -> list[str]:
+    def repair(self) -> tuple[str, ...]:
         """Replace an unreadable index by its copy, or by an empty one; says what was done (STO-04)."""
         if not os.path.isdir(self.root):
-            return []
+            return ()
         with self._locked():
             try:
                 index = self._load()
                 if not index.bad and self._parsed(self.index_path) is not None:
-                    return []
+                    return ()
                 done = f"{self.index_path}: written again with {len(index.refs)} names"
             except CorruptError:
                 index = Index()
                 done = f"{self.index_path}: could not be saved; names are lost, blobs are kept"
             self._save(index)
-        return [done]
+        return (done,)
 
-    def check(self) -> list[str]:
+    def check(self) -> tuple[str, ...]:
         """Read every blob of every image; says what is damaged or missing, one line each."""
-        found: list[str] = []
+        found = []
         for ref in self._load().refs:
             try:
                 image = self._image(ref.manifest.digest)
@@ -251,7 +251,7 @@ class LocalStore:
                             pass
             except CorruptError as e:
                 found.append(f"{ref.name}: {e.brief}")
-        return found
+        return tuple(found)
 
     def _at(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)

@@ -30,7 +30,10 @@ pytestmark = pytest.mark.sandbox
 
 AS_ROOT = os.geteuid() == 0
 HERE = os.path.dirname(os.path.abspath(__file__))
-OWN_SETTINGS = ("/proc/sys/fs/mqueue/", *(f"/proc/sys/kernel/{name}" for name in ("msg", "sem", "shm", "auto_msgmni")))
+OWN_SETTINGS = (
+    "/proc/sys/fs/mqueue/",
+    *(f"/proc/sys/kernel/{name}" for name in ("msg", "sem", "shm", "auto_msgmni", "ns_last_pid", "pid_max")),
+)
 PATH = {"PATH": "/usr/bin:/bin", "HOME": "/home/cnb"}
 
 ENGINES: dict[str, Callable[[str, Mapping[str, str]], SandboxEngine]] = {
@@ -415,7 +418,7 @@ class TestAttacks:
         (base / "dev").mkdir()
         (base / "dev" / "null").symlink_to("/proc/sysrq-trigger")
         written = [line.removeprefix("worked: ") for line in place.attack("sysctl")]
-        # An ordinary user owns the IPC namespace it made: these are the sandbox's own, and end with it.
+        # An ordinary user owns the IPC and PID namespaces it made: these are the sandbox's own, and end with it.
         written = [path for path in written if AS_ROOT or not path.startswith(OWN_SETTINGS)]
         assert written == [], written
         assert place.run(*shell("[ -c /dev/null ] && echo x >/dev/null"))[0].code == 0

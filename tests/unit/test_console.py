@@ -22,7 +22,7 @@ from packrunner.console.plain import PlainReporter
 from packrunner.console.redact import Redactor
 from packrunner.console.reporters import Tee, choose
 from packrunner.console.terminal import Terminal, Writer
-from packrunner.errors import BuildpackFailedError, StoppedError
+from packrunner.errors import BuildpackFailedError, DetectNoneError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,9 +141,7 @@ def test_one_line_changed_on_a_terminal() -> None:
         events.BuildStarted(name="shop", source=".", builder="debian:13", engine="sandbox"),
         events.Changed(paths=("app/views.py",), total=1),
         started("build", "python 1.4.0"),
-        events.LayerReported(name="runtime", detail="reused (uv.lock unchanged)", size=22_400_000),
-        events.LayerReported(name="dependencies", detail="reused (uv.lock unchanged)", size=18_900_000),
-        done("build", "python 1.4.0", "", 0.21),
+        done("build", "python 1.4.0", "runtime, dependencies reused (uv.lock unchanged)", 0.21),
         started("export", "5 layers"),
         done("export", "5 layers", "1 new: app, 48 kB", 0.09),
         events.Finished(text="Built in 380ms."),
@@ -301,6 +299,28 @@ def test_the_running_step_is_tall_and_shows_the_last_lines() -> None:
     ]
     reporter.stopping()
     assert "stopping" in reporter.frame()[0]
+
+
+def test_output_that_was_out_of_sight_is_shown_when_its_step_fails() -> None:
+    stream = io.StringIO()
+    reporter = LiveReporter(stream, Terminal(), clock=Clock(), beat=0)
+    reporter.emit(started("detect", ""))
+    reporter.emit(output("".join(f"line {i}\n" for i in range(30)) + "unfinished"))
+    reporter.problem(DetectNoneError("no buildpack accepts this application", slug="detect-none"))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "python | line 11"
+    assert lines[19] == "python | unfinished"
+    assert lines[20].split() == ["detect", "failed", "<1ms"]
+    assert lines[21:] == ["", "error[detect-none]: no buildpack accepts this application"]
+
+
+def test_an_error_with_its_own_lines_repeats_nothing() -> None:
+    stream = io.StringIO()
+    reporter = LiveReporter(stream, Terminal(), clock=Clock(), beat=0)
+    reporter.emit(started("build", "python 1.4.0"))
+    reporter.emit(output("ERROR: no\n"))
+    reporter.problem(BuildpackFailedError("failed", slug="buildpack-failed", foreign=("ERROR: no",)))
+    assert stream.getvalue().count("ERROR: no") == 1
 
 
 def test_time_left_is_said_only_when_the_pace_is_steady() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from packrunner.environment import BuildEnv, LayerEnv, apply_files, buildpack_env, target_env
 
-IMAGE = {"PATH": "/usr/bin", "LANG": "C.UTF-8", "JAVA_HOME": "/java", "HOME": "/root"}
+IMAGE = {"PATH": "/usr/bin", "LANG": "C.UTF-8", "JAVA_HOME": "/java", "HOME": "/image"}
 
 
 def env(platform: dict[str, str] | None = None, **more: str) -> dict[str, str]:

@@ -32,7 +32,11 @@ func TestMain(m *testing.M) {
 	if err := NormalizeSignals(); err != nil {
 		panic(err)
 	}
-	if os.Getenv(modeVariable) == "init" {
+	switch os.Getenv(modeVariable) {
+	case "lifeline":
+		HoldLifeline(3)
+		os.Exit(Init(identity, ".", os.Args[1:]))
+	case "init":
 		os.Exit(Init(identity, ".", os.Args[1:]))
 	}
 	os.Exit(Serve(identity))

@@ -82,3 +82,33 @@ func TestInitExplains(t *testing.T) {
 		}
 	}
 }
+
+// SBX-37: when the host is gone, the agent and what it started are gone, although nobody could signal them.
+func TestInitEndsWithItsLifeline(t *testing.T) {
+	held, cut, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := initAgent(t, "sh", "-c", "trap '' TERM HUP; ls /proc/self/fd | wc -l; while :; do sleep 1; done")
+	command.Env[0] = modeVariable + "=lifeline"
+	command.ExtraFiles = []*os.File{held}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	held.Close()
+	lines := bufio.NewScanner(out)
+	if lines.Scan(); strings.TrimSpace(lines.Text()) != "4" { // 0 to 2 and the directory that ls reads
+		t.Errorf("the program has %q descriptors", lines.Text())
+	}
+	cut.Close()
+	if code := exitCode(command.Wait()); code != lifelineCut {
+		t.Errorf("exit code %d", code)
+	}
+	if lines.Scan() {
+		t.Errorf("the program has outlived the agent: %q", lines.Text())
+	}
+}

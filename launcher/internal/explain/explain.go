@@ -45,6 +45,9 @@ func missing(path string) string {
 	if err != nil || interpreter == "" {
 		return fmt.Sprintf("%s exists, but could not be started", path)
 	}
+	if name, carriageReturn := strings.CutSuffix(interpreter, "\r"); carriageReturn {
+		return fmt.Sprintf("%s exists, but its first line ends as on Windows, so %s is not found: give it Unix line ends", path, name)
+	}
 	if reason := absent(interpreter); reason != "" {
 		return fmt.Sprintf("%s exists, but its interpreter %s does not%s", path, interpreter, linkNote(interpreter))
 	}
@@ -124,12 +127,8 @@ func Interpreter(path string) (string, error) {
 }
 
 func shebang(line string) string {
-	// A carriage return is kept: the kernel looks for a program whose name ends in it.
 	word, _, _ := strings.Cut(strings.TrimLeft(line, " \t"), " ")
 	word, _, _ = strings.Cut(word, "\t")
-	if strings.HasSuffix(word, "\r") {
-		return fmt.Sprintf("%q", word)
-	}
 	return word
 }
 

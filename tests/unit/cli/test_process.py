@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import select
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from typing import IO
 
 import pytest
@@ -76,6 +78,27 @@ def test_a_second_signal_ends_at_once() -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize(("signals", "cleanup"), [(1, "pass"), (2, "time.sleep(30)")])
+def test_a_terminal_is_left_as_it_was_found(signals: int, cleanup: str) -> None:
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    child = process(WAITING.format(cleanup=cleanup), stdout=PIPE, stderr=theirs, env=environ)
+    os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        shown = until(screen, b"installing")
+        for number in range(signals):
+            child.send_signal(signal.SIGINT)
+            if number + 1 < signals:
+                shown += until(screen, b"Stopping")
+        child.communicate(timeout=20)
+        with suppress(OSError):  # the end of a terminal
+            while part := screen.read(4096):
+                shown += part
+    assert child.returncode == 130
+    assert b"\x1b[?25l" in shown, "the live display was on"
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
+
+
 def test_signals_that_were_ignored_stay_ignored() -> None:
     code = (
         "import signal\n"
@@ -143,6 +166,23 @@ def test_no_file_of_ours_lands_on_a_closed_standard_stream(closed: tuple[int, ..
     assert shell.returncode == 0
     with open(report, encoding="utf-8") as file:
         assert int(file.read()) > 2
+
+
+@pytest.mark.fault("PRO-14")
+@pytest.mark.parametrize(
+    "environ", [{}, {"LC_ALL": "C"}, {"HOME": "/nowhere", "TERM": "dumb"}, {"PYTHONUTF8": "0", "LC_ALL": "POSIX"}]
+)
+def test_a_poor_environment_is_enough(environ: dict[str, str], tmp_path: object) -> None:
+    code = (
+        "def build(request, reporter):\n"
+        "    reporter.emit(events.Changed(paths=('caf\\udce9/\\u65e5',), total=1))\n"
+        "    return Outcome('caf\\xe9')\n"
+        "sys.exit(main(['build', 'shop'], services=FakeServices(on_build=build)))"
+    )
+    child = process(code, stdout=PIPE, stderr=PIPE, env={**environ, "PACKRUNNER_HOME": str(tmp_path)})
+    out, err = child.communicate(timeout=20)
+    assert (child.returncode, out) in [(0, b"caf\\xe9\n"), (0, "caf\xe9\n".encode())]
+    assert b"changed" in err
 
 
 def test_rich_and_the_core_are_not_loaded_for_help() -> None:

@@ -76,7 +76,7 @@ def test_analyzed_toml() -> None:
             "run-image": {
                 "reference": RUN.reference,
                 "image": "debian:13",
-                    "target": {
+                "target": {
                     "os": "linux",
                     "arch": "arm64",
                     "arch-variant": "v8",

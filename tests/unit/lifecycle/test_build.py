@@ -560,3 +560,12 @@ def test_label_keys_are_checked(world: World, key: str) -> None:
 def test_a_huge_label_is_refused(world: World) -> None:
     labels = f'[[labels]]\nkey = "k"\nvalue = "{"x" * (5 << 20)}"\n'
     assert refused(world, lambda call, root: call.write("launch.toml", labels)).slug == "unsafe-tree"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_writes_belongs_to_the_images_user(world: World) -> None:
+    world.add("a", writes({"x.toml": LAUNCH, "launch.sbom.cdx.json": "{}"}), sbom_formats=CDX)
+    world.build(owner=(12345, 12346))
+    places = ["acme_a", "config", "config/metadata.toml", "sbom/launch/acme_a", "sbom/launch/acme_a/sbom.cdx.json"]
+    found = [world.layers(p).stat() for p in places] + [(world.root / "plans/build/acme_a/plan.toml").stat()]
+    assert {(st.st_uid, st.st_gid) for st in found} == {(12345, 12346)}

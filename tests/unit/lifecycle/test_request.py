@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packrunner.config import Config
@@ -37,6 +37,7 @@ def test_a_request_survives_json() -> None:
     assert again.env == (("A", "1"), ("B", "\udcff"))
 
 
+@settings(database=None)
 @given(
     st.lists(st.tuples(st.text(), st.text())),
     st.booleans(),
@@ -98,6 +99,7 @@ def test_the_name_comes_from_the_directory(path: str, name: str) -> None:
     assert merge(Flags(cwd="/", path=path), {}).name == name
 
 
+@settings(database=None)
 @given(st.text())
 def test_every_directory_gives_a_valid_name(path: str) -> None:
     name = name_of_directory(path)

@@ -310,3 +310,14 @@ def test_nothing_is_said_when_nothing_is_lost(world: World) -> None:
     world.reporter = FakeReporter()
     world.restore()
     assert world.reporter.events == []
+
+
+@pytest.mark.cnb("RES-15")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_restores_belongs_to_the_images_user(world: World) -> None:
+    world.add("a", writes({"x.toml": KEPT, "x/f": "x", "store.toml": "[metadata]\nk = 1\n"}))
+    world.cycle()
+    world.layers("acme_a/x/f").unlink()
+    world.restore(owner=(12345, 12346))
+    places = ["acme_a/x.toml", "acme_a/store.toml", "acme_a/x", "acme_a/x/f"]
+    assert {(world.layers(p).stat().st_uid, world.layers(p).stat().st_gid) for p in places} == {(12345, 12346)}

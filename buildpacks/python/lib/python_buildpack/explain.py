@@ -256,7 +256,8 @@ def _correction(line: Requirement, output: str, requirements: Requirements) -> s
     if known:
         return f"correct the version; the newest is {known[-1]}"
     others = sorted({one.name for one in requirements.lines if one.name} - {line.name})
-    similar = difflib.get_close_matches(line.name, others, n=1)
+    unknown = "was not found in the" in output or versions is not None
+    similar = difflib.get_close_matches(line.name, others, n=1) if unknown else []
     if similar:
         return f"correct the line; a similar name in this file is {similar[0]}"
     return f"correct the line; `pip index versions {line.name}` lists what there is"

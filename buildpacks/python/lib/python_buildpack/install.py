@@ -131,6 +131,7 @@ def finish(context: Build, path: str) -> None:
     lock = os.path.join(path, ".lock")
     if os.path.exists(lock):
         os.unlink(lock)
+    _forget_times(packages_dir(path))
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "compile_all.py")
     # Not -I: it would ignore the fixed hash seed, and with it the order of sets in constants.
     context.run(
@@ -139,6 +140,20 @@ def finish(context: Build, path: str) -> None:
         env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
         quiet=True,
     )
+
+
+def _forget_times(packages: str) -> None:
+    """Remove uv's note of when a local project was changed last."""
+    for name in os.listdir(packages):
+        note = os.path.join(packages, name, "uv_cache.json")
+        if not name.endswith(".dist-info") or not os.path.exists(note):
+            continue
+        os.unlink(note)
+        record = os.path.join(packages, name, "RECORD")
+        with open(record, encoding="utf-8", newline="") as file:
+            lines = file.readlines()
+        with open(record, "w", encoding="utf-8", newline="") as file:
+            file.writelines(line for line in lines if not line.startswith(f"{name}/uv_cache.json,"))
 
 
 def packages_dir(path: str) -> str:

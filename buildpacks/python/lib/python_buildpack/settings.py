@@ -69,6 +69,7 @@ def tool_env(env: Mapping[str, str], *, downloads: str) -> dict[str, str]:
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
         "PIP_PROGRESS_BAR": "off",
+        "PIP_ROOT_USER_ACTION": "ignore",
         "PIP_CACHE_DIR": downloads,
         "UV_CACHE_DIR": downloads,
         # A file in two layers at once would be one inode: a change in one changes the other.

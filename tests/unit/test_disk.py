@@ -1,0 +1,164 @@
+"""Files and locks in packrunner's own trees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packrunner.disk import FileLock, write_atomic
+from packrunner.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AS_ROOT = os.geteuid() == 0
+
+HOLDER = """
+import sys, time
+from packrunner.disk import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(path: Path) -> subprocess.Popen[bytes]:
+    """Another process that has the lock."""
+    child = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE)
+    assert child.stdout
+    assert child.stdout.readline() == b"held\n"
+    return child
+
+
+class TestWriteAtomic:
+    def test_content_and_mode(self, tmp_path: Path) -> None:
+        path = tmp_path / "f"
+        write_atomic(str(path), b"one", mode=0o640, sync=True)
+        write_atomic(str(path), b"two", mode=0o640)
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"two", 0o640)
+        assert os.listdir(tmp_path) == ["f"]
+
+    def test_a_link_is_replaced_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "target").write_text("old")
+        (tmp_path / "f").symlink_to("target")
+        write_atomic(str(tmp_path / "f"), b"new")
+        assert (tmp_path / "target").read_text() == "old"
+
+    @pytest.mark.fault("STO-07")
+    @pytest.mark.parametrize("call", ["open", "write", "fsync", "rename"])
+    def test_a_full_disk_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+        path = tmp_path / "f"
+        path.write_text("old")
+
+        def full(*_: object, **__: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, call, full)
+        with pytest.raises(StoreError) as caught:
+            write_atomic(str(path), b"new", sync=True)
+        monkeypatch.undo()
+        assert caught.value.slug == "disk-full"
+        assert str(path) in caught.value.brief
+        assert os.listdir(tmp_path) == ["f"]
+        assert path.read_text() == "old"
+
+    @pytest.mark.fault("STO-16")
+    def test_short_writes_are_continued(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data)[:3]))
+        write_atomic(str(tmp_path / "f"), b"0123456789")
+        assert (tmp_path / "f").read_bytes() == b"0123456789"
+
+    @pytest.mark.fault("STO-15")
+    @pytest.mark.skipif(AS_ROOT, reason="root may write everywhere")
+    def test_a_refusal_names_path_and_owner(self, tmp_path: Path) -> None:
+        (tmp_path / "d").mkdir(mode=0o555)
+        with pytest.raises(StoreError) as caught:
+            write_atomic(str(tmp_path / "d" / "f"), b"")
+        assert caught.value.slug == "disk"
+        assert f"user {os.geteuid()}" in str(caught.value.cause)
+
+
+class TestFileLock:
+    @pytest.mark.fault("STO-10")
+    def test_it_is_free_as_soon_as_its_holder_is_killed(self, tmp_path: Path) -> None:
+        path = tmp_path / "lock"
+        with holder(path) as child:
+            with pytest.raises(StoreError), FileLock(str(path), timeout=0):
+                pass
+            child.kill()
+            child.wait()
+            with FileLock(str(path), timeout=5):
+                pass
+
+    @pytest.mark.fault("STO-11")
+    def test_a_notice_then_a_time_limit(self, tmp_path: Path) -> None:
+        noticed: list[float] = []
+        began = time.monotonic()
+        with holder(tmp_path / "lock") as child:
+            lock = FileLock(
+                str(tmp_path / "lock"), timeout=2.3, notice=lambda: noticed.append(time.monotonic() - began)
+            )
+            with pytest.raises(StoreError) as caught, lock:
+                pass
+            child.kill()
+        assert caught.value.slug == "locked"
+        assert len(noticed) == 1
+        assert 1.9 < noticed[0] < 2.3
+
+    @pytest.mark.fault("STO-11")
+    def test_ctrl_c_ends_the_wait(self, tmp_path: Path) -> None:
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        with holder(tmp_path / "lock") as child:
+            # The notice stands for any exception that a signal handler raises.
+            with pytest.raises(KeyboardInterrupt), FileLock(str(tmp_path / "lock"), notice=interrupt):
+                pass
+            child.kill()
+
+    def test_shared_locks_are_held_together_and_keep_an_exclusive_one_out(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "lock")
+        shared = FileLock(path, shared=True)
+        with shared, FileLock(path, shared=True), pytest.raises(StoreError), FileLock(path, timeout=0):
+            pass
+        with FileLock(path, timeout=0):
+            pass
+
+    def test_threads_exclude_each_other(self, tmp_path: Path) -> None:
+        inside, most = 0, 0
+
+        def work() -> None:
+            nonlocal inside, most
+            with FileLock(str(tmp_path / "lock")):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.005)
+                inside -= 1
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert most == 1
+
+    def test_a_link_in_its_place_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "lock").symlink_to("elsewhere")
+        with pytest.raises(StoreError), FileLock(str(tmp_path / "lock")):
+            pass
+        assert not (tmp_path / "elsewhere").exists()
+
+    @pytest.mark.fault("STO-15")
+    @pytest.mark.skipif(AS_ROOT, reason="root may write everywhere")
+    def test_a_read_only_lock_file_is_enough(self, tmp_path: Path) -> None:
+        (tmp_path / "lock").write_text("")
+        (tmp_path / "lock").chmod(0o444)
+        with FileLock(str(tmp_path / "lock"), shared=True):
+            pass
