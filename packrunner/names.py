@@ -97,4 +97,4 @@ class ImageName(_Name):
     @property
     def tagged(self) -> str:
         """The name with its tag; `:latest` where none was given."""
-        return self if ":" in self.rpartition("/")[2] else f"{self}:latest"
+        return str(self) if ":" in self.rpartition("/")[2] else f"{self}:latest"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from packrunner import paths, record
 from packrunner.errors import UsageError
 from packrunner.events import BuildStarted, Finished
+from packrunner.names import ImageName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,6 +207,8 @@ def _overlays(where: SandboxEngine) -> bool:
 
 def _inputs(request: BuildRequest, base: Base, selection: Selection) -> list[str]:
     """Everything the result depends on, the application first, then what the request itself was read from."""
+    from packrunner.bases import lock_path
+
     project = os.path.join(request.source, "project.toml")
     return [
         request.source,
@@ -258,7 +261,7 @@ def _remember(
             "request": request.to_plain(),
             "image": {
                 "index": images.index_path,
-                "name": request.name,
+                "name": ImageName.parse(request.name).tagged,
                 "digest": image.digest,
                 "blobs": [[path, os.stat(path).st_size] for path in map(images.blob_path, digests)],
             },

@@ -28,6 +28,7 @@ START_LIMIT = 30.0
 GRACE = 3.0
 _LATE = 15.0  # how long the agent may be late with an end that it promised, seconds
 _PIPE_SIZE = 1 << 20
+_AT_ONCE = 8  # short commands mostly wait: on two processors eight at once took 0.6 of the time of two
 _LAST_SIGNAL = 64
 _CANNOT_START = 126
 
@@ -71,7 +72,9 @@ class AgentClient:
         self._broken: EngineError | None = None
         for fd in (to_agent, from_agent):
             _grow(fd)
-        self._reader = threading.Thread(target=self._read, args=(from_agent,), name="agent-reader", daemon=True)
+        # The thread has a descriptor of its own: it may still read, held up by a sink, when the caller closes his.
+        own = os.dup(from_agent)
+        self._reader = threading.Thread(target=self._read, args=(own,), name="agent-reader", daemon=True)
         self._reader.start()
 
     def hello(self, limit: float = START_LIMIT) -> Hello:
@@ -86,8 +89,8 @@ class AgentClient:
         return self.run_all([(command, output)], at_once=1)[0]
 
     def run_all(self, commands: Sequence[tuple[Command, OutputSink]], *, at_once: int | None = None) -> list[Exit]:
-        """Run commands, as many at once as there are processors; exits in the order of `commands`."""
-        most = at_once or len(os.sched_getaffinity(0))
+        """Run commands, several at once; exits in the order of `commands`."""
+        most = at_once or max(_AT_ONCE, len(os.sched_getaffinity(0)))
         runs: list[_Run] = []
         limits: dict[int, float] = {}
         try:
@@ -204,7 +207,7 @@ class AgentClient:
 
     def _read(self, from_agent: int) -> None:
         try:
-            with open(from_agent, "rb", buffering=_PIPE_SIZE, closefd=False) as stream:
+            with open(from_agent, "rb", buffering=_PIPE_SIZE) as stream:
                 while received := frames.read_frame(stream):
                     self._take(received)
             error = self._explain_end()

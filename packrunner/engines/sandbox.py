@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ _QUIT_GRACE = 2.0
 
 def installed_agent() -> str:
     """The agent that was installed with packrunner, for this machine."""
-    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
+    architecture = _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.path.join(package, "_bin", f"linux-{architecture}", "agent")
     if not os.access(path, os.X_OK):

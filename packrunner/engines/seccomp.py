@@ -9,7 +9,7 @@ Another architecture's calls, x32 among them, have other numbers and are not fil
 from __future__ import annotations
 
 import errno
-import platform
+import os
 import struct
 from dataclasses import dataclass
 
@@ -55,7 +55,7 @@ _MACHINES = {
 
 def seccomp_filter(machine: str = "") -> bytes:
     """The program for `machine` (as `uname -m` names it; this one by default), an array of struct sock_filter."""
-    name = machine or platform.machine()
+    name = machine or os.uname().machine
     if name not in _MACHINES:
         raise EngineError(
             f"the sandbox knows no system-call filter for {name} machines",

@@ -130,7 +130,7 @@ class Snapshots:
 
     def _layer(self, layer: Layer) -> str:
         diff_id = layer.diff_id
-        if diff_id.hex not in self._held and not self._hold(diff_id):
+        if not self._hold(diff_id):
             with self._making():
                 if not self._hold(diff_id):
                     self._unpack(layer)
@@ -162,6 +162,8 @@ class Snapshots:
 
     def _hold(self, diff_id: Digest) -> bool:
         """Lock the layer's tree for our use; False when there is none that is whole."""
+        if diff_id.hex in self._held:
+            return True
         path = self._at(diff_id)
         fd = _open(path)
         if fd < 0:
@@ -233,7 +235,7 @@ class Snapshots:
 
 
 def _seal(tree: str) -> bytes:
-    """This start of the machine, and the entries of the top of a tree with their times."""
+    """Which start of the machine it is, and the entries of the top of a tree with their times."""
     lines = []
     with os.scandir(tree) as entries:
         for entry in entries:

@@ -1,30 +1,114 @@
-"""Images in and out of the store."""
+"""Images into the store from layouts and archives, and out of it into them; by `oci:DIR` and its like.
+
+What was read is in the store with its original bytes, so everything later works from there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from packrunner.images.image import Image
-from packrunner.images.store import LocalStore
+from packrunner.errors import UsageError
+
+if TYPE_CHECKING:
+    from packrunner.images.image import Image
+    from packrunner.images.store import LocalStore
+
+Kind = Literal["store", "oci", "oci-archive", "docker-archive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locator:
-    """Where an image is: `oci:DIR[:tag]`, `oci-archive:FILE[:tag]`, `docker-archive:FILE[:name:tag]`, else a name in the store."""
+    """Where an image is: a path and, where one was given, the tag to choose or write.
 
-    kind: Literal["store", "oci", "oci-archive", "docker-archive"]
-    path: str  # for "store": the name, digest or prefix
+    For kind "store", `path` is the name, digest or beginning of a digest.
+    """
+
+    kind: Kind
+    path: str
     tag: str = ""
 
 
 def parse_locator(text: str) -> Locator:
-    raise NotImplementedError
+    """Read `oci:DIR[:tag]`, `oci-archive:FILE[:tag]`, `docker-archive:FILE[:name[:tag]]`, or else a name in the store.
+
+    Raises UsageError (`locator`) where the path is missing.
+    """
+    kind, colon, rest = text.partition(":")
+    if not colon:
+        return Locator(kind="store", path=text)
+    match kind:
+        case "oci" | "oci-archive" | "docker-archive":
+            # A tag has no slash, except in Docker's form, where it is a name: after the last component of the path.
+            directory, slash, last = rest.rpartition("/")
+            path, _, tag = last.partition(":")
+            if kind == "docker-archive" and ":" in directory:
+                directory, _, above = directory.partition(":")
+                path, tag = "", above + slash + last
+                slash = ""
+            found = directory + slash + path
+            if not found or "\0" in found:
+                raise UsageError(
+                    f"{text!r} names no {'directory' if kind == 'oci' else 'file'}",
+                    slug="locator",
+                    tries=(f"{kind}:./image",),
+                )
+            return Locator(kind=kind, path=found, tag=tag)
+        case _:
+            return Locator(kind="store", path=text)
 
 
 def read_image(locator: Locator, store: LocalStore) -> Image:
-    raise NotImplementedError
+    """The image at `locator`, its blobs in the store; hold `store.lease()` until it is used or has a name.
+
+    Raises UsageError (`unknown-image`) where there is none, CorruptError (`image-format`, `store-corrupt`, and those of
+    archives) for bytes that are not what they should be, StoreError.
+    """
+    match locator.kind:
+        case "store":
+            found = store.read(locator.path)
+            if found is None:
+                raise UsageError(
+                    f"there is no image {locator.path} in the store", slug="unknown-image", tries=("packrunner images",)
+                )
+            return found.image
+        case "oci":
+            from packrunner.images.layout import read_layout
+
+            return read_layout(locator.path, locator.tag, store)
+        case "oci-archive":
+            from packrunner.images.archive import read_oci_archive
+
+            return read_oci_archive(locator.path, locator.tag, store)
+        case "docker-archive":
+            from packrunner.images.archive import read_docker_archive
+
+            return read_docker_archive(locator.path, locator.tag, store)
 
 
 def write_output(locator: Locator, image: Image, store: LocalStore, name: str) -> None:
-    raise NotImplementedError
+    """Put the image, whose layers are in the store, at `locator`; `name` is what it is called there.
+
+    A directory that is no image layout, and a file that is no tar archive, are never replaced: UsageError
+    (`output-exists`). Readers see the old image or the new one, nothing between.
+    """
+    match locator.kind:
+        case "store":
+            store.write(image, [locator.path])
+        case "oci":
+            from packrunner.images.layout import write_layout
+
+            write_layout(locator.path, image, store, locator.tag or _tag(name))
+        case "oci-archive":
+            from packrunner.images.archive import write_oci_archive
+
+            write_oci_archive(locator.path, image, store, locator.tag or _tag(name))
+        case "docker-archive":
+            from packrunner.images.archive import write_docker_archive
+
+            write_docker_archive(locator.path, image, store, locator.tag or name)
+
+
+def _tag(name: str) -> str:
+    tag = name.rpartition("/")[2].partition(":")[2]
+    return tag or "latest"

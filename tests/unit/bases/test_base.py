@@ -392,7 +392,7 @@ def test_two_first_uses_at_once(place: Place) -> None:
 @pytest.mark.fault("STO-22")
 @pytest.mark.parametrize("moment", ["a request", "half of the packages", "unpacking", "renamed, not marked"])
 def test_killed_at_any_moment(place: Place, moment: str, tmp_path: Path) -> None:
-    """kill -9 at some moments; the next run finishes the work and leaves nothing behind."""
+    """Kill -9 at some moments; the next run finishes the work and leaves nothing behind."""
     files = DebianArchive().files()
     with serving(files) as server:
         settings = replace(_settings_for_a_child(place), mirror=server.url)

@@ -1,0 +1,308 @@
+"""OCI image layouts: directories of blobs with an index (image-layout of the OCI image specification)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from packrunner.disk import disk_error, sync_directory, temporary, write_atomic
+from packrunner.errors import CorruptError, StoreError, UsageError
+from packrunner.images.image import (
+    Descriptor,
+    Image,
+    Layer,
+    descriptor_json,
+    digest_of,
+    parse_descriptor,
+    parse_image,
+)
+from packrunner.images.manifest import (
+    DOCKER_INDEX,
+    INDEX,
+    JSON_LIMIT,
+    REF_NAME,
+    DescriptorFile,
+    IndexFile,
+    ManifestFile,
+    read_json,
+)
+from packrunner.images.source import STEP, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO
+
+    from packrunner.images.store import LocalStore
+    from packrunner.names import Digest
+
+LAYOUT_FILE = "oci-layout"
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+CONTAINERD_NAME = "io.containerd.image.name"
+_INDEXES = frozenset({INDEX, DOCKER_INDEX})
+_NESTED = 3
+
+
+class Place(Protocol):
+    """Where a layout's files are: a directory or an archive."""
+
+    path: str
+
+    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """The bytes of a file. Raises CorruptError when it is not there, or no regular file (ARC-42)."""
+
+
+class Directory:
+    """A layout on the disk."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def open(self, name: str) -> BinaryIO:
+        """The bytes of a file, which may not be a link."""
+        path = os.path.join(self.path, name)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError as e:
+            raise CorruptError(f"{self.path} has no {name}", slug="image-format", at=path) from e
+        except OSError as e:
+            raise disk_error(e, path) from e
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise CorruptError(f"{path} is no regular file", slug="image-format", at=path)
+        return os.fdopen(fd, "rb", buffering=STEP)
+
+
+def read_layout(path: str, tag: str, store: LocalStore) -> Image:
+    """The image in the layout at `path`; see transfer.read_image."""
+    if not os.path.isdir(path):
+        raise UsageError(f"there is no image layout at {path}", slug="unknown-image")
+    return read_place(Directory(path), tag, store)
+
+
+def read_place(place: Place, tag: str, store: LocalStore) -> Image:
+    """The image in a layout, its blobs copied into the store."""
+    index = read_json(read_small(place, "index.json"), IndexFile, where=f"{place.path}, index.json")
+    manifest = _manifest(place, _chosen(place, index, tag), 0)
+    listed = read_json(manifest, ManifestFile, where=place.path)
+    if listed.config is None:
+        raise CorruptError(f"{place.path} has a manifest that is none", slug="image-format")
+    config = _blob_bytes(place, parse_descriptor(listed.config, where=place.path))
+    image = parse_image(manifest, config, where=place.path)
+    for layer in image.layers:
+        import_layer(place, blob_name(layer.blob.digest), layer, store)
+    return image
+
+
+def read_small(place: Place, name: str) -> bytes:
+    """A file of JSON."""
+    with place.open(name) as file:
+        data = file.read(JSON_LIMIT + 1)
+    if len(data) > JSON_LIMIT:
+        raise CorruptError(f"{place.path} has a {name} of more than {JSON_LIMIT} bytes", slug="image-format")
+    return data
+
+
+def import_layer(place: Place, name: str, layer: Layer, store: LocalStore) -> None:
+    """Copy a layer's blob into the store; both of its digests are checked on the way (ARC-29)."""
+    if store.has(layer.blob.digest, layer.blob.size):
+        return
+    with place.open(name) as file, store.new_blob() as blob:
+        source = Source(_Tee(file, blob, layer.blob.size), ratio=1000)  # type: ignore[arg-type] # it only reads
+        source.verify(layer.blob.digest, layer.diff_id)
+        blob.commit(layer.blob.media_type)
+
+
+class _Tee:
+    """Passes on what is read, up to the size that was announced."""
+
+    def __init__(self, file: BinaryIO, blob: Any, size: int) -> None:
+        self._file = file
+        self._blob = blob
+        self._left = size
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise CorruptError("a layer is longer than its manifest says", slug="image-format")
+        self._blob.write(data)
+        return data
+
+
+def blob_name(digest: Digest) -> str:
+    """A blob's path in a layout."""
+    return f"blobs/sha256/{digest.hex}"
+
+
+def _chosen(place: Place, index: IndexFile, tag: str) -> DescriptorFile:
+    """The entry for a tag; without one, the only entry."""
+    items = [item for item in index.manifests if not tag or (item.annotations or {}).get(REF_NAME) == tag]
+    names = sorted({(item.annotations or {}).get(REF_NAME, "") for item in index.manifests} - {""})
+    if not items:
+        raise UsageError(
+            f"{place.path} has no image {tag}" if tag else f"{place.path} has no image",
+            slug="unknown-image",
+            cause=f"it has {', '.join(names)}" if names else None,
+        )
+    if len(items) > 1:
+        raise UsageError(
+            f"{place.path} has {len(items)} images: name one",
+            slug="ambiguous-image",
+            tries=tuple(f"{place.path}:{name}" for name in names[:5]),
+        )
+    return items[0]
+
+
+def _manifest(place: Place, item: DescriptorFile, depth: int) -> bytes:
+    data = _blob_bytes(place, parse_descriptor(item, where=place.path))
+    if item.media_type not in _INDEXES:
+        return data
+    if depth >= _NESTED:
+        raise CorruptError(f"{place.path} has indexes within indexes within indexes", slug="image-format")
+    index = read_json(data, IndexFile, where=place.path)
+    machine = _architecture()
+    for entry in index.manifests:
+        if entry.platform is None or (entry.platform.os, entry.platform.architecture) == ("linux", machine):
+            return _manifest(place, entry, depth + 1)
+    there = ", ".join(f"{e.platform.os}/{e.platform.architecture}" for e in index.manifests if e.platform)
+    raise UsageError(
+        f"{place.path} has no image for linux/{machine}", slug="unknown-image", cause=f"it has {there or 'none'}"
+    )
+
+
+def _architecture() -> str:
+    machine = os.uname().machine
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _blob_bytes(place: Place, blob: Descriptor) -> bytes:
+    data = read_small(place, blob_name(blob.digest))
+    if digest_of(data) != blob.digest or len(data) != blob.size:
+        raise CorruptError(
+            f"{place.path} has a damaged blob", slug="image-format", cause=f"its bytes are not {blob.digest}"
+        )
+    return data
+
+
+def write_layout(path: str, image: Image, store: LocalStore, tag: str) -> None:
+    """Put the image into the layout at `path`, which is made or already one; other tags in it stay.
+
+    Blobs come first and the index last, so a reader never sees a part.
+    """
+    old = _existing(path)
+    blobs = os.path.join(path, "blobs", "sha256")
+    try:
+        os.makedirs(blobs, exist_ok=True)
+        for blob in (*(layer.blob for layer in image.layers), image.config, image.manifest):
+            _put(os.path.join(blobs, blob.digest.hex), blob, image, store)
+        sync_directory(blobs)
+    except OSError as e:
+        raise disk_error(e, path) from e
+    if not os.path.exists(os.path.join(path, LAYOUT_FILE)):
+        write_atomic(os.path.join(path, LAYOUT_FILE), LAYOUT, mode=0o644)
+    kept = [item for item in old if item.get("annotations", {}).get(REF_NAME) != tag]
+    index = index_json(image, {REF_NAME: tag}, kept)
+    write_atomic(os.path.join(path, "index.json"), index, mode=0o644, sync=True)
+    _sweep(path, blobs, [item for item in old if item not in kept], [*kept, descriptor_json(image.manifest)])
+
+
+def index_json(image: Image, annotations: dict[str, str], others: list[dict[str, Any]] | None = None) -> bytes:
+    """An index with the image, behind other entries."""
+    entry = {
+        **descriptor_json(image.manifest),
+        "annotations": annotations,
+        "platform": {"architecture": image.architecture, "os": image.os},
+    }
+    return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": [*(others or ()), entry]})
+
+
+def blob_pieces(blob: Descriptor, image: Image, store: LocalStore) -> Iterator[bytes]:
+    """The bytes of one of the image's blobs, verified."""
+    if blob.digest == image.manifest.digest:
+        yield image.manifest_bytes()
+    elif blob.digest == image.config.digest:
+        yield image.config_bytes()
+    else:
+        with store.open(blob.digest) as file:
+            while piece := file.read(STEP):
+                yield piece
+
+
+def _existing(path: str) -> list[dict[str, Any]]:
+    """The entries of the layout that is there. Raises UsageError for a directory that is something else."""
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return []
+    except OSError as e:
+        raise UsageError(f"{path} cannot be written", slug="output-exists", cause=os.strerror(e.errno or 0)) from e
+    if not names:
+        return []
+    place = Directory(path)
+    try:
+        if LAYOUT_FILE not in names:
+            raise CorruptError(f"{path} has no {LAYOUT_FILE}", slug="image-format")
+        # Whoever died before the index was written left a layout without one.
+        data = read_small(place, "index.json") if "index.json" in names else b'{"schemaVersion":2,"manifests":[]}'
+        read_json(data, IndexFile, where=path)
+        entries: list[dict[str, Any]] = msgspec.json.decode(data)["manifests"]
+    except StoreError as e:
+        raise UsageError(
+            f"{path} exists and is no image layout",
+            slug="output-exists",
+            cause=e.brief,
+            tries=(f"--output oci:{path}-image",),
+        ) from e
+    return entries
+
+
+def _put(path: str, blob: Descriptor, image: Image, store: LocalStore) -> None:
+    with suppress(FileNotFoundError):
+        st = os.lstat(path)
+        if stat.S_ISREG(st.st_mode) and st.st_size == blob.size:
+            return
+    beside = os.path.join(os.path.dirname(path), temporary("blob"))
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        with os.fdopen(fd, "wb", buffering=0) as file:
+            for piece in blob_pieces(blob, image, store):
+                view = memoryview(piece)
+                while view:
+                    view = view[file.write(view) or 0 :]
+            os.fsync(file.fileno())
+        os.rename(beside, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        raise
+
+
+def _sweep(path: str, blobs: str, gone: list[dict[str, Any]], kept: list[dict[str, Any]]) -> None:
+    """Remove blobs that only replaced images needed; nothing at all when a kept entry cannot be followed."""
+    place = Directory(path)
+    try:
+        needed = {name for item in kept for name in _reach(place, item)}
+        doomed = {name for item in gone for name in _reach(place, item)} - needed
+    except (StoreError, UsageError):
+        return
+    for name in doomed:
+        with suppress(OSError):
+            os.unlink(os.path.join(blobs, name))
+
+
+def _reach(place: Place, item: dict[str, Any]) -> Iterator[str]:
+    """Names of the blobs that an image needs."""
+    found = msgspec.convert(item, DescriptorFile)
+    blob = parse_descriptor(found, where=place.path)
+    if found.media_type in _INDEXES:
+        raise CorruptError(f"{place.path} has nested indexes", slug="image-format")
+    listed = read_json(_blob_bytes(place, blob), ManifestFile, where=place.path)
+    yield blob.digest.hex
+    for below in (listed.config, *(listed.layers or ())):
+        if below:
+            yield parse_descriptor(below, where=place.path).digest.hex
