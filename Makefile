@@ -22,6 +22,7 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml launcher/hatch_build.py
 
 launcher: setup
 	@$(BIN)/python launcher/hatch_build.py
+	@$(BIN)/python -m compileall -q packrunner
 
 demo: setup launcher ## build a sample application with the embedded engine, start it, fetch a page
 	@$(BIN)/python samples/demo.py

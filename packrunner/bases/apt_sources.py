@@ -30,13 +30,12 @@ _TRUE = frozenset({"yes", "true", "with", "on", "enable", "1"})
 class Archives:
     """Roots of the archive (what `dists/` and `pool/` are below), best first; `security` may be empty.
 
-    `origin` says where they were found, for messages; `guessed` that the security archive's place was.
+    `origin` says where they were found, for messages.
     """
 
     main: tuple[str, ...]
     security: tuple[str, ...]
     origin: str
-    guessed: bool = False
 
     def of(self, archive: Archive) -> tuple[str, ...]:
         """The roots of one of the two archives."""
@@ -82,9 +81,7 @@ def _from_setting(mirror: str) -> Archives:
             cause="it is one address (http:, https: or file:), or two with the security archive's second",
         )
     security = roots[1:] or _beside(roots)
-    return Archives(
-        main=(roots[0],), security=tuple(security), origin="the setting debian-mirror", guessed=len(roots) == 1
-    )
+    return Archives(main=(roots[0],), security=tuple(security), origin="the setting debian-mirror")
 
 
 def _from_apt(root: str) -> Archives | None:
@@ -101,12 +98,10 @@ def _from_apt(root: str) -> Archives | None:
             main[entry.uri] = None
     if not main:
         return None
-    guessed = not security
     return Archives(
         main=tuple(main),
         security=tuple(security) or tuple(_beside(list(main))),
         origin="this machine's apt configuration",
-        guessed=guessed,
     )
 
 

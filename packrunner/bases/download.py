@@ -15,14 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from packrunner.bases.transport import IDLE_SECONDS, TransferError, Transport
+from packrunner.bases.transport import IDLE_SECONDS, NO_SUCH_RANGE, TransferError, Transport
 from packrunner.disk import disk_error, write_all
 from packrunner.errors import CorruptError, NetworkError, PackrunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from packrunner.bases.proxies import Proxies
+    from packrunner.bases.transport import Body
 
 _T = TypeVar("_T")
 
@@ -213,41 +215,60 @@ def _continue(path: str, item: Wanted, transport: Transport, url: str, received:
     part = f"{path}.part"
     fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        digest = hashlib.sha256()
-        have = 0
-        while chunk := os.read(fd, 1 << 20):
-            digest.update(chunk)
-            have += len(chunk)
-        if have == item.size and digest.hexdigest() == item.sha256:  # killed just before it got its name
-            received(have)
-            os.rename(part, path)
-            return
-        if have >= item.size:
-            os.ftruncate(fd, 0)
-            digest, have = hashlib.sha256(), 0
-        received(have)
-        with transport.open(url, start=have) as body:
-            if body.start != have:
-                os.ftruncate(fd, 0)
-                digest, have = hashlib.sha256(), 0
-            os.lseek(fd, have, os.SEEK_SET)
-            while chunk := body.stream.read(_CHUNK):
-                have += len(chunk)
-                if have > item.size:
-                    break
-                write_all(fd, chunk)
-                digest.update(chunk)
-                received(have)
-            host = body.host
-        if have < item.size:
-            raise TransferError(host, "reading the answer", f"it ended at byte {have} of {item.size}")
-        if have > item.size or digest.hexdigest() != item.sha256:
-            os.unlink(part)
-            why = f"SHA-256 {digest.hexdigest()} instead of {item.sha256}" if have == item.size else "it is too long"
-            raise TransferError(host, "checking its digest", why, status=_CORRUPT)
+        digest, have = _hashed(fd)
+        if have != item.size or digest.hexdigest() != item.sha256:  # else killed just before it got its name
+            if have >= item.size:
+                digest, have = _emptied(fd)
+            _receive(fd, (digest, have), item, transport.open(url, start=have), received)
         os.rename(part, path)
+    except TransferError as error:
+        if error.status in {NO_SUCH_RANGE, _CORRUPT}:  # from the beginning, the next time
+            os.unlink(part)
+        raise
     finally:
         os.close(fd)
+
+
+def _receive(
+    fd: int,
+    begun: tuple[hashlib._Hash, int],
+    item: Wanted,
+    answer: AbstractContextManager[Body],
+    received: Callable[[int], None],
+) -> None:
+    """Add what comes to what is there; `begun` is its hash and size."""
+    digest, have = begun
+    received(have)
+    with answer as body:
+        if body.start != have:
+            digest, have = _emptied(fd)
+        os.lseek(fd, have, os.SEEK_SET)
+        while chunk := body.stream.read(_CHUNK):
+            have += len(chunk)
+            if have > item.size:
+                raise TransferError(body.host, "reading the answer", "it is longer than it should be", status=_CORRUPT)
+            write_all(fd, chunk)
+            digest.update(chunk)
+            received(have)
+    if have < item.size:
+        raise TransferError(body.host, "reading the answer", f"it ended at byte {have} of {item.size}")
+    if digest.hexdigest() != item.sha256:
+        why = f"SHA-256 {digest.hexdigest()} instead of {item.sha256}"
+        raise TransferError(body.host, "checking its digest", why, status=_CORRUPT)
+
+
+def _hashed(fd: int) -> tuple[hashlib._Hash, int]:
+    digest, have = hashlib.sha256(), 0
+    os.lseek(fd, 0, os.SEEK_SET)
+    while chunk := os.read(fd, 1 << 20):
+        digest.update(chunk)
+        have += len(chunk)
+    return digest, have
+
+
+def _emptied(fd: int) -> tuple[hashlib._Hash, int]:
+    os.ftruncate(fd, 0)
+    return hashlib.sha256(), 0
 
 
 def _failure(name: str, error: TransferError) -> PackrunnerError:

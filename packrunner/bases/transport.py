@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from packrunner.bases.proxies import Proxies
 
 IDLE_SECONDS = 20.0
+NO_SUCH_RANGE = 416
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAX_REDIRECTS = 5
+_MAXNO_SUCH_RANGE = 416
+_REDIRECTS = 5
 _USER_AGENT = "packrunner"
 
 
@@ -136,12 +138,13 @@ class Transport:
         if status == 206:
             begins = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
             if begins != str(start) or not start:
-                raise TransferError(key[1], "waiting for an answer", "another range than asked for came")
+                why = "another range than asked for came"
+                raise TransferError(key[1], "waiting for an answer", why, status=NO_SUCH_RANGE)
             return Body(stream=_Answer(response, key[1]), start=start, host=key[1])
         if status == 200:
             return Body(stream=_Answer(response, key[1]), start=0, host=key[1])
         wait = response.headers.get("Retry-After", "")
-        retry = status in {408, 416, 429} or status >= 500
+        retry = status in {408, NO_SUCH_RANGE, 429} or status >= 500
         why = f"status {status} {response.reason[:60]}"
         seconds = min(float(wait), 10.0) if wait.isdigit() else 0.0
         raise TransferError(

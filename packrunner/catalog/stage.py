@@ -102,8 +102,10 @@ class Stage:
         os.utime(root)  # prune goes by this
         return root
 
-    def prune(self, *, unused_for: float) -> int:
-        """Remove what no build has used for so many seconds; the number of bytes that were freed."""
+    def prune(self, *, unused_for: float, dry_run: bool = False) -> int:
+        """Remove what no build has used for so many seconds; the number of bytes that go, or would."""
+        if not os.path.isdir(self._directory):
+            return 0
         limit = time.time() - unused_for
         freed = 0
         with self._lock():
@@ -112,8 +114,9 @@ class Stage:
                     path = os.path.join(self._directory, kind, name)
                     if not name.endswith(".table") and _older(path, limit):
                         freed += _only_here(path)
-                        self._discard(f"{kind}/{name}.table")
-                        self._discard(f"{kind}/{name}")
+                        if not dry_run:
+                            self._discard(f"{kind}/{name}.table")
+                            self._discard(f"{kind}/{name}")
         return freed
 
     def _lock(self) -> FileLock:

@@ -17,7 +17,7 @@ def perform(session: Session, *, everything: bool, dry_run: bool, yes: bool) -> 
     """Look, ask where needed, remove, and say what went."""
     prune = session.services.prune
     found = prune(everything=everything, dry_run=True)
-    if not dry_run and any(f.count for f in found):
+    if not dry_run and any(f.size for f in found):
         flag = " --all" if everything else ""
         question = f"Remove {_sentence(found)}?"
         if not yes and not session.confirm(question, command=f"packrunner prune{flag} --yes"):
@@ -25,9 +25,9 @@ def perform(session: Session, *, everything: bool, dry_run: bool, yes: bool) -> 
             return 0
         found = prune(everything=everything, dry_run=False)
     if session.json:
-        items = [{"what": f.what, "count": f.count, "size": f.size} for f in found]
+        items = [{"what": f.what, "size": f.size} for f in found]
         session.document("prune/1", {"removed": not dry_run, "size": sum(f.size for f in found), "items": items})
-    elif not any(f.count for f in found):
+    elif not any(f.size for f in found):
         session.result("Nothing to remove.")
     else:
         session.result(f"{'Would remove' if dry_run else 'Removed'} {_sentence(found)}.")
@@ -35,5 +35,5 @@ def perform(session: Session, *, everything: bool, dry_run: bool, yes: bool) -> 
 
 
 def _sentence(found: Sequence[Pruned]) -> str:
-    parts = [f"{units.number(f.count, f.what)} ({units.size(f.size)})" for f in found if f.count]
+    parts = [f"{f.what} ({units.size(f.size)})" for f in found if f.size]
     return f"{', '.join(parts)}: {units.size(sum(f.size for f in found))} in all" if len(parts) > 1 else parts[0]

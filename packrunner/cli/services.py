@@ -31,10 +31,9 @@ class BuildOutcome(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """One kind of thing that `prune` removes: how many, how many bytes."""
+    """One kind of thing that `prune` removes, and its size in bytes."""
 
     what: str
-    count: int
     size: int
 
 
@@ -62,6 +61,7 @@ class Services(Protocol):
         args: tuple[str, ...],
         publish: tuple[tuple[int, int], ...],
         network: Literal["host", "none"],
+        command: bool = False,
     ) -> int:
         """Run an image in the foreground; the application's exit code."""
 

@@ -314,3 +314,18 @@ def run_app(
         start = launching.start(image, lowers, env=dict(env), process=process, args=args, command=command)
         spec = SandboxSpec(rootfs=lowers, user=start.user, network=network, trust=False)
         return run_app(engine(), spec, start.argv, env=start.env, cwd=start.cwd, publish=publish)
+
+
+def prune(*, everything: bool, dry_run: bool) -> Sequence[Pruned]:
+    """Remove what nothing needs; with `everything` also caches and bases that the next build would use."""
+    from packrunner.cli.services import Pruned
+    from packrunner.lifecycle import housekeeping
+
+    with ExitStack() as stack:
+        unpacked = snapshots()
+        stack.callback(unpacked.close)
+        state = housekeeping.State(
+            data_dir=paths.data_dir(), cache_dir=paths.cache_dir(), store=store(), snapshots=unpacked
+        )
+        freed = housekeeping.clean(state, everything=everything, dry_run=dry_run)
+    return [Pruned(what=f.what, size=f.size) for f in freed]

@@ -1,61 +1,56 @@
-"""Hostile archives to trees: whatever an archive says, every effect is beneath the root it is given.
+"""Hostile tar archives to trees.
 
-Paths are resolved one component at a time by directory descriptors, links as if the root were "/" (ARC-03, ARC-05);
-nothing is ever written through the last component (ARC-10). Set-id bits and extended attributes stay in the archive
-(ARC-19). Times and modes of directories are set last, on the very directories that were made (ARC-11, ARC-41).
+What is unpacked may have been made by anybody, to reach out of the tree it is unpacked into, to fill the disk, or to
+read differently here than elsewhere (ARC-01 to ARC-42). tarread.py reads it strictly, treewrite.py writes without
+ever following what was written, and this module decides what an entry means.
+
+Not unpacked, with one warning a kind: devices and FIFOs, extended attributes, times out of range. Set-id bits come
+alive only where no other user of this machine can reach them; the layer in the store has them all (ARC-18, ARC-19).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from packrunner.confined import Root
 from packrunner.disk import disk_error
 from packrunner.errors import UnsafeArchiveError
-from packrunner.images import tarread
-from packrunner.images.resolve import Resolver, refused
-from packrunner.images.source import Source
-from packrunner.images.tarread import Member, TarReader
-from packrunner.images.whiteouts import OPAQUE, PREFIX, Applied, Marked
+from packrunner.images.inflate import Ahead, Inflow
+from packrunner.images.tarread import Tape, TarReader, shown
+from packrunner.images.treewrite import Attributes, TreeWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from packrunner.errors import StoreError
+    from packrunner.images.tarread import Member
+    from packrunner.images.treewrite import Parts
     from packrunner.names import Digest
 
-Whiteouts = Literal["apply", "overlay", "reject"]
+_WHITEOUT = b".wh."
+_OPAQUE = b".wh..wh..opq"
+_LATEST = (1 << 33) - 1
+_NANO = 1_000_000_000
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_IMPLIED = 0o755
-_MAX_ID = (1 << 32) - 2
-_RESERVE = 16 << 20
+Whiteouts = Literal["apply", "overlay", "reject"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an archive may need at most: entries, bytes of content, bytes out for a byte in, bytes of a name."""
+    """What an archive may have: entries, uncompressed bytes, of those for each stored one, bytes of a name."""
 
     entries: int = 2_000_000
     bytes: int = 64 << 30
     ratio: int = 400
-    name: int = 4095
+    name: int = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extracted:
-    """What was written: entries and bytes of content."""
+    """How many entries and bytes of files were read, and what was left out, a line each."""
 
     entries: int
     bytes: int
     warnings: tuple[str, ...] = ()
-
-
-DEFAULTS = Limits()
 
 
 def extract(
@@ -64,289 +59,192 @@ def extract(
     *,
     uid_gid: tuple[int, int] | None = None,
     whiteouts: Whiteouts = "apply",
-    limits: Limits = DEFAULTS,
+    limits: Limits = Limits(),
     prefix: str = "",
     digest: Digest | None = None,
     diff_id: Digest | None = None,
 ) -> Extracted:
-    """Unpack an archive, gzipped or not, into the existing directory `root_path`.
+    """Unpack `stream`, a tar or gzipped tar, over the directory `root_path`, and read it to its very end.
 
-    Owners are `uid_gid`, or those of the archive, where this process may give files away; else its own. `whiteouts`:
-    "apply" removes what they name, "overlay" makes the marks of an overlay file system, "reject" is for archives that
-    are no layers: it also refuses absolute names and devices. `prefix` takes only what is below that path, without it.
-    `digest` is of the bytes as they come, `diff_id` of the uncompressed archive.
+    `prefix` ("layers/x/y"): only what is below is written, with the prefix taken off. `digest` is of the bytes as
+    stored, `diff_id` of the uncompressed tar; both are verified. For root, `uid_gid` owns everything; without it the
+    header's owners do. For others there is nothing to choose.
 
-    Raises UnsafeArchiveError (`unsafe-archive`, `archive-too-large`, `archive-format`), CorruptError
-    (`archive-corrupt`), StoreError (`disk`, `disk-full`). What was written until then stays.
+    `whiteouts`: "apply" removes what was in the tree before, "overlay" also marks it as the overlay file system does,
+    "reject" is for archives that are no layers: absolute names, whiteouts, devices and parents that are links are
+    refused too. An entry for the root itself counts only for "overlay".
+
+    Raises CorruptError (`archive-corrupt`, `archive-digest`, `archive-compression`), UnsafeArchiveError
+    (`unsafe-archive`, `archive-limit`), StoreError (`disk`, `disk-full`, `overlay-marks`), and what `stream` raises.
+    What was written until then is left for the caller to remove.
     """
+    known = diff_id or digest
+    what = f"the layer {known.short}" if known else "the archive"
+    inflow = Inflow(stream, what, limit=limits.bytes, ratio=limits.ratio, digest=digest, diff_id=diff_id)
     try:
-        root = os.open(root_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as e:
-        raise disk_error(e, root_path) from e
-    try:
-        source = Source(stream, ratio=limits.ratio)
-        inner = _plain(os.fsencode(prefix))
-        work = _Extraction(root, root_path, uid_gid=uid_gid, whiteouts=whiteouts, limits=limits, prefix=inner)
-        try:
-            reader = TarReader(source, entries=limits.entries, name=limits.name, whole=bool(digest or diff_id))
-            work.run(reader)
-        finally:
-            work.close()
-        source.verify(digest, diff_id)
-        return Extracted(entries=work.entries, bytes=work.bytes, warnings=tuple(work.warnings))
-    finally:
-        os.close(root)
+        with (
+            Ahead(inflow.pieces()) as pieces,
+            TreeWriter(root_path, what, overlay=whiteouts == "overlay", strict=whiteouts == "reject") as writer,
+        ):
+            owners = _owners(uid_gid)
+            writer.owner = None if isinstance(owners, bool) else owners
+            tape = Tape(pieces)
+            reader = TarReader(tape, what)
+            unpacking = _Unpacking(reader, writer, what, whiteouts=whiteouts, limits=limits)
+            unpacking.prefix = unpacking.split(os.fsencode(prefix))
+            unpacking.owners = owners
+            unpacking.mode_mask = 0o7777 if _is_private(root_path) else 0o1777
+            unpacking.run()
+            writer.finish()
+            while tape.some(1 << 20):
+                pass  # what follows the end is not ours, but the digests are of everything (ARC-28)
+            if not reader.ended and known is None:
+                reader.refuse("its end is not marked: it may have been cut")
+    except OSError as error:
+        raise disk_error(error, root_path) from error
+    if inflow.trailing:
+        unpacking.warn("something follows the compressed data, and is ignored")
+    return Extracted(entries=unpacking.entries, bytes=unpacking.bytes, warnings=tuple(unpacking.warnings))
 
 
-def _plain(name: bytes) -> list[bytes]:
-    return [part for part in name.split(b"/") if part not in {b"", b"."}]
-
-
-class _Extraction:
-    """One archive on its way into one tree."""
+class _Unpacking:
+    """One archive on its way into a tree."""
 
     def __init__(
-        self,
-        root: int,
-        root_path: str,
-        *,
-        uid_gid: tuple[int, int] | None,
-        whiteouts: Whiteouts,
-        limits: Limits,
-        prefix: list[bytes],
+        self, reader: TarReader, writer: TreeWriter, what: str, *, whiteouts: Whiteouts, limits: Limits
     ) -> None:
         self.entries = self.bytes = 0
         self.warnings: list[str] = []
-        self._root = root
-        self._tree = Root.open(root_path)
-        self._owner = uid_gid
-        self._may_chown = os.geteuid() == 0
-        self._strict = whiteouts == "reject"
-        self._prefix = prefix
-        self._limit = limits.bytes
-        self._room = _room(root)
-        self._resolver = Resolver(root, replace=self._replace, made=self._parent_made)
-        self._marks = Marked(self._tree) if whiteouts == "overlay" else Applied(self._tree)
-        self._folders: dict[bytes, tuple[Member, tuple[int, int]]] = {}
-        self._skipped = self._odd = 0
+        self.prefix: Parts = []
+        self.owners: tuple[int, int] | bool = False
+        self.mode_mask = 0o1777
+        self._reader, self._writer, self._what = reader, writer, what
+        self._whiteouts = whiteouts
+        self._limits = limits
 
-    def close(self) -> None:
-        self._resolver.close()
-        self._tree.close()
-
-    def run(self, reader: TarReader) -> None:
-        for member in reader:
+    def run(self) -> None:
+        """Unpack every entry."""
+        for member in self._reader:
             self.entries += 1
-            self._reserve(member)
-            parts = self._parts(member)
-            if parts is not None:
-                try:
-                    self._one(reader, member, parts)
-                except OSError as e:
-                    raise self._error(e, member) from e
-        self._finish()
+            self.bytes += member.size
+            if self.entries > self._limits.entries:
+                self._too_much(f"it has more than {self._limits.entries} entries")
+            if self.bytes > self._limits.bytes:
+                self._too_much(f"its files have more than {self._limits.bytes} bytes")
+            if len(member.name) > self._limits.name:
+                self._writer.refuse(member.name, f"its name has more than {self._limits.name} bytes")
+            try:
+                self._entry(member)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                self._writer.refuse(member.name, error.strerror or "")
 
-    def _reserve(self, member: Member) -> None:
-        """Refuse in time what could only end in a full disk (ARC-25)."""
-        self._limit -= member.size
-        self._room -= member.size
-        if self._limit < 0:
-            raise UnsafeArchiveError("the archive holds more than an archive may need", slug="archive-too-large")
-        if self._room < 0:
-            raise disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self._tree.path)
-
-    def _parts(self, member: Member) -> list[bytes] | None:
-        """The components of an entry's path below the root; None for what is not wanted (ARC-01, ARC-02, ARC-06)."""
-        name = member.name
-        parts = _plain(name)
+    def split(self, name: bytes) -> Parts:
+        """A name as plain components. Climbing out is refused, not repaired (ARC-02); leading slashes are dropped."""
+        parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
         if b".." in parts:
-            raise refused(name, "it leads upwards")
-        if self._strict and name.startswith(b"/"):
-            raise refused(name, "it is absolute")
-        if not parts:
-            if member.kind != tarread.DIRECTORY:
-                raise refused(name, "it would replace the root")
-            return None
-        depth = len(self._prefix)
-        if depth:
-            if parts[:depth] != self._prefix or len(parts) == depth:
-                return None
-            parts = parts[depth:]
+            self._writer.refuse(name, "its name climbs out of a directory with ..")
+        if self._whiteouts == "reject" and name.startswith(b"/"):
+            self._writer.refuse(name, "its name is absolute")
         return parts
 
-    def _one(self, reader: TarReader, member: Member, parts: list[bytes]) -> None:
-        name = parts[-1]
-        if name.startswith(PREFIX) or any(part.startswith(PREFIX) for part in parts):
-            self._whiteout(member, parts)
-            return
-        if member.kind in tarread.DEVICES:
-            if self._strict:
-                raise refused(member.name, "it is a device or a FIFO")
-            self._skipped += 1
-            return
-        parent, real = self._resolver.parent(parts)
-        path = real + name
-        if member.odd_time:
-            self._odd += 1
-        match member.kind:
-            case tarread.FILE:
-                self._file(reader, member, parent, path, name)
-            case tarread.DIRECTORY:
-                self._directory(member, parent, path, name)
-            case tarread.LINK:
-                self._link(member, parent, path, name)
-            case _:
-                self._hard_link(member, parent, path, name)
-        if member.kind != tarread.DIRECTORY:
-            self._marks.made(path, None)
+    def warn(self, text: str) -> None:
+        """Note something, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
-    def _file(self, reader: TarReader, member: Member, parent: int, path: bytes, name: bytes) -> None:
-        try:
-            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
-        except FileExistsError:
-            self._replace(path)
-            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
-        try:
-            for piece in reader.content():
-                self.bytes += len(piece)
-                while piece:
-                    piece = piece[os.write(fd, piece) :]  # noqa: PLW2901 - what the kernel left of it
-            if self._may_chown:
-                os.fchown(fd, *self._owner_of(member))
-            os.fchmod(fd, member.mode & 0o777)
-            os.utime(fd, ns=(member.mtime, member.mtime))
-        finally:
-            os.close(fd)
+    def _entry(self, member: Member) -> None:
+        parts = self.split(member.name)
+        hides = b".wh." in member.name and self._hides(member, parts)
+        if not parts and member.kind != "dir":
+            self._writer.refuse(member.name, f"a {member.kind} cannot take the place of the root")
+        if self.prefix:
+            if parts[: len(self.prefix)] != self.prefix:
+                return
+            parts = parts[len(self.prefix) :]
+        if hides:
+            self._hide(parts)
+        elif parts:
+            self._place(member, parts)
+        elif member.kind != "dir":
+            self._writer.refuse(member.name, f"a {member.kind} cannot take the place of the root")
+        elif self._whiteouts == "overlay":
+            # Not even a hostile layer may close its root to those who mount and remove it.
+            self._writer.directory(parts, self._attributes(member, least=0o700))
 
-    def _directory(self, member: Member, parent: int, path: bytes, name: bytes) -> None:
-        new = True
-        try:
-            os.mkdir(name, 0o700, dir_fd=parent)
-        except FileExistsError:
-            new = not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode)
-            if new:
-                self._replace(path)
-                os.mkdir(name, 0o700, dir_fd=parent)
-        fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        try:
-            st = os.fstat(fd)
-            if st.st_mode & 0o700 != 0o700:
-                os.chmod(f"/proc/self/fd/{fd}", 0o700)
-            self._marks.made(path, fd if new else None)
-        finally:
-            os.close(fd)
-        self._folders[path] = (member, (st.st_dev, st.st_ino))
+    def _place(self, member: Member, parts: Parts) -> None:
+        kind = member.kind
+        if kind == "file":
+            self._writer.file(parts, self._attributes(member), self._reader.content)
+        elif kind == "dir":
+            self._writer.directory(parts, self._attributes(member))
+        elif kind == "link":
+            if not member.target:
+                self._writer.refuse(member.name, "it is a link to nowhere")
+            self._writer.link(parts, self._attributes(member), member.target)
+        elif kind == "hardlink":
+            self._hard_link(member, parts)
+        elif self._whiteouts == "reject":
+            self._writer.refuse(member.name, f"it is a {kind}")
+        else:
+            self.warn("devices and FIFOs are not unpacked")
 
-    def _link(self, member: Member, parent: int, path: bytes, name: bytes) -> None:
-        if not member.link:
-            raise refused(member.name, "a link to nothing")
-        self._again(path, lambda: os.symlink(member.link, name, dir_fd=parent))
-        if self._may_chown:
-            os.chown(name, *self._owner_of(member), dir_fd=parent, follow_symlinks=False)
-        os.utime(name, ns=(member.mtime, member.mtime), dir_fd=parent, follow_symlinks=False)
+    def _hard_link(self, member: Member, parts: Parts) -> None:
+        target = self.split(member.target)
+        n = len(self.prefix)
+        if target[:n] != self.prefix or len(target) <= n:
+            self._writer.refuse(member.name, f"it is linked to {shown(member.target)}, which is not unpacked")
+        self._writer.hard_link(parts, target[n:])
 
-    def _hard_link(self, member: Member, parent: int, path: bytes, name: bytes) -> None:
-        """A second name for a file that is there; its path goes through no link (ARC-07, ARC-09)."""
-        parts = _plain(member.link)
-        depth = len(self._prefix)
-        if b".." in parts or parts[:depth] != self._prefix or len(parts) <= depth:
-            raise refused(member.name, "a hard link that leads out")
-        parts = parts[depth:]
-        if b"/".join(parts) == path:
-            raise refused(member.name, "a hard link to itself")
-        try:
-            directory = self._resolver.strictly(parts[:-1])
-        except OSError as e:
-            raise refused(member.name, "a hard link to something that is not in the archive") from e
-        try:
-            found = os.lstat(parts[-1], dir_fd=directory)
-            if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
-                raise refused(member.name, "a hard link to something that is no file")
-            source = parts[-1]
-            self._again(
-                path, lambda: os.link(source, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
-            )
-        except FileNotFoundError as e:
-            raise refused(member.name, "a hard link to something that is not in the archive") from e
-        finally:
-            os.close(directory)
+    def _hides(self, member: Member, parts: Parts) -> bool:
+        """Whether an entry is a whiteout; names that could be mistaken for one are refused (ARC-14)."""
+        if not any(part.startswith(_WHITEOUT) for part in parts):
+            return False
+        leaf = parts[-1]
+        hidden = leaf.removeprefix(_WHITEOUT)
+        if self._whiteouts == "reject":
+            self._writer.refuse(member.name, "only layers of images have whiteouts")
+        if any(part.startswith(_WHITEOUT) for part in parts[:-1]) or member.kind not in {"file", "hardlink"}:
+            self._writer.refuse(member.name, "a whiteout is no directory or link")
+        if leaf != _OPAQUE and (hidden in {b"", b".", b".."} or hidden.startswith(_WHITEOUT)):
+            self._writer.refuse(member.name, "it is a whiteout of nothing that may be hidden")
+        return True
 
-    def _whiteout(self, member: Member, parts: list[bytes]) -> None:
-        """Removals (ARC-14 to ARC-16)."""
-        name = parts[-1]
-        hidden = name.removeprefix(PREFIX)
-        if self._strict:
-            raise refused(member.name, "such a name deletes files in images")
-        if any(part.startswith(PREFIX) for part in parts[:-1]) or hidden in {b"", b".", b".."}:
-            raise refused(member.name, "a removal of a directory itself")
-        if name == OPAQUE:
-            self._marks.opaque(self._resolver, parts[:-1])
-        elif not hidden.startswith(PREFIX):  # others of that kind are another file system's own notes
-            self._marks.remove(self._resolver, parts[:-1], hidden)
+    def _hide(self, parts: Parts) -> None:
+        if parts[-1] == _OPAQUE:
+            self._writer.opaque(parts[:-1])
+        else:
+            self._writer.whiteout([*parts[:-1], parts[-1][len(_WHITEOUT) :]])
 
-    def _again(self, path: bytes, make: Callable[[], None]) -> None:
-        """Make an entry, over whatever has its name."""
-        try:
-            make()
-        except FileExistsError:
-            self._replace(path)
-            make()
+    def _attributes(self, member: Member, *, least: int = 0) -> Attributes:
+        if member.attributes:
+            self.warn("extended attributes are not unpacked")
+        mtime = member.mtime
+        if mtime is None or not 0 <= mtime <= _LATEST * _NANO:
+            self.warn("times before 1970, after 2242, or that are none are changed to the nearest possible one")
+            mtime = min(max(mtime or 0, 0), _LATEST * _NANO)
+        owner = (member.uid, member.gid) if self.owners is True else self.owners or None
+        return Attributes(member.mode & self.mode_mask | least, owner, mtime)
 
-    def _parent_made(self, path: bytes, fd: int) -> None:
-        """A directory that the archive only implies."""
-        if self._may_chown and self._owner:
-            os.chown(f"/proc/self/fd/{fd}", *self._owner)
-        os.chmod(f"/proc/self/fd/{fd}", _IMPLIED)
-        self._marks.made(path, fd)
-
-    def _replace(self, path: bytes) -> None:
-        """Take away what has the name, a whole tree if need be (ARC-12)."""
-        self._resolver.forget()
-        self._tree.remove(os.fsdecode(path))
-
-    def _owner_of(self, member: Member) -> tuple[int, int]:
-        if self._owner:
-            return self._owner
-        if member.uid > _MAX_ID or member.gid > _MAX_ID:
-            raise refused(member.name, f"its owner {member.uid}:{member.gid} does not exist")
-        return member.uid, member.gid
-
-    def _finish(self) -> None:
-        """Modes, owners and times of directories, deepest first; only of those that are still the ones we made."""
-        self._resolver.forget()
-        for path in sorted(self._folders, key=lambda path: path.count(b"/"), reverse=True):
-            member, made = self._folders[path]
-            try:
-                fd = self._resolver.strictly(path.split(b"/"))
-            except OSError:
-                continue
-            try:
-                st = os.fstat(fd)
-                if (st.st_dev, st.st_ino) == made:
-                    self._settle(fd, member)
-            finally:
-                os.close(fd)
-        if self._skipped:
-            self.warnings.append(f"{self._skipped} devices and FIFOs were left out")
-        if self._odd:
-            self.warnings.append(f"{self._odd} entries had impossible times")
-
-    def _error(self, error: OSError, member: Member) -> StoreError:
-        if error.errno == errno.ENAMETOOLONG:
-            return refused(member.name, "its name is too long for the file system")
-        if error.errno in {errno.EINVAL, errno.EILSEQ}:
-            return refused(member.name, os.strerror(error.errno))
-        return disk_error(error, os.path.join(self._tree.path, os.fsdecode(member.name[:200])))
-
-    def _settle(self, fd: int, member: Member) -> None:
-        place = f"/proc/self/fd/{fd}"
-        if self._may_chown:
-            os.chown(place, *self._owner_of(member))
-        os.chmod(place, member.mode & 0o1777)
-        os.utime(place, ns=(member.mtime, member.mtime))
+    def _too_much(self, why: str) -> None:
+        raise UnsafeArchiveError(f"{self._what} is too large", slug="archive-limit", cause=why)
 
 
-def _room(root: int) -> int:
-    """Bytes that may be written there."""
-    found = os.fstatvfs(root)
-    return found.f_bavail * found.f_frsize - _RESERVE
+def _owners(uid_gid: tuple[int, int] | None) -> tuple[int, int] | bool:
+    """Who everything belongs to; True for the header's owners, False for us, who may not give files away."""
+    if os.geteuid() != 0:
+        return False
+    return uid_gid or True
+
+
+def _is_private(path: str) -> bool:
+    """Whether a directory above `path` is ours and closed to everybody else, so that no program below runs for them."""
+    above = os.path.dirname(os.path.realpath(path))
+    while True:
+        found = os.stat(above)
+        if found.st_uid == os.geteuid() and not found.st_mode & 0o011:
+            return True
+        if above == os.path.dirname(above):
+            return False
+        above = os.path.dirname(above)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
@@ -20,6 +20,7 @@ from packrunner.images.image import (
     parse_descriptor,
     parse_image,
 )
+from packrunner.images.inflate import Inflow
 from packrunner.images.manifest import (
     DOCKER_INDEX,
     INDEX,
@@ -30,13 +31,13 @@ from packrunner.images.manifest import (
     ManifestFile,
     read_json,
 )
-from packrunner.images.source import STEP, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
+    from packrunner.images.blobs import BlobWriter
     from packrunner.images.store import LocalStore
     from packrunner.names import Digest
 
@@ -45,6 +46,9 @@ LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 CONTAINERD_NAME = "io.containerd.image.name"
 _INDEXES = frozenset({INDEX, DOCKER_INDEX})
 _NESTED = 3
+_RATIO = 1000  # layers of zeros are real
+_LARGEST = 1 << 40
+STEP = 1 << 20
 
 
 class Place(Protocol):
@@ -112,20 +116,27 @@ def import_layer(place: Place, name: str, layer: Layer, store: LocalStore) -> No
     if store.has(layer.blob.digest, layer.blob.size):
         return
     with place.open(name) as file, store.new_blob() as blob:
-        source = Source(_Tee(file, blob, layer.blob.size), ratio=1000)  # type: ignore[arg-type] # it only reads
-        source.verify(layer.blob.digest, layer.diff_id)
+        verify(Tee(file, blob, layer.blob.size), place.path, layer.blob.digest, layer.diff_id)
         blob.commit(layer.blob.media_type)
 
 
-class _Tee:
-    """Passes on what is read, up to the size that was announced."""
+def verify(stream: Tee, what: str, digest: Digest | None, diff_id: Digest) -> None:
+    """Read a layer to its end, comparing digests of the bytes as they are and of the uncompressed tar."""
+    inflow = Inflow(cast("BinaryIO", stream), what, limit=_LARGEST, ratio=_RATIO, digest=digest, diff_id=diff_id)
+    for _ in inflow.pieces():
+        pass
 
-    def __init__(self, file: BinaryIO, blob: Any, size: int) -> None:
+
+class Tee:
+    """Reads a file and writes it to a blob, up to the size that was announced."""
+
+    def __init__(self, file: BinaryIO, blob: BlobWriter, size: int) -> None:
         self._file = file
         self._blob = blob
         self._left = size
 
     def read(self, size: int) -> bytes:
+        """Some more bytes."""
         data = self._file.read(size)
         self._left -= len(data)
         if self._left < 0:

@@ -1,267 +1,331 @@
-"""A strict, fast reader of tar archives: ustar, pax and GNU long names. What tools read in two ways is refused.
+"""Reading tar streams that others wrote: ustar, pax and GNU names, each byte with one meaning only.
 
-No length is believed before it was bounded, and every entry is what GNU tar and Go's reader take it for (ARC-20 to 24).
+What readers are known to disagree about is refused, not guessed: sparse files, two long names for one entry, contents
+of things that have none, numbers that are none. Extended headers that are meant for all entries change none
+(ARC-20 to ARC-24). Where an entry goes is none of this module's business.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 from zlib import adler32
 
-from packrunner.errors import UnsafeArchiveError
-from packrunner.images.source import Source, corrupt
+from packrunner.errors import CorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+Kind = Literal["file", "dir", "link", "hardlink", "device", "fifo"]
 
 BLOCK = 512
-FILE, HARD_LINK, LINK, DIRECTORY = b"0", b"1", b"2", b"5"
-DEVICES = frozenset((b"3", b"4", b"6"))
-_FILES = frozenset((b"0", b"\0", b"7"))
-_HEADER_ONLY = frozenset((HARD_LINK, LINK, DIRECTORY, *DEVICES))
-_LONG = {b"L": "path", b"K": "linkpath"}
-_META_LIMIT = 1 << 20
-_TOO_LATE = 1 << 33
-_EMPTY = bytes(BLOCK)
+LONGEST_HEADER = 1 << 20
+"""Bytes that an extended header may have."""
+
+_ZERO = bytes(BLOCK)
+_CHECKSUM = slice(148, 156)
+_KINDS: dict[bytes, Kind] = {
+    b"0": "file",
+    b"\0": "file",
+    b"7": "file",
+    b"1": "hardlink",
+    b"2": "link",
+    b"3": "device",
+    b"4": "device",
+    b"5": "dir",
+    b"6": "fifo",
+}
+_SIZES = 1 << 63
+_IDS = (1 << 32) - 1  # the last one means "do not change" to chown (ARC-37)
+_RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=]+)=")
+_TIME = re.compile(rb"(-?)([0-9]{1,24})(?:\.([0-9]*))?")
+_OWNERS_KEPT = 256
 
 
-@dataclass(slots=True)
-class Member:
-    """One entry. `kind` is one of the constants above or of DEVICES; `mtime` is in nanoseconds, clamped (ARC-36)."""
+class Member(NamedTuple):
+    """One entry. A tuple, because making one is most of the cost of an entry.
 
-    kind: bytes
+    `name` and `target` are as they stand in the archive; `mtime` is in nanoseconds, None where it cannot be read;
+    `mode` has no file type; `attributes`: it has extended attributes.
+    """
+
     name: bytes
-    link: bytes
+    kind: Kind
     mode: int
     uid: int
     gid: int
     size: int
-    mtime: int
-    odd_time: bool = False
+    mtime: int | None
+    target: bytes
+    attributes: bool
+
+
+class Tape:
+    """Bytes in order, from pieces of any size but zero."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._piece = b""
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes; fewer at the end only."""
+        end = self._at + size
+        if end <= len(self._piece):
+            data = self._piece[self._at : end]
+            self._at = end
+            return data
+        parts: list[bytes] = []
+        while size and (view := self.some(size)):
+            parts.append(bytes(view))
+            size -= len(view)
+        return b"".join(parts)
+
+    def some(self, size: int) -> memoryview:
+        """From one to `size` bytes, without a copy; none at the end only."""
+        if self._at == len(self._piece):
+            self._piece = next(self._pieces, b"")
+            self._at = 0
+        view = memoryview(self._piece)[self._at : self._at + size]
+        self._at += len(view)
+        return view
+
+    def skip(self, size: int) -> bool:
+        """Pass over `size` bytes; says whether there were as many."""
+        end = self._at + size
+        if end <= len(self._piece):
+            self._at = end
+            return True
+        while size and (view := self.some(size)):
+            size -= len(view)
+        return not size
+
+
+class _Extended(NamedTuple):
+    """What goes before an entry: pax records, or GNU's long name and long target."""
+
+    pax: dict[bytes, bytes] | None = None
+    name: bytes | None = None
+    target: bytes | None = None
 
 
 class TarReader:
-    """The members of an archive, in order. Read or skip a member's content before the next one is asked for."""
+    """Iterates over the entries of a tar; `what` names it in errors: "the layer 0123456789ab".
 
-    def __init__(self, source: Source, *, entries: int, name: int, whole: bool) -> None:
-        self._source = source
-        self._entries = entries
-        self._name_limit = name
-        # Without a digest to tell, only the end mark shows that an archive was not cut between entries.
-        self._whole = whole
-        self._data = b""
-        self._at = 0
+    A file's content is read with `content` before the next entry is asked for; what is left of it is passed over.
+    Raises CorruptError, slug `archive-corrupt`.
+    """
+
+    def __init__(self, tape: Tape, what: str) -> None:
+        self.ended = False
+        """Whether the end of the archive was marked: without a mark it may have been cut between two entries."""
+        self._tape = tape
+        self._what = what
         self._left = 0
         self._padding = 0
+        self._name = b""
+        self._owners: dict[bytes, tuple[int, int, int]] = {}
 
     def __iter__(self) -> Iterator[Member]:
-        count = 0
-        while (block := self._header()) is not None:
-            count += 1
-            if count > self._entries:
-                raise UnsafeArchiveError(f"the archive has more than {self._entries} entries", slug="archive-too-large")
-            member = self._member(block)
-            self._left = member.size
-            self._padding = -member.size % BLOCK
-            yield member
-            self._skip(self._left + self._padding)
-            self._left = self._padding = 0
+        extended = _Extended()
+        while header := self._header():
+            kind = header[156:157]
+            size = self._number(header[124:136], "size")
+            if kind == b"g":
+                if extended != _Extended():
+                    self.refuse("an extended header is followed by one for all entries")
+                self._records(self._long(size))
+            elif kind in b"xLK":
+                extended = self._extend(extended, kind, self._long(size))
+            else:
+                member = self._member(header, kind, size, extended)
+                extended = _Extended()
+                yield member
+                self._pass_over()
+        if extended != _Extended():
+            self.refuse("its last entry is missing")
 
-    def content(self) -> Iterator[bytes]:
-        """The content of the member at hand, in pieces."""
-        while self._left:
-            if self._at == len(self._data):
-                self._fill()
-            piece = self._data[self._at : self._at + self._left]
-            self._at += len(piece)
-            self._left -= len(piece)
-            yield piece
+    def content(self) -> memoryview:
+        """The next bytes of the current entry's content; none at its end."""
+        if not self._left:
+            return memoryview(b"")
+        view = self._tape.some(self._left)
+        if not view:
+            self.refuse(f"it ends inside {shown(self._name)}")
+        self._left -= len(view)
+        return view
 
-    def _fill(self) -> None:
-        data = self._source.read()
-        if not data:
-            raise corrupt("the archive is cut short", "it ends within an entry")
-        self._data = data
-        self._at = 0
+    def refuse(self, why: str) -> NoReturn:
+        """Raise the error for a malformed archive."""
+        raise CorruptError(f"{self._what} cannot be unpacked", slug="archive-corrupt", cause=why)
 
-    def _take(self, size: int) -> bytes:
-        """The next bytes; only for sizes that were checked."""
-        if len(self._data) - self._at >= size:
-            self._at += size
-            return self._data[self._at - size : self._at]
-        parts = []
-        while size:
-            if self._at == len(self._data):
-                self._fill()
-            part = self._data[self._at : self._at + size]
-            self._at += len(part)
-            size -= len(part)
-            parts.append(part)
-        return b"".join(parts)
+    def _header(self) -> bytes:
+        """The next header, verified; b"" at the end."""
+        header = self._tape.read(BLOCK)
+        if len(header) < BLOCK:
+            if header:
+                self.refuse("it ends inside a header")
+            return b""
+        if header == _ZERO:
+            # The second block of the end; some writers leave it out.
+            if self._tape.read(BLOCK).strip(b"\0"):
+                self.refuse("data follows half of an end mark")
+            self.ended = True
+            return b""
+        expected = self._number(header[_CHECKSUM], "checksum")
+        # Adler-32's low half is the sum of fewer than 257 bytes, plus one; a checksum counts its own field as spaces.
+        total = (adler32(header[:256]) & 0xFFFF) + (adler32(header[256:]) & 0xFFFF) - 2
+        if total - sum(header[_CHECKSUM]) + 256 != expected and _signed(header) != expected:
+            self.refuse("a header is damaged, or this is no tar archive")
+        return header
 
-    def _skip(self, size: int) -> None:
-        while size:
-            if self._at == len(self._data):
-                self._fill()
-            step = min(size, len(self._data) - self._at)
-            self._at += step
-            size -= step
+    def _pass_over(self) -> None:
+        if (self._left or self._padding) and not self._tape.skip(self._left + self._padding):
+            self.refuse(f"it ends inside {shown(self._name)}")
+        self._left = self._padding = 0
 
-    def _ended(self) -> bool:
-        if self._at < len(self._data):
-            return False
-        self._data = self._source.read()
-        self._at = 0
-        return not self._data
+    def _long(self, size: int) -> bytes:
+        """The content of an extended header."""
+        if size > LONGEST_HEADER:
+            self.refuse(f"an extended header has {size} bytes, more than {LONGEST_HEADER}")
+        data = self._tape.read(size)
+        if len(data) < size or not self._tape.skip(-size % BLOCK):
+            self.refuse("it ends inside an extended header")
+        return data
 
-    def _header(self) -> bytes | None:
-        """The next header; None at the end of the archive."""
-        if self._ended():
-            if self._whole:
-                return None
-            raise corrupt("the archive is cut short", "it has no end mark")
-        block = self._take(BLOCK)
-        if block != _EMPTY:
-            return block
-        if not self._ended() and self._take(BLOCK) != _EMPTY:
-            raise corrupt("the archive is damaged", "an empty block between entries")
+    def _extend(self, before: _Extended, kind: bytes, data: bytes) -> _Extended:
+        # Readers differ in which of two kinds wins, and in what a second one of a kind means (ARC-21).
+        second = before.name if kind == b"L" else before.target
+        if before.pax is not None or second is not None or (kind == b"x" and before != _Extended()):
+            self.refuse("two extended headers come before one entry")
+        if kind == b"x":
+            return _Extended(pax=self._records(data))
+        text = data.rstrip(b"\0")
+        if b"\0" in text or not text:
+            self.refuse("a long name is empty, or has a NUL byte")
+        return before._replace(name=text) if kind == b"L" else before._replace(target=text)
+
+    def _records(self, data: bytes) -> dict[bytes, bytes]:
+        records: dict[bytes, bytes] = {}
+        at = 0
+        while at < len(data):
+            match = _RECORD.match(data, at)
+            end = at + int(match[1]) if match else 0
+            if not match or not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
+                self.refuse("an extended header is damaged")
+            records[match[2]] = data[match.end() : end - 1]
+            at = end
+        return records
+
+    def _member(self, header: bytes, kind_field: bytes, size: int, extended: _Extended) -> Member:
+        name = extended.name or _name(header)
+        target = extended.target or header[157:257].partition(b"\0")[0]
+        mode, uid, gid = self._owners.get(header[100:124]) or self._owner(header)
+        mtime = self._time(header[136:148])
+        attributes = False
+        if pax := extended.pax:
+            if any(key.startswith(b"GNU.sparse.") for key in pax):
+                self.refuse(f"{shown(name)} is sparse, which layers cannot be")
+            name = pax.get(b"path") or name
+            target = pax.get(b"linkpath") or target
+            size = self._decimal(pax, b"size", size, _SIZES)
+            uid = self._decimal(pax, b"uid", uid, _IDS)
+            gid = self._decimal(pax, b"gid", gid, _IDS)
+            if pax.get(b"mtime"):
+                mtime = _pax_time(pax[b"mtime"])
+            attributes = any(key.startswith((b"SCHILY.xattr.", b"LIBARCHIVE.xattr.")) for key in pax)
+        kind = self._kind(kind_field, name, size)
+        if b"\0" in name or b"\0" in target:
+            self.refuse(f"{shown(name)} has a NUL byte in its name or target")
+        self._name, self._left, self._padding = name, size, -size % BLOCK
+        return Member(name, kind, mode, uid, gid, size, mtime, target, attributes)
+
+    def _kind(self, field: bytes, name: bytes, size: int) -> Kind:
+        kind = _KINDS.get(field)
+        if kind is None:
+            what = "is sparse, which layers cannot be" if field == b"S" else f"is of the unknown type {field!r}"
+            self.refuse(f"{shown(name)} {what}")
+        if kind == "file" and name.endswith(b"/"):
+            # The oldest archives have no type for directories.
+            if field != b"\0" or size:
+                self.refuse(f"{shown(name)} is a file with the name of a directory")
+            return "dir"
+        if kind != "file" and size:
+            self.refuse(f"{shown(name)} is no file, but has {size} bytes")
+        return kind
+
+    def _owner(self, header: bytes) -> tuple[int, int, int]:
+        """Mode, user and group; remembered, as few archives have many different ones."""
+        mode = self._number(header[100:108], "mode") & 0o7777
+        uid, gid = self._number(header[108:116], "user"), self._number(header[116:124], "group")
+        if uid >= _IDS or gid >= _IDS:
+            self.refuse(f"there is no user and group {uid}:{gid}")
+        if len(self._owners) >= _OWNERS_KEPT:
+            self._owners.clear()
+        self._owners[header[100:124]] = (mode, uid, gid)
+        return mode, uid, gid
+
+    def _number(self, field: bytes, what: str) -> int:
+        """An octal field, or GNU's binary one."""
+        value = _octal(field)
+        if value is None and field[0] == 0x80:
+            value = int.from_bytes(field[1:], "big")
+        if value is None or value >= _SIZES:
+            self.refuse(f"a header has a {what} that is no number, or out of range")
+        return value
+
+    def _time(self, field: bytes) -> int | None:
+        """The same, but a time may be before 1970, and one that cannot be read harms nobody (ARC-36)."""
+        seconds = _octal(field)
+        if seconds is None and field[0] in {0x80, 0xFF}:
+            seconds = int.from_bytes(field[1:], "big", signed=field[0] == 0xFF)
+        return None if seconds is None else seconds * 1_000_000_000
+
+    def _decimal(self, pax: dict[bytes, bytes], key: bytes, plain: int, limit: int) -> int:
+        """A number of an extended header, which wins over the plain one; an empty one takes the plain one back."""
+        text = pax.get(key)
+        if not text:
+            return plain
+        if not text.isdigit() or len(text) > 20 or int(text) >= limit:
+            self.refuse(f"an extended header has a {key.decode()} that is out of range")
+        return int(text)
+
+
+def _octal(field: bytes) -> int | None:
+    text = field.strip(b" \0")
+    if not text:
+        return 0
+    try:
+        # int() alone would also take signs, underscores and prefixes.
+        return int(text, 8) if text.isdigit() else None
+    except ValueError:
         return None
 
-    def _member(self, block: bytes) -> Member:
-        """An entry with all that is written before it about it."""
-        about: dict[str, bytes] = {}
-        origin = b""
-        while (kind := block[156:157]) in b"xgLK":
-            _check_sum(block)
-            size = _number(block[124:136], "size")
-            if size > _META_LIMIT:
-                raise UnsafeArchiveError(f"an entry's name or attributes claim {size} bytes", slug="archive-too-large")
-            data = self._take(size)
-            self._skip(-size % BLOCK)
-            if kind != b"g":
-                _merge(about, origin, kind, data)
-                origin += kind
-            following = self._header()
-            if following is None:
-                raise corrupt("the archive is damaged", "its last entry has attributes only")
-            block = following
-        _check_sum(block)
-        return self._plain(block, about)
 
-    def _plain(self, block: bytes, about: dict[str, bytes]) -> Member:
-        name = about.get("path") or _plain_name(block)
-        link = about.get("linkpath") or block[157:257].split(b"\0", 1)[0]
-        if b"\0" in name or b"\0" in link:
-            raise corrupt("the archive is damaged", "a name contains NUL")
-        if len(name) > self._name_limit or len(link) > self._name_limit:
-            raise UnsafeArchiveError(
-                f"a name of {max(len(name), len(link))} bytes is too long",
-                slug="archive-too-large",
-                cause=f"the limit is {self._name_limit}: {name[:60]!r}...",
-            )
-        kind = block[156:157]
-        size = _pax_number(about, "size", block[124:136])
-        if kind in _FILES:
-            kind = DIRECTORY if name.endswith(b"/") and kind == b"\0" else FILE
-        elif kind not in _HEADER_ONLY:
-            raise UnsafeArchiveError(f"{name[:200]!r} is of the unknown kind {kind!r}", slug="unsafe-archive")
-        if kind != FILE and size:
-            raise UnsafeArchiveError(
-                f"{name[:200]!r} can be read in two ways", slug="unsafe-archive", cause="a content where none belongs"
-            )
-        mtime, odd = _time(about.get("mtime"), block[136:148])
-        return Member(
-            kind,
-            name,
-            link,
-            _number(block[100:108], "mode") & 0o7777,
-            _pax_number(about, "uid", block[108:116]),
-            _pax_number(about, "gid", block[116:124]),
-            size,
-            mtime,
-            odd,
-        )
+def _signed(header: bytes) -> int:
+    """The checksum as the oldest writers computed it, by adding signed bytes."""
+    rest = header[: _CHECKSUM.start] + header[_CHECKSUM.stop :]
+    return sum(rest) - 256 * sum(byte >= 0x80 for byte in rest) + 256
 
 
-def _plain_name(block: bytes) -> bytes:
-    name = block[:100].split(b"\0", 1)[0]
-    # GNU's magic has other things where POSIX has the prefix.
-    if block[257:263] == b"ustar\0" and block[345]:
-        return block[345:500].split(b"\0", 1)[0] + b"/" + name
-    return name
+def _name(header: bytes) -> bytes:
+    name = header[:100].partition(b"\0")[0]
+    if header[257:263] != b"ustar\0" or not header[345]:
+        return name
+    # In star's variant of ustar times follow a shorter prefix.
+    prefix = header[345:476] if header[508:512] == b"tar\0" else header[345:500]
+    return prefix.partition(b"\0")[0] + b"/" + name
 
 
-def _check_sum(block: bytes) -> None:
-    # Adler-32 begins with 1 and adds bytes modulo 65521; the checksum's own field counts as spaces.
-    found = adler32(block[156:], adler32(b"        ", adler32(block[:148]))) & 0xFFFF
-    said = _number(block[148:156], "checksum")
-    if found != (said + 1) % 65521 or said > BLOCK * 0xFF:
-        raise corrupt("the archive is damaged", "a header has a wrong checksum")
+def _pax_time(text: bytes) -> int | None:
+    match = _TIME.fullmatch(text)
+    if not match:
+        return None
+    whole, part = int(match[2]), int((match[3] or b"").ljust(9, b"0")[:9])
+    return (whole * 1_000_000_000 + part) * (-1 if match[1] else 1)
 
 
-def _number(field: bytes, what: str) -> int:
-    """Octal digits, or GNU's base 256; never negative (ARC-23, ARC-37)."""
-    if field[0] & 0x80:
-        value = int.from_bytes(field, "big") - (0x80 << 8 * (len(field) - 1))
-        if field[0] != 0x80 or value >> 62:
-            raise corrupt("the archive is damaged", f"{what} is negative or too large")
-        return value
-    text = field.split(b"\0", 1)[0].strip(b" ")
-    if text.strip(b"01234567"):
-        raise corrupt("the archive is damaged", f"{what} is no number: {text!r}")
-    return int(text or b"0", 8)
-
-
-def _pax_number(about: dict[str, bytes], key: str, field: bytes) -> int:
-    text = about.get(key)
-    if text is None:
-        return _number(field, key)
-    if not text.isdigit() or len(text) > 18:
-        raise corrupt("the archive is damaged", f"{key} is no number: {text[:40]!r}")
-    return int(text)
-
-
-def _time(text: bytes | None, field: bytes) -> tuple[int, bool]:
-    """Nanoseconds since 1970 between 0 and 2^33 seconds, and whether it had to be clamped."""
-    if text is None:
-        if field[0] & 0x80:
-            return (0, True) if field[0] & 0x40 else (_TOO_LATE * 10**9, True)
-        seconds = _number(field, "mtime")
-        return min(seconds, _TOO_LATE) * 10**9, seconds > _TOO_LATE
-    whole, _, part = text.partition(b".")
-    if not whole.isdigit() or (part and not part.isdigit()):
-        return 0, True
-    if len(whole) > 10 or int(whole) > _TOO_LATE:
-        return _TOO_LATE * 10**9, True
-    return int(whole) * 10**9 + int(part[:9].ljust(9, b"0")), False
-
-
-def _merge(about: dict[str, bytes], origin: bytes, kind: bytes, data: bytes) -> None:
-    """Take over attributes; several headers that could contradict each other are refused (ARC-21)."""
-    if kind in origin or (origin and b"x" in origin + kind):
-        raise corrupt("the archive is damaged", "two headers for the attributes of one entry")
-    if kind != b"x":
-        about[_LONG[kind]] = data.split(b"\0", 1)[0]
-        return
-    for key, value in _records(data):
-        if key.startswith("GNU.sparse"):
-            raise UnsafeArchiveError("the archive has a sparse file, which is not supported", slug="unsafe-archive")
-        if key in about:
-            raise corrupt("the archive is damaged", f"{key} is said twice of one entry")
-        if value:
-            about[key] = value
-
-
-def _records(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """The records of an extended header: `length key=value` and a line feed."""
-    at = 0
-    while at < len(data):
-        digits = data[at : at + 8].split(b" ", 1)[0]
-        length = int(digits) if digits.isdigit() else 0
-        record = data[at : at + length]
-        key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
-        if len(record) != length or length < 5 or record[-1:] != b"\n" or not equals or not key:
-            raise corrupt("the archive is damaged", "an extended header is malformed")
-        yield key.decode("utf-8", "replace"), value
-        at += length
+def shown(name: bytes) -> str:
+    """A name for people: nothing in it can move a terminal's cursor (ARC-33)."""
+    text = name[:200].decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from packrunner import fingerprint, workspace
 from packrunner._version import __version__
 from packrunner.engines.base import Mount, Network, SandboxSpec
-from packrunner.events import Changed, Noted, StepDone, StepStarted
+from packrunner.errors import StoreError
+from packrunner.events import Changed, Noted, StepDone, StepStarted, Warned
 from packrunner.lifecycle import application, cache, export
 from packrunner.lifecycle.analyze import analyze
 from packrunner.lifecycle.build import BuildInputs, build
@@ -163,9 +164,17 @@ def run(job: Job, tools: Tools) -> BuildReport:
             reporter=reporter,
         )
         tools.store.write(exported.image, [job.name])
-        cache.write(os.path.join(ws.path, cache.FILE), exported.cache)
+        _keep_cache(os.path.join(ws.path, cache.FILE), exported, reporter)
         reporter.emit(_export_step(exported, time.monotonic() - began))
     return BuildReport(image=exported.image, group=found.group, exported=exported, first=analyzed.previous is None)
+
+
+def _keep_cache(path: str, exported: ExportResult, reporter: Reporter) -> None:
+    """Save what is cached; the image is safe already, so a disk that refuses costs only time (EXP-34)."""
+    try:
+        cache.write(path, exported.cache)
+    except StoreError as e:
+        reporter.emit(Warned(text=f"the cache could not be saved, the next build starts without it: {e.brief}"))
 
 
 def _report_changes(job: Job, reporter: Reporter) -> None:
@@ -195,7 +204,9 @@ def _spec(job: Job, ws: Workspace, app: Application) -> SandboxSpec:
 
 
 def _detect_inputs(job: Job, ws: Workspace) -> DetectInputs:
-    top = tuple(path for path in fingerprint.paths(job.table) if "/" not in path)
+    entries = fingerprint.kinds(job.table)
+    top = tuple(path for path, _ in entries if "/" not in path)
+    count = sum(not is_dir for _, is_dir in entries)
     return DetectInputs(
         order=job.selection.order,
         system=job.selection.system,
@@ -206,7 +217,7 @@ def _detect_inputs(job: Job, ws: Workspace) -> DetectInputs:
         platform_env=job.env,
         home=job.build_image.user.home,
         owner=ws.owner,
-        app_files=AppFiles(count=fingerprint.entries(job.table), names=top),
+        app_files=AppFiles(count=count, names=top),
     )
 
 

@@ -44,7 +44,7 @@ class Build:
         self.arch = env.get("CNB_TARGET_ARCH", "")
         self.distro = f"{env.get('CNB_TARGET_DISTRO_NAME', '')} {env.get('CNB_TARGET_DISTRO_VERSION', '')}".strip()
         self.step = ""
-        """The text of the buildpack's own line in packrunner's output."""
+        """The text of the buildpack's own line; elsewhere than in packrunner, its last line of output."""
         self._layers: list[Layer] = []
         self._launch: dict[str, list[toml.Value]] = {}
         self._unmet: list[toml.Value] = []

@@ -65,13 +65,16 @@ class Layer:
         return False
 
     def keep(self, *, source: str) -> bool:
-        """Declare a restored layer again without looking into it; False, and no layer, when there is none."""
+        """Declare a restored layer again without looking into it, because `source` has not changed.
+
+        False, and no layer, when there is none.
+        """
         restored = self.restored()
         if not restored or not os.path.isdir(self.path):
             self.absent = True
             return False
         self.metadata = restored
-        self.detail = f"reused ({source})"
+        self.detail = f"reused ({source} unchanged)"
         return True
 
     def clear(self) -> None:

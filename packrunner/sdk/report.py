@@ -64,12 +64,12 @@ def fail(failure: Failure, layers_dir: str) -> None:
 
 
 def succeed(layers_dir: str, step: str, layers: Sequence[tuple[str, str]]) -> None:
-    """Tell the platform what happened: the buildpack's line, and (layer, detail) for each layer."""
+    """Tell what happened: the buildpack's line, and (layer, detail) for each layer; other platforms get the line."""
     table: dict[str, toml.Value] = {"step": step} if step else {}
     if layers:
         table["layers"] = [{"name": name, "detail": detail} for name, detail in layers]
-    if table:
-        _tell(layers_dir, "report.toml", table)
+    if table and not _tell(layers_dir, "report.toml", table) and step:
+        say(step)
 
 
 def _tell(layers_dir: str, name: str, table: toml.Table) -> bool:

@@ -127,8 +127,8 @@ CASES = [
     Bad(make=broken_requirements, slug="buildpack-failed", code=51),
     Bad(make=unknown_buildpack, slug="unknown-buildpack", code=2),
     Bad(make=unknown_builder, slug="unknown-builder", code=2),
-    Bad(make=no_such_path, slug="path", code=2),
-    Bad(make=path_is_a_file, slug="path", code=2),
+    Bad(make=no_such_path, slug="no-such-path", code=2),
+    Bad(make=path_is_a_file, slug="no-such-path", code=2),
     Bad(make=bad_image_name, slug="name", code=2),
     Bad(make=bad_project, slug="toml", code=2),
     Bad(make=bad_descriptor, slug="toml", code=2),
@@ -137,7 +137,7 @@ CASES = [
     Bad(make=erring_detect, slug="detect-errored", code=21),
     Bad(make=hostile_layer_file, slug="unsafe-tree", code=15),
     Bad(make=unknown_image, slug="unknown-image", code=2),
-    Bad(make=unknown_run_image, slug="path", code=2),
+    Bad(make=unknown_run_image, slug="no-such-path", code=2),
     Bad(make=unknown_flag, slug="usage", code=2),
 ]
 

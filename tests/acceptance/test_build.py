@@ -60,7 +60,7 @@ def test_quiet_leaves_the_result_alone_and_run_accepts_it(cli: Cli, app: Path) -
     built = cli.ok("build", "quiet", "-p", str(app), "-b", "python", "-q")
     assert built.err == ""
     assert RESULT.fullmatch(built.out)
-    ran = cli.ok("run", built.out.strip(), "--", "python3", "-c", "import flask; print('flask is here')")
+    ran = cli.ok("run", built.out.strip(), "--command", "--", "python3", "-c", "import flask; print('flask is here')")
     assert ran.out == "flask is here\n"
 
 
@@ -83,15 +83,15 @@ def test_the_application_directory_is_never_written_to(cli: Cli, app: Path, tmp_
     before = {p: p.read_bytes() for p in app.rglob("*") if p.is_file()}
     cli.ok("build", "untouched", "-p", str(app), "-b", str(writer))
     assert {p: p.read_bytes() for p in app.rglob("*") if p.is_file()} == before
-    shown = cli.ok("run", "untouched", "--", "sh", "-c", "cat /workspace/app.py /workspace/made/x; ls /workspace")
+    shown = cli.ok("run", "untouched", "--command", "--", "sh", "-c", "cat /workspace/app.py /workspace/made/x; ls /workspace")
     assert shown.out.startswith("changed\nx\n")
     assert "requirements.txt" not in shown.out
 
 
 def test_exit_codes_and_signals_pass_through_run(cli: Cli, app: Path) -> None:
     cli.ok("build", "codes", "-p", str(app), "-b", "python")
-    assert cli("run", "codes", "--", "sh", "-c", "exit 7").code == 7
-    assert cli("run", "codes", "--", "sh", "-c", "kill -TERM $$").code == 128 + 15
+    assert cli("run", "codes", "--command", "--", "sh", "-c", "exit 7").code == 7
+    assert cli("run", "codes", "--command", "--", "sh", "-c", "kill -TERM $$").code == 128 + 15
 
 
 def test_an_ordinary_user_can_build_and_gets_the_same_digest(cli: Cli, ordinary: Cli, sample: Path, port: int) -> None:
@@ -108,7 +108,7 @@ def test_project_toml_is_read(cli: Cli, app: Path) -> None:
         '[[io.buildpacks.build.env]]\nname = "BPE_GREETING"\nvalue = "from the project"\n'
     )
     cli.ok("build", "project", "-p", str(app), "-b", "python")
-    listed = cli.ok("run", "project", "--", "sh", "-c", "ls /workspace; echo $GREETING")
+    listed = cli.ok("run", "project", "--command", "--", "sh", "-c", "ls /workspace; echo $GREETING")
     assert "secret.txt" not in listed.out
     assert "from the project" in listed.out
 

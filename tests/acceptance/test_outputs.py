@@ -55,7 +55,7 @@ def test_skopeo_reads_each_output(put_out: Path, reference: str, cli: Cli) -> No
 def test_each_output_can_be_run_and_inspected(put_out: Path, reference: str, cli: Cli) -> None:
     kind, _, name = reference.partition(":")
     locator = f"{kind}:{put_out / name}"
-    ran = cli.ok("run", locator, "--", "sh", "-c", "echo $GREETING")
+    ran = cli.ok("run", locator, "--command", "--", "sh", "-c", "echo $GREETING")
     assert ran.out == "hi from the output\n"
     facts = json.loads(cli.ok("inspect", locator, "--json").out)
     assert facts["schema"].startswith("packrunner.inspect/")

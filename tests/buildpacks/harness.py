@@ -79,7 +79,7 @@ class Buildpack:
     def detect(self) -> Ran:
         """Run bin/detect."""
         self.plan.write_bytes(b"")
-        return self._run("detect", {"CNB_BUILD_PLAN_PATH": str(self.plan)})
+        return self._run("detect", (str(self.platform), str(self.plan)), {"CNB_BUILD_PLAN_PATH": str(self.plan)})
 
     def build(self) -> Ran:
         """Run bin/build over what the layers directory holds."""
@@ -87,7 +87,8 @@ class Buildpack:
             (self.layers / ".packrunner").mkdir(exist_ok=True)
         target = {"CNB_TARGET_OS": "linux", "CNB_TARGET_ARCH": "amd64", "CNB_TARGET_DISTRO_NAME": "debian"}
         self.plan.write_bytes(b"")
-        return self._run("build", {"CNB_LAYERS_DIR": str(self.layers), "CNB_BP_PLAN_PATH": str(self.plan), **target})
+        files = {"CNB_LAYERS_DIR": str(self.layers), "CNB_BP_PLAN_PATH": str(self.plan)}
+        return self._run("build", (str(self.layers), str(self.platform), str(self.plan)), {**files, **target})
 
     def restore(self) -> None:
         """Leave what a platform brings back for the next build: metadata without types, content of cached layers."""
@@ -141,17 +142,23 @@ class Buildpack:
                 found[str(path.relative_to(top))] = b"%o " % (path.stat().st_mode & 0o777) + path.read_bytes()
         return found
 
-    def _run(self, program: str, env: dict[str, str]) -> Ran:
+    @property
+    def platform(self) -> Path:
+        """The platform directory."""
+        return self.platform_env.parent
+
+    def _run(self, program: str, args: tuple[str, ...], env: dict[str, str]) -> Ran:
+        # Arguments are deprecated, and passed all the same (DET-02, BLD-02).
         own = {
             "PATH": f"{PYTHON_DIR}:/usr/bin:/bin",
             "HOME": str(self.root),
             "CNB_BUILDPACK_DIR": str(self.staged),
-            "CNB_PLATFORM_DIR": str(self.platform_env.parent),
+            "CNB_PLATFORM_DIR": str(self.platform),
             "CNB_EXEC_ENV": "production",
             **{name: os.environ[name] for name in _TRUST if name in os.environ},
         }
         ended = subprocess.run(
-            [str(self.staged / "bin" / program)],
+            [str(self.staged / "bin" / program), *args],
             cwd=self.app,
             env={**own, **self.env, **env},
             stdin=subprocess.DEVNULL,

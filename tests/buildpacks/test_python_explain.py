@@ -30,6 +30,8 @@ CASES = tomllib.loads((ROOT / "tests/buildpacks/failures.toml").read_text())["ca
 @pytest.fixture
 def explain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The buildpack's module, and the requirements above."""
+    # Compiled files would change the buildpack that other tests stage.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.syspath_prepend(ROOT / "buildpacks/python/lib")
     (tmp_path / "requirements.txt").write_text(REQUIREMENTS)
     (tmp_path / "more.txt").write_text(MORE)

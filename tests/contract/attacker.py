@@ -31,6 +31,21 @@ def writable(path: str) -> bool:
     return True
 
 
+def same_again(path: str) -> bool:
+    """Whether a setting can be written, by writing what it is; some can be opened by everybody, and not written."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        os.write(fd, os.read(fd, 4096))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
 def attempt(what: str, action: Callable[..., object], *args: object) -> None:
     """Do something that must be refused."""
     try:
@@ -44,7 +59,7 @@ def sysctl() -> None:
     for directory, _, files in os.walk("/proc/sys"):
         for name in files:
             path = os.path.join(directory, name)
-            if writable(path):
+            if writable(path) and same_again(path):
                 worked(path)
     for path in ("/proc/sysrq-trigger", "/dev/kmsg", "/proc/kcore", "/proc/1/mem", "/sys/kernel/uevent_helper"):
         if writable(path):

@@ -27,6 +27,10 @@ def command(
         str | None,
         typer.Option("--process", metavar="TYPE", help="The process to start; the image's default unless given."),
     ] = None,
+    program: Annotated[
+        bool,
+        typer.Option("--command", help="ARGS are a program to run instead, in the environment of the launch."),
+    ] = False,
     publish: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,6 +51,7 @@ def command(
     packrunner run shop -e PORT=9000               with a variable
     packrunner run shop --publish 8080:8000        port 8000 of it at 8080 here
     packrunner run shop --process worker -- -v     another process, with arguments
+    packrunner run shop --command -- bash          a program of its own
     """
     from packrunner import config
     from packrunner.cli import reference, variables
@@ -56,5 +61,11 @@ def command(
     ports = tuple(variables.ports(text) for text in publish or ())
     seen = config.resolve("network", flag=network, environ=session.environ, config=config.load()).value
     return session.services.run_app(
-        reference.plain(image), env=given, process=process, args=tuple(args or ()), publish=ports, network=seen
+        reference.plain(image),
+        env=given,
+        process=process,
+        args=tuple(args or ()),
+        publish=ports,
+        network=seen,
+        command=program,
     )

@@ -1,4 +1,4 @@
-"""A small Debian archive of our own: packages made byte by byte, lists, a Release signed with a key made for the test."""
+"""A small Debian archive of our own: packages made byte by byte, lists, a signed Release; and a scripted server."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import os
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pysequoia
 
 from packrunner.bases.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 NOW = 1_790_000_000.0
 
@@ -242,8 +244,13 @@ def serving(files: Mapping[str, bytes]) -> Iterator[Server]:
         def log_message(self, *args: object) -> None:
             return
 
-    http_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http_server.daemon_threads = True
+    class Quiet(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that hangs up is part of the tests."""
+
+    http_server = Quiet(("127.0.0.1", 0), Handler)
     server.port = http_server.server_address[1]
     thread = threading.Thread(target=http_server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -39,18 +39,19 @@ Suites: bookworm-security
 Components: main
 """
     found = find_archives(None, root=machine(tmp_path, debian__sources=text))
-    assert (found.main, found.security, found.guessed) == ((MAIN,), (SECURITY,), False)
+    assert (found.main, found.security) == ((MAIN,), (SECURITY,))
 
 
 def test_one_line_entries_are_followed(tmp_path: Path) -> None:
-    text = f"deb [arch=amd64 signed-by=/etc/debian-archive-x.asc] {MAIN} stable main # x\ndeb {SECURITY} buster/updates main\n"
+    options = "[arch=amd64 signed-by=/etc/debian-archive-x.asc]"
+    text = f"deb {options} {MAIN} stable main # x\ndeb {SECURITY} buster/updates main\n"
     found = find_archives(None, root=machine(tmp_path, sources_list=text, other__list="deb cdrom:[x]/ trixie main\n"))
     assert (found.main, found.security) == ((MAIN,), (SECURITY,))
 
 
 def test_security_beside_main_is_tried_when_none_is_named(tmp_path: Path) -> None:
     found = find_archives(None, root=machine(tmp_path, sources_list=f"deb {MAIN} trixie main\n"))
-    assert (found.security, found.guessed) == ((SECURITY,), True)
+    assert found.security == (SECURITY,)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_the_setting_comes_first(tmp_path: Path) -> None:
     one = find_archives("https://other.example/debian/", root=root)
     assert (one.main, one.security) == (("https://other.example/debian",), ("https://other.example/debian-security",))
     two = find_archives("https://a.example/d https://b.example/s", root=root)
-    assert (two.main, two.security, two.guessed) == (("https://a.example/d",), ("https://b.example/s",), False)
+    assert (two.main, two.security) == (("https://a.example/d",), ("https://b.example/s",))
     assert find_archives("https://a.example/d", root=root).security == ()
 
 

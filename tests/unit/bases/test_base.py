@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +38,7 @@ from tests.unit.bases.archive import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from packrunner.engines.base import Sandbox, SandboxSpec
     from packrunner.events import Event
@@ -52,10 +51,8 @@ class NoEngine:
 
     name = "none"
 
-    @contextmanager
-    def open(self, spec: SandboxSpec) -> Iterator[Sandbox]:
+    def open(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
         raise AssertionError(spec)
-        yield
 
 
 @dataclass
@@ -144,7 +141,7 @@ def test_second_use_says_and_does_nothing(place: Place, monkeypatch: pytest.Monk
     assert reporter.events == []
 
 
-def test_second_use_imports_nothing_that_makes(place: Place) -> None:
+def test_second_use_imports_nothing_that_makes(place: Place, repository: Path) -> None:
     """A build that is not the first one must not pay for what only the first one needs."""
     place.open()
     code = f"""
@@ -155,12 +152,12 @@ class Reporter:
 settings = BaseSettings(data_dir={place.settings.data_dir!r}, environ={{}}, now=lambda: {NOW})
 base = open_base(settings=settings, store=None, snapshots=None, engine=None, reporter=Reporter(), images=("build",))
 print(base.build_rootfs()[0])
-heavy = ("pysequoia", "debian", "lzma", "http", "ssl", "pathlib", "tempfile", "subprocess", "threading", "msgspec", "packrunner.images")
+heavy = "pysequoia debian lzma http ssl pathlib tempfile subprocess threading msgspec packrunner.images".split()
 print([name for name in heavy if name in sys.modules])
 """
     ran = subprocess.run(
         [sys.executable, "-S", "-c", code],
-        env={"PYTHONPATH": os.pathsep.join(["."])},
+        env={"PYTHONPATH": str(repository)},
         capture_output=True,
         text=True,
         check=False,
@@ -338,7 +335,7 @@ def test_a_disk_that_fills_up_while_unpacking(place: Place, monkeypatch: pytest.
     from packrunner.bases import unpack
 
     for number in (0, 5):
-        calls = []
+        calls: list[int] = []
         monkeypatch.setattr(unpack, "write_all", lambda fd, data, n=number, c=calls: _full_after(n, c, fd, data))
         with pytest.raises(StoreError) as caught:
             place.open()
@@ -422,6 +419,7 @@ def _stopping_child(settings: BaseSettings, root: Path, moment: str) -> None:
 
     from packrunner.bases import marker, unpack
     from packrunner.bases.transport import Transport
+    from packrunner.disk import write_all
 
     calls: list[int] = []
 
@@ -441,7 +439,7 @@ def _stopping_child(settings: BaseSettings, root: Path, moment: str) -> None:
     elif moment == "half of the packages":
         Transport.open = stop_late(Transport.open)  # type: ignore[method-assign] # as above
     elif moment == "unpacking":
-        unpack.write_all = stop_late(unpack.write_all)
+        setattr(unpack, "write_all", stop_late(write_all))  # noqa: B010 - it is imported there, not exported
     else:
         marker.write = stop
     Place(root, settings).open()

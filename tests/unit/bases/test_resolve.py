@@ -165,6 +165,12 @@ def test_a_package_list_is_read() -> None:
     assert universe.newest("not-a-field") is None
 
 
+def newest(name: str, text: str) -> Package | None:
+    universe = Universe()
+    universe.add_list(text.encode(), "main")
+    return universe.newest(name)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -178,8 +184,6 @@ def test_a_package_list_is_read() -> None:
 )
 @pytest.mark.fault("ARC-30")
 def test_a_damaged_list_is_refused(old: str, new: str) -> None:
-    universe = Universe()
     with pytest.raises(CorruptError) as caught:
-        universe.add_list(STANZA.replace(old, new).encode(), "main")
-        universe.newest("gawk")
+        newest("gawk", STANZA.replace(old, new))
     assert caught.value.slug == "debian-index"

@@ -51,6 +51,7 @@ def test_run_passes_everything_on_and_the_exit_code_back(monkeypatch: pytest.Mon
                 "args": ("--help", "-x"),
                 "publish": ((8080, 8000), (9000, 9000)),
                 "network": "host",
+                "command": False,
             },
         )
     ]
@@ -220,14 +221,14 @@ def test_without_a_terminal_the_flag_is_named(capsys: Capture) -> None:
     assert fake.images.removed == []
 
 
-GARBAGE = (Pruned(what="layer", count=3, size=2_000_000), Pruned(what="download", count=0, size=0))
+GARBAGE = (Pruned(what="layers", size=2_000_000), Pruned(what="base images", size=0))
 
 
 def test_prune_says_what_went(capsys: Capture) -> None:
     fake = FakeServices(prunable=GARBAGE)
     assert call("prune", "--all", "--yes", fake=fake) == 0
     assert fake.prunes == [(True, True), (True, False)]
-    assert capsys.readouterr().out == "Removed 3 layers (2.0 MB).\n"
+    assert capsys.readouterr().out == "Removed layers (2.0 MB).\n"
 
 
 def test_prune_only_looks_when_asked_to(capsys: Capture) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _BRIEF = f"could not install {NAME}"
 _LOCK = f"uv pip compile --generate-hashes requirements.in -o {NAME}"
 
+_NO_PIP = "No module named pip"
+_WITH_PIP = "choose a build image with Debian's python3-pip"
+
 _UNREACHABLE = (
     *("dns error", "failed to lookup address", "Temporary failure in name resolution", "Name or service not known"),
     *("tcp connect error", "Connection refused", "connection reset", "operation timed out", "Network is unreachable"),
@@ -58,6 +61,7 @@ _DEBIAN = {
 def explain(output: str, requirements: Requirements) -> Failure | None:
     """The reason why requirements.txt could not be installed; None where the output gives none that is known."""
     matchers: tuple[Callable[[str, Requirements], Failure | None], ...] = (
+        _no_pip,
         _disk,
         _network,
         _syntax,
@@ -80,13 +84,17 @@ def explain_tool(output: str) -> Failure | None:
     reached = _reachability(output, "could not fetch uv")
     if reached:
         return reached
-    if "No module named pip" in output:
-        return Failure("needs pip in the build image to fetch uv", tries=("a build image with python3-pip",))
+    if _NO_PIP in output:
+        return Failure("needs pip in the build image to fetch uv", tries=(_WITH_PIP,))
     if "No matching distribution" in output:
         return Failure(
             "could not find uv at the package index", tries=("-e BP_PYTHON_PACKAGE_MANAGER=pip installs without uv",)
         )
     return None
+
+
+def _no_pip(output: str, _: Requirements) -> Failure | None:
+    return Failure(f"{_BRIEF}: the build image has no pip", tries=(_WITH_PIP,)) if _NO_PIP in output else None
 
 
 def _disk(output: str, _: Requirements) -> Failure | None:

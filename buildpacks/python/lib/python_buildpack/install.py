@@ -60,9 +60,9 @@ class Installer:
 
     def keep(self) -> None:
         """Nothing is to be installed: carry the layers over to the next build."""
-        self._downloads.keep(source="not needed")
+        self._downloads.keep(source=NAME)
         if self._tool:
-            self._tool.keep(source=f"uv {self.version}")
+            self._tool.keep(source=NAME)
 
     def install(self, layer: Layer, requirements: Requirements) -> None:
         """Make the virtual environment in `layer` and fill it; raises Failure with the place in requirements.txt."""

@@ -48,10 +48,10 @@ class Start:
     def declare(self, bin_dir: str, installed: set[str]) -> None:
         """Declare the process `web`, unless the Procfile has one; raises Failure when no server is installed."""
         if "web" in self._procfile:
-            say("web: from the Procfile")
-        elif self._command:
+            return
+        if self._command:
             self._context.process("web", argv(self._command), default=True)
-            say(f"web: {self._command} (BP_START_COMMAND)")
+            self._context.step = f"web: {self._command} (BP_START_COMMAND)"
         elif self._application:
             self._serve(self._application, bin_dir, installed)
 
@@ -69,10 +69,9 @@ class Start:
                 say(f"note: no process `web`: {application.framework or 'an'} application, but no server installed")
                 return
             raise _no_server(application, self._context.app_dir)
-        command = _command(server, application)
-        self._context.process("web", command, default=True)
-        what = "factory" if application.factory else "application"
-        say(f"web: {' '.join(command)} ({application.framework} {what} {application.target} in {application.path})")
+        self._context.process("web", _command(server, application), default=True)
+        call = "()" if application.factory else ""
+        self._context.step = f"web: {server} {application.target}{call} ({application.framework} in {application.path})"
 
 
 def _ask(app_dir: str) -> tuple[str, str]:

@@ -1,0 +1,336 @@
+"""Image archives: an OCI layout in a tar (`oci-archive:`), and what `docker save` writes and `docker load` reads."""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from packrunner.disk import disk_error, sync_directory, temporary
+from packrunner.errors import CorruptError, UsageError
+from packrunner.images import tar
+from packrunner.images.image import (
+    Descriptor,
+    Image,
+    Layer,
+    digest_of,
+    image_from_config,
+    parse_descriptor,
+    parse_image,
+)
+from packrunner.images.layout import (
+    CONTAINERD_NAME,
+    LAYOUT,
+    LAYOUT_FILE,
+    STEP,
+    Tee,
+    blob_name,
+    blob_pieces,
+    import_layer,
+    index_json,
+    read_place,
+    read_small,
+    verify,
+)
+from packrunner.images.manifest import LAYER_GZIP, LAYER_TAR, REF_NAME, IndexFile, ManifestFile, SavedImage, read_json
+from packrunner.images.tarread import Tape, TarReader
+from packrunner.names import ImageName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from packrunner.images.store import LocalStore
+
+_SAVED = "manifest.json"
+_HOPS = 20
+_ENTRIES = 100_000
+
+
+class Archive:
+    """The files of a tar archive, read where they are. A context manager."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._places: dict[str, tuple[int, int]] = {}
+        self._links: dict[str, str] = {}
+        try:
+            self._file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
+        except FileNotFoundError as e:
+            raise UsageError(f"there is no image archive at {path}", slug="unknown-image") from e
+        except OSError as e:
+            raise disk_error(e, path) from e
+        try:
+            self._read_names()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def has(self, name: str) -> bool:
+        """Whether there is such an entry."""
+        return name in self._places or name in self._links
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        return self._place(name)[1]
+
+    def open(self, name: str) -> BinaryIO:
+        """The bytes of a file."""
+        start, size = self._place(name)
+        return io.BufferedReader(_Part(self._file.fileno(), start, size), STEP)
+
+    def _place(self, name: str) -> tuple[int, int]:
+        wanted = name
+        for _ in range(_HOPS):
+            if wanted in self._places:
+                return self._places[wanted]
+            if wanted not in self._links:
+                break
+            # Old archives link layers that are equal (ARC-42).
+            wanted = posixpath.normpath(posixpath.join(posixpath.dirname(wanted), self._links[wanted]))
+        raise CorruptError(f"{self.path} has no {name[:200]}", slug="image-format")
+
+    def _read_names(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            raise UsageError(f"{self.path} is no file", slug="unknown-image")
+        tape = _Placed(self._file)
+        for member in TarReader(tape, self.path):
+            name = posixpath.normpath(os.fsdecode(member.name))
+            self._places.pop(name, None)
+            self._links.pop(name, None)
+            if member.kind == "file":
+                self._places[name] = (tape.position, member.size)
+            elif member.kind == "link":
+                self._links[name] = os.fsdecode(member.target)
+            elif member.kind == "hardlink":
+                self._links[name] = posixpath.relpath(os.fsdecode(member.target), posixpath.dirname(name) or ".")
+            if len(self._places) + len(self._links) > _ENTRIES:
+                raise CorruptError(f"{self.path} has more than {_ENTRIES} entries", slug="image-format")
+
+
+class _Placed(Tape):
+    """A tape that knows where in the file it is."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._given = 0
+        super().__init__(self._read(file))
+
+    @property
+    def position(self) -> int:
+        """How many bytes were taken."""
+        return self._given - len(self._piece) + self._at
+
+    def _read(self, file: io.FileIO) -> Iterator[bytes]:
+        while data := file.read(STEP):
+            self._given += len(data)
+            yield data
+
+
+class _Part(io.RawIOBase):
+    """A stretch of a file."""
+
+    def __init__(self, fd: int, start: int, size: int) -> None:
+        super().__init__()
+        self._fd = fd
+        self._at = start
+        self._end = start + size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # typeshed's Buffer is 3.12's
+        view = memoryview(buffer)[: self._end - self._at]
+        got = os.preadv(self._fd, [view], self._at) if view else 0
+        self._at += got
+        return got
+
+
+def read_oci_archive(path: str, tag: str, store: LocalStore) -> Image:
+    """The image in an archived layout; see transfer.read_image."""
+    with Archive(path) as archive:
+        return read_place(archive, tag, store)
+
+
+def read_docker_archive(path: str, name: str, store: LocalStore) -> Image:
+    """The image in what `docker save` wrote; see transfer.read_image.
+
+    Where the archive has OCI's files too, the image's manifest is kept from there, and so its digest.
+    """
+    with Archive(path) as archive:
+        saved = read_json(read_small(archive, _SAVED), tuple[SavedImage, ...], where=f"{path}, {_SAVED}")
+        chosen = _chosen(path, saved, name)
+        config = read_small(archive, chosen.config)
+        found = _from_layout(archive, config)
+        if found:
+            for layer in found.layers:
+                import_layer(archive, blob_name(layer.blob.digest), layer, store)
+            return found
+        unknown = [Descriptor(digest=digest_of(b""), size=0) for _ in chosen.layers]
+        image = image_from_config(config, unknown, where=path)
+        layers = [
+            _import(archive, entry, layer, store) for entry, layer in zip(chosen.layers, image.layers, strict=True)
+        ]
+        return replace(image, layers=tuple(layers))
+
+
+def _chosen(path: str, saved: tuple[SavedImage, ...], name: str) -> SavedImage:
+    wanted = ImageName.parse(name).tagged if name else ""
+    found = [image for image in saved if not wanted or wanted in (image.repo_tags or ())]
+    names = [tag for image in saved for tag in image.repo_tags or ()]
+    if not found:
+        raise UsageError(
+            f"{path} has no image {name}".rstrip(), slug="unknown-image", cause=f"it has {', '.join(names) or 'none'}"
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"{path} has {len(found)} images: name one",
+            slug="ambiguous-image",
+            tries=tuple(f"docker-archive:{path}:{tag}" for tag in names[:5]),
+        )
+    return found[0]
+
+
+def _from_layout(archive: Archive, config: bytes) -> Image | None:
+    """The image with this configuration from the archive's OCI files, if it has them."""
+    if not archive.has(LAYOUT_FILE) or not archive.has("index.json"):
+        return None
+    wanted = digest_of(config)
+    index = read_json(read_small(archive, "index.json"), IndexFile, where=f"{archive.path}, index.json")
+    for item in index.manifests:
+        blob = parse_descriptor(item, where=archive.path)
+        if not archive.has(blob_name(blob.digest)):
+            continue
+        manifest = read_small(archive, blob_name(blob.digest))
+        listed = read_json(manifest, ManifestFile, where=archive.path)
+        if listed.config and listed.config.digest == wanted and digest_of(manifest) == blob.digest:
+            image = parse_image(manifest, config, where=archive.path)
+            if all(archive.has(blob_name(layer.blob.digest)) for layer in image.layers):
+                return image
+    return None
+
+
+def _import(archive: Archive, entry: str, layer: Layer, store: LocalStore) -> Layer:
+    """A layer of unknown digest, gzipped or not, checked against its diff id."""
+    size = archive.size(entry)
+    if store.has(layer.diff_id, size):
+        return replace(layer, blob=Descriptor(digest=layer.diff_id, size=size))
+    with archive.open(entry) as file:
+        kind = LAYER_GZIP if file.read(2) == b"\x1f\x8b" else LAYER_TAR
+    with archive.open(entry) as file, store.new_blob() as blob:
+        verify(Tee(file, blob, size), archive.path, None, layer.diff_id)
+        return replace(layer, blob=blob.commit(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    size: int
+    blob: Descriptor | None = None
+    data: bytes = b""
+
+
+def write_oci_archive(path: str, image: Image, store: LocalStore, tag: str) -> None:
+    """Write the image as an archived layout; see transfer.write_output."""
+    entries = [*_blobs(image), _file("index.json", index_json(image, {REF_NAME: tag})), _file(LAYOUT_FILE, LAYOUT)]
+    _write(path, entries, image, store)
+
+
+def write_docker_archive(path: str, image: Image, store: LocalStore, name: str) -> None:
+    """Write the image for `docker load`, which finds its own files and, where it knows them, OCI's."""
+    tagged = ImageName.parse(name).tagged
+    repository, _, tag = tagged.rpartition(":")
+    saved = [
+        {
+            "Config": blob_name(image.config.digest),
+            "RepoTags": [tagged],
+            "Layers": [blob_name(layer.blob.digest) for layer in image.layers],
+        }
+    ]
+    notes = {CONTAINERD_NAME: f"{_full(repository)}:{tag}", REF_NAME: tag}
+    entries = [
+        *_blobs(image),
+        _file("index.json", index_json(image, notes)),
+        _file(_SAVED, msgspec.json.encode(saved)),
+        _file(LAYOUT_FILE, LAYOUT),
+    ]
+    _write(path, entries, image, store)
+
+
+def _full(repository: str) -> str:
+    """A repository with the registry that Docker assumes."""
+    first, slash, _ = repository.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return repository
+    return f"docker.io/{repository}" if slash else f"docker.io/library/{repository}"
+
+
+def _file(name: str, data: bytes) -> _Entry:
+    return _Entry(name, len(data), data=data)
+
+
+def _blobs(image: Image) -> list[_Entry]:
+    blobs = {blob.digest: blob for blob in (*(layer.blob for layer in image.layers), image.config, image.manifest)}
+    return [_Entry(blob_name(digest), blobs[digest].size, blobs[digest]) for digest in sorted(blobs)]
+
+
+def _write(path: str, entries: list[_Entry], image: Image, store: LocalStore) -> None:
+    _check_replaceable(path)
+    beside = os.path.join(os.path.dirname(path), temporary(path))
+    try:
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            with os.fdopen(fd, "wb", buffering=STEP) as file:
+                for piece in _pieces(entries, image, store):
+                    file.write(piece)
+                file.flush()
+                os.fsync(fd)
+            os.rename(beside, path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(beside)
+            raise
+        sync_directory(os.path.dirname(path) or ".")
+    except OSError as e:
+        raise disk_error(e, path) from e
+
+
+def _pieces(entries: list[_Entry], image: Image, store: LocalStore) -> Iterator[bytes]:
+    for name in (b"blobs/", b"blobs/sha256/"):
+        yield tar.header(tar.DIRECTORY, name, mode=0o755, uid=0, gid=0)
+    for entry in entries:
+        yield tar.header(tar.FILE, entry.name.encode(), mode=0o644, uid=0, gid=0, size=entry.size)
+        if entry.blob:
+            yield from blob_pieces(entry.blob, image, store)
+        else:
+            yield entry.data
+        yield tar.PADDING[entry.size % tar.BLOCK]
+    yield tar.END
+
+
+def _check_replaceable(path: str) -> None:
+    """Only tar archives and empty files are replaced."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        raise UsageError(f"{path} cannot be replaced", slug="output-exists", cause=os.strerror(e.errno or 0)) from e
+    try:
+        st = os.fstat(fd)
+        if stat.S_ISREG(st.st_mode) and (not st.st_size or os.pread(fd, 5, 257) == b"ustar"):
+            return
+    finally:
+        os.close(fd)
+    raise UsageError(f"{path} exists and is no archive", slug="output-exists", tries=(f"rm {path}",))

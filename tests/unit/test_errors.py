@@ -1,0 +1,61 @@
+"""Every slug that the code can raise is described, and only those; every class has the exit code it promises."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packrunner import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def raised(root: Path) -> set[str]:
+    """The slugs in the code: every keyword `slug` and attribute `slug` or `kind` of an error that is a constant."""
+    found: set[str] = set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "slug" and isinstance(node.value, ast.Constant):
+                found.add(str(node.value.value))
+    return found
+
+
+def described(repository: Path) -> set[str]:
+    page = (repository / "docs" / "reference" / "errors.md").read_text()
+    return set(re.findall(r"^### `([a-z-]+)`$", page, re.MULTILINE))
+
+
+def test_every_slug_is_described_and_every_description_is_of_a_slug(repository: Path) -> None:
+    assert raised(repository / "packrunner") == described(repository)
+
+
+@pytest.mark.cnb("EXC-01")
+@pytest.mark.cnb("EXC-02")
+def test_the_exit_codes_are_those_of_the_platform_api() -> None:
+    codes = {
+        errors.PackrunnerError: 1,
+        errors.UsageError: 2,
+        errors.PlatformApiError: 11,
+        errors.BuildpackApiError: 12,
+        errors.EngineError: 13,
+        errors.NetworkError: 14,
+        errors.StoreError: 15,
+        errors.CorruptError: 15,
+        errors.UnsafeArchiveError: 15,
+        errors.DetectNoneError: 20,
+        errors.DetectErroredError: 21,
+        errors.DetectError: 22,
+        errors.AnalyzeError: 32,
+        errors.RestoreError: 42,
+        errors.BuildpackFailedError: 51,
+        errors.BuildError: 52,
+        errors.ExportError: 62,
+        errors.LaunchError: 82,
+        errors.StoppedError: 130,
+    }
+    assert {kind: kind.exit_code for kind in codes} == codes
+    assert [kind for kind in codes if kind.transient] == [errors.NetworkError]
