@@ -53,7 +53,9 @@ def timed(title: str, argv: list[str]) -> float:
     say(title)
     print("$ packrunner " + " ".join(os.path.relpath(a) if os.path.isabs(a) else a for a in argv[1:]), flush=True)
     began = time.monotonic()
-    subprocess.run(argv, check=True)
+    code = subprocess.run(argv, check=False).returncode
+    if code:
+        sys.exit(code)
     return time.monotonic() - began
 
 

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from packrunner.bases.deb import Content, Member, members, open_deb
+from packrunner.bases.deb import open_deb
+from packrunner.bases.members import members
 from packrunner.disk import disk_error, write_all
 from packrunner.errors import CorruptError, UnsafeArchiveError
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
+
+    from packrunner.bases.deb import Content
+    from packrunner.bases.members import Member
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

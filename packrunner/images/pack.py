@@ -121,6 +121,8 @@ class Packer:
             size = len(data)
             mode = st.st_mode
             owner = owners.get(mode)
+            if owner is None and stat.S_ISREG(mode):
+                owner = owners[mode] = tar.owner_field(mode & 0o7777, *self._owner)
             if size != st.st_size or owner is None or len(name) > room or not name.isascii():
                 self._pieces, self._held, self.newest = pieces, held, newest
                 self._file(fd, base + name, name)
@@ -142,7 +144,7 @@ class Packer:
         self._held, self.newest = held, newest
 
     def _file(self, fd: int, path: str, name: str) -> None:
-        """Any regular file: large ones, long names, the first of its mode."""
+        """Any regular file: large ones, long names, owners of their own."""
         try:
             file = os.open(name, OPEN_FILE, dir_fd=fd)
         except OSError as e:
@@ -157,7 +159,6 @@ class Packer:
                 raise changed(path)
             self._line(st, path)
             uid, gid = self._owners.get(path, self._owner)
-            self._fields[mode] = tar.owner_field(mode & 0o7777, *self._owner)
             head = tar.header(
                 tar.FILE, os.fsencode(self._prefix + path), mode=mode & 0o7777, uid=uid, gid=gid, size=size
             )

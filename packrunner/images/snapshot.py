@@ -1,34 +1,40 @@
-"""Layers unpacked once, one tree each, in the form of an overlay file system's layers.
+"""Unpacked layers: one tree each, in the form in which the overlay file system stacks them.
 
-    <diff id>/tree/     the layer; set-id bits are stripped (ARC-19)
-    <diff id>/table     the tree's fingerprint from when it was made
-    <diff id>/seal      since which start of the machine it is known to be whole, and how its top looked
-    new-*               trees in the making, and on their way out
-    unpack.lock         held while a layer is unpacked
+    <diff id>/tree     what is mounted; read-only by agreement
+    <diff id>/table    the tree's fingerprint when it was made; for `verify`, and after a crash of the machine
+    <diff id>/made     written last: what the tree's top looked like, and since when the machine has been up
+    locks/<diff id>    shared by those who use the tree, exclusive for those who remove it
+    locks/<diff id>.making   held while it is made
 
-Directories in use are locked (shared) by a descriptor that dies with its process; `prune` takes what nobody holds.
-A tree made before this machine was last started is compared with its table once: after a power loss files may be
-empty that were never synced. Later uses look at the top of the tree only.
+A tree is made beside and renamed, so a killed process leaves only names that begin with `.packrunner-`; the next one
+that makes the layer, or `prune`, removes them. Nothing is synced: a tree made before the machine last started is
+looked at as a whole, once. Layers keep their owners and modes, set-id bits included, because the directory of all
+trees is closed to other users, and sandboxes give set-id programs no rights.
+
+More layers than one mount can take are merged: the lowest ones stay apart, the rest becomes one tree, named by the
+digest of its layers' diff ids.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
+import json
 import logging
 import os
-from contextlib import contextmanager, suppress
+import stat
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packrunner import fingerprint
-from packrunner.confined import Root
-from packrunner.disk import FileLock, disk_error, temporary, write_atomic
-from packrunner.errors import StoreError
+from packrunner import confined, fingerprint
+from packrunner.disk import FileLock, disk_error, write_atomic
+from packrunner.errors import CorruptError, StoreError
 from packrunner.images.extract import extract
+from packrunner.images.treewrite import OPAQUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Self
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from packrunner.images.image import Image, Layer
     from packrunner.images.store import LocalStore
@@ -36,217 +42,241 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NEW = "new-"
-_WAIT = 600.0
-_ROOT_MODE = 0o755  # of "/" in an image, whatever the umask
+VERSION = 1
+STACK_BYTES = 3400
+"""What the paths of an image's trees may have together: one page of mount options, less what else stands there."""
+
+_PER_PATH = 10  # what the mount puts before and after each path
+_LEFTOVER = ".packrunner-"
+_BOOT = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """A tree to have: of one layer, or of several merged, lowest first."""
+
+    hex: str
+    layers: tuple[Layer, ...]
 
 
 class Snapshots:
-    """The trees below `root`. Those given out stay until `close`, or until this process ends.
+    """The trees below `root`. Those returned by `lowers` and `adopt` stay as they are until `close`, or the end.
 
-    Raises StoreError (`disk`, `disk-full`, `locked`, `no-overlay`), and what extract and the store raise.
+    Raises StoreError: `disk`, `disk-full`, `locked`, `overlay-marks`, `snapshot-adopt`; CorruptError and
+    UnsafeArchiveError for layers that cannot be unpacked.
     """
 
     def __init__(self, root: str, store: LocalStore) -> None:
         self.root = root
         self._store = store
-        self._held: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of all trees."""
-        for fd in self._held.values():
-            os.close(fd)
-        self._held.clear()
+        self._held = ExitStack()
+        self._holding: set[str] = set()
 
     def lowers(self, image: Image) -> tuple[str, ...]:
-        """The image's root file system: one directory a layer, lowest first. Unpacks what is missing or damaged."""
-        return tuple([self._layer(layer) for layer in image.layers])
+        """The trees of the image's layers, lowest first; unpacked now where they are not yet."""
+        with _translated(self.root):
+            paths = [self._ready(tree) for tree in self._trees(image.layers)]
+        # The overlay file system does not look for the mark at the root itself.
+        first = max((number for number, path in enumerate(paths) if _is_opaque(path)), default=0)
+        return tuple(paths[first:])
 
     def adopt(self, diff_id: Digest, tree_path: str) -> str:
-        """Take a ready tree, which must be on the same file system, as that layer's; gives its new path.
+        """Make the directory `tree_path` the tree of a layer, by renaming; returns its new path.
 
-        When the layer has a good tree already, that one is kept and the given one removed.
+        Its content is taken as given. Where the layer has a tree already, that one is kept and `tree_path` stays.
         """
-        with self._making():
-            if self._hold(diff_id):
-                _remove(tree_path)
-                return self._tree(diff_id)
-            with self._beside() as beside:
-                try:
-                    os.rename(tree_path, os.path.join(beside, "tree"))
-                except OSError as e:
-                    raise disk_error(e, tree_path) from e
-                self._publish(diff_id, beside)
-            self._hold(diff_id)
-        return self._tree(diff_id)
+        with _translated(self.root):
+            return self._have(diff_id.hex, (diff_id,), lambda new: _move(tree_path, new))
 
-    def verify(self, image: Image) -> tuple[str, ...]:
-        """Paths in the image's trees that are not as they were when they were unpacked; trees not there are fine."""
-        found: list[str] = []
-        for layer in image.layers:
-            tree = self._tree(layer.diff_id)
-            table = _read(self._at(layer.diff_id, "table"))
-            if table:
-                found += [os.path.join(tree, path) for path in fingerprint.changed(table, _scan(tree))]
-        return tuple(found)
+    def verify(self, image: Image) -> list[str]:
+        """Paths, below `root`, that differ from when they were unpacked; trees not there yet are not looked at."""
+        differing: list[str] = []
+        with _translated(self.root):
+            for tree in self._trees(image.layers):
+                place = os.path.join(self.root, tree.hex)
+                if not os.path.isdir(place):
+                    continue
+                table = _read(os.path.join(place, "table"))
+                found = _scan(os.path.join(place, "tree"))
+                names = fingerprint.changed(table, found) if table and found else []
+                if not names and not self._is_ready(tree.hex):
+                    names = ["."]
+                differing += [os.path.normpath(os.path.join(tree.hex, "tree", name)) for name in names]
+        return differing
 
-    def prune(self, keep: frozenset[str] = frozenset(), *, dry_run: bool = False) -> int:
-        """Remove trees of layers whose diff ids are not in `keep`, unless somebody uses them; gives the bytes."""
+    def prune(self, keep: frozenset[str]) -> int:
+        """Remove trees of layers whose diff ids are not in `keep`, and leftovers; trees in use stay. Gives the bytes.
+
+        A merged tree is kept with all of its layers.
+        """
         freed = 0
-        kept = {diff_id.rpartition(":")[2] for diff_id in keep}
-        with suppress(FileNotFoundError):
+        with _translated(self.root):
+            if not os.path.isdir(self.root):
+                return 0
             for name in sorted(os.listdir(self.root)):
-                if name not in kept and (name.startswith(_NEW) or len(name) == 64):
-                    freed += self._discard(name, dry_run=dry_run)
+                hex_digits = name[-64:]
+                if not _is_hex(hex_digits) or (name != hex_digits and not name.startswith(_LEFTOVER)):
+                    continue
+                if name == hex_digits and keep.issuperset(self._layers_of(name)):
+                    continue
+                with self._alone(hex_digits) as alone:
+                    if alone:
+                        freed += self._remove(name)
         return freed
 
-    def _discard(self, name: str, *, dry_run: bool) -> int:
-        """Remove one directory of ours unless somebody holds it."""
-        path = os.path.join(self.root, name)
-        fd = _open(path)
-        if fd < 0:
-            return 0
+    def close(self) -> None:
+        """Let go of the trees."""
+        self._held.close()
+        self._holding.clear()
+
+    def _trees(self, layers: Sequence[Layer]) -> list[_Tree]:
+        """How the layers are spread over trees; one mount cannot take more paths than fit into a page."""
+        each = len(os.fsencode(os.path.join(self.root, "0" * 64, "tree"))) + _PER_PATH
+        most = max(2, STACK_BYTES // each)
+        if len(layers) <= most:
+            return [_Tree(hex=layer.diff_id.hex, layers=(layer,)) for layer in layers]
+        rest = tuple(layers[most - 1 :])
+        chain = hashlib.sha256("\n".join(layer.diff_id for layer in rest).encode()).hexdigest()
+        return [*self._trees(layers[: most - 1]), _Tree(hex=chain, layers=rest)]
+
+    def _ready(self, tree: _Tree) -> str:
+        return self._have(tree.hex, [layer.diff_id for layer in tree.layers], lambda new: self._unpack(tree, new))
+
+    def _have(self, name: str, layers: Sequence[Digest], make: Callable[[str], None]) -> str:
+        """The path of a tree that is in order and held, made by `make` at the path that it is given if need be."""
+        self._hold(name)
+        if not self._is_ready(name):
+            with FileLock(self._lock(name, ".making"), timeout=None):
+                if not self._is_ready(name):  # another process may have made it meanwhile
+                    self._make(name, layers, make)
+        return os.path.join(self.root, name, "tree")
+
+    def _hold(self, name: str) -> None:
+        if name not in self._holding:
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            os.makedirs(os.path.join(self.root, "locks"), mode=0o700, exist_ok=True)
+            self._held.enter_context(FileLock(self._lock(name), shared=True))
+            self._holding.add(name)
+
+    def _lock(self, name: str, suffix: str = "") -> str:
+        return os.path.join(self.root, "locks", name + suffix)
+
+    def _make(self, name: str, layers: Sequence[Digest], make: Callable[[str], None]) -> None:
+        """Make a tree beside, and put it in its place. The caller holds the lock for making it."""
+        for leftover in os.listdir(self.root):
+            if leftover.startswith(_LEFTOVER) and leftover.endswith(f"-new-{name}"):
+                self._remove(leftover)
+        beside = f"{_LEFTOVER}{os.urandom(6).hex()}-new-{name}"
+        path, final = os.path.join(self.root, beside), os.path.join(self.root, name)
+        os.mkdir(path, 0o700)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            size = _size(path)
-            if not dry_run:
-                # Its name first, so that a sudden end leaves nothing that looks complete.
-                doomed = os.path.join(self.root, _NEW + temporary("old").lstrip("."))
-                os.rename(path, doomed)
-                _remove(doomed)
-        except BlockingIOError:
-            return 0
-        except OSError as e:
-            raise disk_error(e, path) from e
-        finally:
-            os.close(fd)
-        return size
-
-    def _layer(self, layer: Layer) -> str:
-        diff_id = layer.diff_id
-        if not self._hold(diff_id):
-            with self._making():
-                if not self._hold(diff_id):
-                    self._unpack(layer)
-                    self._hold(diff_id)
-        return self._tree(diff_id)
-
-    def _unpack(self, layer: Layer) -> None:
-        log.info("unpacking layer %s", layer.diff_id.short)
-        with self._beside() as beside:
-            tree = os.path.join(beside, "tree")
-            os.mkdir(tree, 0o700)
-            os.chmod(tree, _ROOT_MODE)
-            with self._store.open(layer.blob.digest) as stream:
-                extract(stream, tree, whiteouts="overlay", digest=layer.blob.digest, diff_id=layer.diff_id)
-            self._publish(layer.diff_id, beside)
-
-    def _publish(self, diff_id: Digest, beside: str) -> None:
-        """Let a finished tree be the layer's; what had its place goes, at once or when nobody uses it any more."""
-        final = self._at(diff_id)
-        tree = os.path.join(beside, "tree")
-        try:
-            write_atomic(os.path.join(beside, "table"), fingerprint.scan(tree))
-            write_atomic(os.path.join(beside, "seal"), _seal(tree))
+            make(os.path.join(path, "tree"))
+            table = _scan(os.path.join(path, "tree"))
+            write_atomic(os.path.join(path, "table"), table)
+            self._mark(path, layers, table)
             if os.path.lexists(final):
-                os.rename(final, os.path.join(self.root, _NEW + temporary("old").lstrip(".")))
-            os.rename(beside, final)
-        except OSError as e:
-            raise disk_error(e, final) from e
+                # Damaged; but somebody may have it mounted, so only prune removes it.
+                log.warning("the unpacked layer %s is not what it was, and is made again", name[:12])
+                os.rename(final, os.path.join(self.root, f"{_LEFTOVER}{os.urandom(6).hex()}-old-{name}"))
+            os.rename(path, final)
+        except BaseException:
+            with suppress(StoreError):
+                self._remove(beside)
+            raise
 
-    def _hold(self, diff_id: Digest) -> bool:
-        """Lock the layer's tree for our use; False when there is none that is whole."""
-        if diff_id.hex in self._held:
-            return True
-        path = self._at(diff_id)
-        fd = _open(path)
-        if fd < 0:
-            return False
-        good = False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            here = os.fstat(fd)
-            good = os.path.samestat(here, os.stat(path)) and self._good(diff_id)
-        except FileNotFoundError:
-            return False
-        except OSError as e:
-            raise disk_error(e, path) from e
-        finally:
-            if not good:
-                os.close(fd)
-        self._held[diff_id.hex] = fd
-        return good
+    def _unpack(self, tree: _Tree, path: str) -> None:
+        os.mkdir(path, 0o755)
+        os.chmod(path, 0o755)  # noqa: S103 - the root that sandboxes see, in a closed directory
+        for layer in tree.layers:
+            if not self._store.has(layer.blob.digest, layer.blob.size):
+                with self._store.open(layer.blob.digest):  # says what is missing
+                    raise CorruptError(
+                        f"the layer {layer.diff_id.short} has another size than its image says",
+                        slug="archive-digest",
+                        cause=f"expected {layer.blob.size} bytes in {layer.blob.digest}",
+                    )
+            with self._store.open(layer.blob.digest) as stream:
+                done = extract(stream, path, whiteouts="overlay", diff_id=layer.diff_id)
+            for warning in done.warnings:
+                log.info("layer %s: %s", layer.diff_id.short, warning)
 
-    def _good(self, diff_id: Digest) -> bool:
-        """Whether the layer has a complete tree that looks untouched."""
-        tree = self._tree(diff_id)
-        seal = _read(self._at(diff_id, "seal"))
-        try:
-            now = _seal(tree)
-        except OSError:
+    def _is_ready(self, name: str) -> bool:
+        """Whether the tree is there, and looks as it did: its top always, all of it once after each start."""
+        place = os.path.join(self.root, name)
+        marked = _facts(place)
+        if marked.get("version") != VERSION or marked.get("top") != _top(os.path.join(place, "tree")):
             return False
-        if seal == now:
+        if marked.get("boot") == _boot():
             return True
-        # Made before this machine was started, or changed at the top: its table tells.
-        table = _read(self._at(diff_id, "table"))
-        if not table or fingerprint.changed(table, _scan(tree)):
-            log.warning("the unpacked layer %s is not as it was made; unpacking it again", diff_id.short)
+        table = _read(os.path.join(place, "table"))
+        if not table or fingerprint.digest(table) != marked.get("table") or _scan(os.path.join(place, "tree")) != table:
             return False
-        with suppress(StoreError):
-            write_atomic(self._at(diff_id, "seal"), now)
+        write_atomic(os.path.join(place, "made"), json.dumps({**marked, "boot": _boot()}).encode())
         return True
 
-    def _at(self, diff_id: Digest, *parts: str) -> str:
-        return os.path.join(self.root, diff_id.hex, *parts)
+    def _mark(self, path: str, layers: Sequence[Digest], table: bytes) -> None:
+        facts = {
+            "version": VERSION,
+            "layers": list(layers),
+            "top": _top(os.path.join(path, "tree")),
+            "table": fingerprint.digest(table),
+            "boot": _boot(),
+        }
+        write_atomic(os.path.join(path, "made"), json.dumps(facts).encode())
 
-    def _tree(self, diff_id: Digest) -> str:
-        return self._at(diff_id, "tree")
-
-    def _making(self) -> FileLock:
-        try:
-            os.makedirs(self.root, 0o700, exist_ok=True)
-        except OSError as e:
-            raise disk_error(e, self.root) from e
-        return FileLock(os.path.join(self.root, "unpack.lock"), timeout=_WAIT)
+    def _layers_of(self, name: str) -> list[str]:
+        """The diff ids that a tree was made of."""
+        layers = _facts(os.path.join(self.root, name)).get("layers")
+        return [str(layer) for layer in layers] if isinstance(layers, list) and layers else [f"sha256:{name}"]
 
     @contextmanager
-    def _beside(self) -> Iterator[str]:
-        """A directory to make a tree in: ours until published, removed otherwise."""
-        path = os.path.join(self.root, _NEW + temporary("tree").lstrip("."))
-        try:
-            os.mkdir(path, 0o700)
-        except OSError as e:
-            raise disk_error(e, path) from e
-        fd = _open(path)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            yield path
-        except BaseException:
-            _remove(path)
-            raise
-        finally:
-            os.close(fd)
+    def _alone(self, name: str) -> Iterator[bool]:
+        """Whether nobody uses or makes the tree; then nobody starts to, meanwhile."""
+        os.makedirs(os.path.join(self.root, "locks"), mode=0o700, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                for suffix in ("", ".making"):
+                    stack.enter_context(FileLock(self._lock(name, suffix), timeout=0))
+            except StoreError as error:
+                if error.slug != "locked":
+                    raise
+                yield False
+                return
+            yield True
+
+    def _remove(self, name: str) -> int:
+        """Remove a directory of ours; gives the bytes that it took."""
+        size = _size(os.path.join(self.root, name))
+        with confined.Root.open(self.root) as root:
+            root.remove(name)
+        return size
 
 
-def _seal(tree: str) -> bytes:
-    """Which start of the machine it is, and the entries of the top of a tree with their times."""
-    lines = []
-    with os.scandir(tree) as entries:
-        for entry in entries:
-            st = entry.stat(follow_symlinks=False)
-            lines.append(f"{entry.name} {st.st_mode} {st.st_size} {st.st_mtime_ns} {st.st_ino}")
-    digest = hashlib.sha256(os.fsencode("\0".join(sorted(lines)))).hexdigest()
-    return _read("/proc/sys/kernel/random/boot_id") + digest.encode()
+def _move(source: str, target: str) -> None:
+    """Move a ready tree in. Raises StoreError, slug `snapshot-adopt`."""
+    try:
+        if not stat.S_ISDIR(os.lstat(source).st_mode):
+            raise NotADirectoryError
+        os.rename(source, target)
+    except OSError as error:
+        raise StoreError(
+            f"{source} cannot become the tree of a layer",
+            slug="snapshot-adopt",
+            cause=f"{os.strerror(error.errno) if error.errno else 'it is no directory'}; it is moved, not copied",
+            at=target,
+        ) from error
+
+
+def _facts(place: str) -> Mapping[str, object]:
+    """What the marker says; nothing where there is none, or a damaged one: the tree is then made again."""
+    try:
+        facts = json.loads(_read(os.path.join(place, "made")))
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _read(path: str) -> bytes:
-    """A file's bytes; none where there is no file."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -254,27 +284,61 @@ def _read(path: str) -> bytes:
         return b""
 
 
+def _boot() -> str:
+    """What is another string after each start of the machine."""
+    return _read(_BOOT).decode("ascii", "replace").strip()
+
+
+def _top(tree: str) -> str:
+    """A digest of a tree's uppermost entries with their times; "" where there is no tree."""
+    lines = []
+    try:
+        if not stat.S_ISDIR(os.lstat(tree).st_mode):
+            return ""
+        with os.scandir(tree) as entries:
+            for entry in entries:
+                found = entry.stat(follow_symlinks=False)
+                lines.append(f"{entry.name!a} {found.st_mode:o} {found.st_ino} {found.st_mtime_ns}")
+    except OSError:
+        return ""
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _is_opaque(tree: str) -> bool:
+    try:
+        return os.getxattr(tree, OPAQUE) == b"y"
+    except OSError as error:
+        if error.errno not in {errno.ENODATA, errno.ENOTSUP}:
+            raise
+        return False
+
+
 def _scan(tree: str) -> bytes:
+    """The tree's fingerprint; nothing where an ordinary user cannot see all of it, as its modes forbid."""
     try:
         return fingerprint.scan(tree)
-    except OSError:
-        return fingerprint.join([], 0)
+    except PermissionError as error:
+        log.debug("%s: %s", tree, error)
+        return b""
 
 
 def _size(path: str) -> int:
-    return sum(int(line.split(b" ", 2)[1]) for line in _scan(path).split(b"\n")[1:-1] if b" " in line)
+    """The bytes a tree takes on the disk, as far as it can be seen."""
+    total = 0
+    for _, _, files, fd in os.fwalk(path, follow_symlinks=False):
+        for name in files:
+            with suppress(OSError):
+                total += os.lstat(name, dir_fd=fd).st_blocks * 512
+    return total
 
 
-def _open(path: str) -> int:
-    """A directory, to lock; -1 where there is none."""
+def _is_hex(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+@contextmanager
+def _translated(root: str) -> Iterator[None]:
     try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return -1
-    except OSError as e:
-        raise disk_error(e, path) from e
-
-
-def _remove(path: str) -> None:
-    with Root.open(os.path.dirname(path)) as parent:
-        parent.remove(os.path.basename(path))
+        yield
+    except OSError as error:
+        raise disk_error(error, error.filename if isinstance(error.filename, str) else root) from error

@@ -23,6 +23,7 @@ LONGEST_HEADER = 1 << 20
 """Bytes that an extended header may have."""
 
 _ZERO = bytes(BLOCK)
+_NOTHING = memoryview(b"")
 _CHECKSUM = slice(148, 156)
 _KINDS: dict[bytes, Kind] = {
     b"0": "file",
@@ -148,7 +149,7 @@ class TarReader:
     def content(self) -> memoryview:
         """The next bytes of the current entry's content; none at its end."""
         if not self._left:
-            return memoryview(b"")
+            return _NOTHING
         view = self._tape.some(self._left)
         if not view:
             self.refuse(f"it ends inside {shown(self._name)}")

@@ -18,7 +18,7 @@ from packrunner.errors import StoreError, UnsafeArchiveError
 from packrunner.images.tarread import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Self
 
 OPAQUE = "user.overlay.opaque"
@@ -68,18 +68,14 @@ class TreeWriter:
         for fd in self._fds:
             os.close(fd)
 
-    def enter(self, parts: Sequence[bytes], *, create: bool = True) -> int:
+    def enter(self, parts: Parts, *, create: bool = True) -> int:
         """The descriptor of a directory, which is also where the writer then is.
 
         Raises FileNotFoundError without `create`.
         """
-        same = 0
-        for one, other in zip(parts, self._parts, strict=False):
-            if one != other:
-                break
-            same += 1
-        self._leave(same)
-        todo = list(reversed(parts[same:]))
+        if parts == self._parts:
+            return self._fds[-1]
+        todo = list(reversed(parts[self._share(parts) :]))
         links = 0
         while todo:
             part = todo.pop()
@@ -106,6 +102,7 @@ class TreeWriter:
             return
         parent = self.enter(parts[:-1])
         leaf, path = parts[-1], self._here(parts[-1])
+        self._check_depth(leaf)
         try:
             os.mkdir(leaf, 0o700, dir_fd=parent)
         except FileExistsError:
@@ -244,6 +241,16 @@ class TreeWriter:
         if self._own is not None:
             self._own.add(path)
 
+    def _share(self, parts: Parts) -> int:
+        """Go up to the directory that is on the way to `parts`; gives its depth."""
+        same = 0
+        for one, other in zip(parts, self._parts, strict=False):
+            if one != other:
+                break
+            same += 1
+        self._leave(same)
+        return same
+
     def _leave(self, depth: int) -> None:
         while len(self._parts) > depth:
             self._parts.pop()
@@ -252,8 +259,7 @@ class TreeWriter:
     def _step(self, part: bytes, *, create: bool) -> bytes | None:
         """Go into one directory, made if need be; the target of a link where there is one instead."""
         parent = self._fds[-1]
-        if len(self._parts) >= fingerprint.DEEPEST:
-            raise fingerprint.too_deep(os.fsdecode(self._here(part)))
+        self._check_depth(part)
         try:
             fd = self._open(parent, part)
         except OSError as error:
@@ -276,6 +282,11 @@ class TreeWriter:
         if self._own is not None and create:
             self._own.add(b"/".join(self._parts))
         return None
+
+    def _check_depth(self, part: bytes) -> None:
+        """Each level holds a descriptor, here and in whatever reads the tree later (ARC-32)."""
+        if len(self._parts) >= fingerprint.DEEPEST:
+            raise fingerprint.too_deep(os.fsdecode(self._here(part)))
 
     def _open(self, parent: int, part: bytes) -> int:
         if self._own is not None:
@@ -348,13 +359,7 @@ class TreeWriter:
 
     def _reach(self, parts: Parts) -> int:
         """Go to a directory that is there; links and other things on the way are an OSError."""
-        same = 0
-        for one, other in zip(parts, self._parts, strict=False):
-            if one != other:
-                break
-            same += 1
-        self._leave(same)
-        for part in parts[same:]:
+        for part in parts[self._share(parts) :]:
             self._fds.append(os.open(part, _DIRECTORY, dir_fd=self._fds[-1]))
             self._parts.append(part)
         return self._fds[-1]

@@ -61,6 +61,12 @@ def members(store: LocalStore, written: WrittenLayer) -> dict[str, tarfile.TarIn
     return {m.name: m for m in found}
 
 
+def leftovers(store: LocalStore) -> list[str]:
+    """Blobs, finished and not; a store that nothing was written to does not even exist."""
+    places = [os.path.join(store.root, *parts) for parts in (("tmp",), ("blobs", "sha256"))]
+    return [name for place in places if os.path.isdir(place) for name in os.listdir(place)]
+
+
 def app(source: Path, **more: object) -> Tree:
     return Tree(source=str(source), target="/workspace", uid=1000, gid=1001, **more)  # type: ignore[arg-type]
 
@@ -212,7 +218,7 @@ def test_sockets_are_left_out_with_a_warning(store: LocalStore, source: Path) ->
     written = write(store, [app(source)])
     assert "workspace/s" not in members(store, written)
     assert len(written.warnings) == 1
-    assert "/s is a socket" in written.warnings[0]
+    assert "s is a socket" in written.warnings[0]
     again = write_layer(store, [app(source)], created_by="test", previous=written.layer.diff_id)
     assert again.warnings == written.warnings
     assert again.tables[str(source)] == fingerprint.scan(str(source))
@@ -225,8 +231,7 @@ def test_a_fifo_is_refused_without_waiting(store: LocalStore, source: Path) -> N
     with pytest.raises(ExportError, match="bin/fifo") as caught:
         write(store, [app(source)])
     assert caught.value.slug == "special-file"
-    assert os.listdir(os.path.join(store.root, "tmp")) == []
-    assert os.listdir(os.path.join(store.root, "blobs", "sha256")) == []
+    assert leftovers(store) == []
 
 
 @pytest.mark.fault("ARC-17")
@@ -342,7 +347,7 @@ def test_a_file_that_changes_while_it_is_read(
         write(store, [app(source)])
     assert caught.value.slug == "changed-while-read"
     assert caught.value.transient
-    assert os.listdir(os.path.join(store.root, "tmp")) == []
+    assert leftovers(store) == []
 
 
 @pytest.mark.fault("SBX-05")
@@ -407,7 +412,7 @@ def test_an_error_in_the_helper_process_is_told(
     with pytest.raises(ExportError, match="/fifo") as caught:
         write(store, [app(source)])
     assert caught.value.slug == "special-file"
-    assert os.listdir(os.path.join(store.root, "tmp")) == []
+    assert leftovers(store) == []
 
 
 NAME = st.binary(min_size=1, max_size=130).filter(
