@@ -134,7 +134,7 @@ class Record:
         return len(recorded) == len(scan.tables) and all(recorded[i] == scan.tables[i] for i in chosen)
 
     def image_present(self) -> bool:
-        """Whether the store still has the image under its name, with every blob at its size."""
+        """Whether the names still mean what they did, and every blob of the image is there at its size."""
         image = self.facts["image"]
         try:
             with open(image["index"], "rb") as file:
@@ -143,7 +143,8 @@ class Record:
             sizes = [os.stat(path).st_size for path, _ in image["blobs"]]
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        return named.get(image["name"]) == image["digest"] and sizes == [size for _, size in image["blobs"]]
+        same = all(named.get(name) == digest for name, digest in image["names"].items())
+        return same and sizes == [size for _, size in image["blobs"]]
 
     def outputs_present(self) -> bool:
         """Whether every file and directory the build put out is as it was left."""

@@ -11,6 +11,8 @@ NEEDED = (
     "packrunner/py.typed",
     "packrunner/_version.py",
     "packrunner/sdk/__init__.py",
+    "packrunner/bases/keyring/debian-archive-trixie-stable.asc",
+    "packrunner/_docs/errors.md",
     "packrunner/_buildpacks/order.toml",
     "packrunner/_buildpacks/system.toml",
     "packrunner/_buildpacks/python/buildpack.toml",

@@ -159,10 +159,11 @@ def _read_seen(directory: str) -> dict[str, float]:
         return {}
 
 
-def prune_bases(data_dir: str) -> int:
-    """Remove downloads that no lock names, trees of former locks and unfinished work; says how many bytes that frees.
+def prune_bases(data_dir: str, *, everything: bool = False, dry_run: bool = False) -> int:
+    """Remove downloads that no lock names, trees of former locks and unfinished work; gives the bytes that frees.
 
-    What a running build uses stays. Waits for a base that is being made.
+    With `everything` the locks go too, and all that they name. What a running build uses stays; a base that is
+    being made is waited for.
     """
     directory = os.path.join(data_dir, "bases")
     if not os.path.isdir(directory):
@@ -177,26 +178,27 @@ def prune_bases(data_dir: str) -> int:
                 continue
             wanted |= {package.sha256 for package in lock.packages}
             for found in root.names(entry.name):
-                if _is_unused(found.name, path, lock):
-                    freed += _remove(root, f"{entry.name}/{found.name}")
+                if _is_unused(found.name, path, lock, everything=everything):
+                    freed += _remove(root, f"{entry.name}/{found.name}", dry_run=dry_run)
         for download in root.names("downloads"):
-            if download.name not in wanted:
-                freed += _remove(root, f"downloads/{download.name}")
+            if everything or download.name not in wanted:
+                freed += _remove(root, f"downloads/{download.name}", dry_run=dry_run)
         return freed
 
 
-def _is_unused(name: str, path: str, lock: Lock) -> bool:
-    if name == "lock.json" or name.startswith(lock.digest.short):
+def _is_unused(name: str, path: str, lock: Lock, *, everything: bool) -> bool:
+    if not everything and (name == "lock.json" or name.startswith(lock.digest.short)):
         return False
     held = name.removesuffix(".json") + ".json"
     return not marker.is_held(os.path.join(path, held))
 
 
-def _remove(root: Root, name: str) -> int:
+def _remove(root: Root, name: str, *, dry_run: bool) -> int:
     size = 0
     for directory, _, files in os.walk(os.path.join(root.path, name)):
         size += sum(os.lstat(os.path.join(directory, file)).st_size for file in files)
     if root.kind(name) == "file":
         size = os.lstat(os.path.join(root.path, name)).st_size
-    root.remove(name)
+    if not dry_run:
+        root.remove(name)
     return size

@@ -90,6 +90,11 @@ def image_name(suite: Suite, variant: Variant) -> str:
     return f"localhost/packrunner/debian:{suite.version}-{variant}"
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a name in the local store is a base's, made by packrunner and made again when needed."""
+    return name.startswith("localhost/packrunner/")
+
+
 def parse_reference(text: str) -> Suite:
     """The suite that `debian`, `debian:13` or `debian:trixie` names. Raises UsageError, slug `unknown-builder`."""
     distribution, _, name = text.partition(":")

@@ -13,12 +13,23 @@ if TYPE_CHECKING:
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.request import BuildRequest
+    from packrunner.record import Record, Scan
 
 
 class Known(Protocol):
     """What the start module found out before the command line was loaded."""
 
-    request: Mapping[str, Any] | None
+    @property
+    def record(self) -> Record:
+        """The record of builds with the same arguments in the same directory."""
+
+    @property
+    def scan(self) -> Scan | None:
+        """The fingerprints of the recorded inputs, taken just now."""
+
+    @property
+    def request(self) -> Mapping[str, Any] | None:
+        """The parsed request of the same arguments, when no setting that went into it has changed."""
 
 
 class BuildOutcome(Protocol):

@@ -8,17 +8,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from packrunner import paths, record
-from packrunner.errors import UsageError
+from packrunner import paths
 from packrunner.events import BuildStarted, Finished
-from packrunner.names import ImageName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from packrunner.bases import Base
     from packrunner.catalog.select import Selection
-    from packrunner.cli.services import Pruned
+    from packrunner.cli.services import Known, Pruned
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.images.image import Image
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import RunImage
     from packrunner.lifecycle.request import BuildRequest
-    from packrunner.lifecycle.runner import BuildReport, Tools
-    from packrunner.start import Known
+    from packrunner.lifecycle.runner import Tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +57,7 @@ def engine() -> SandboxEngine:
 
 def build(request: BuildRequest, reporter: Reporter, known: Known | None = None) -> BuildOutcome:
     """Build, store and put out an image; leave a record for the next time."""
+    from packrunner.cli import remembering
     from packrunner.console.units import duration
     from packrunner.lifecycle import runner
     from packrunner.lifecycle.application import Rules
@@ -71,10 +69,12 @@ def build(request: BuildRequest, reporter: Reporter, known: Known | None = None)
     images, unpacked = store(), snapshots()
     with ExitStack() as stack:
         stack.callback(unpacked.close)
-        base = _base(request.builder, images, unpacked, where, reporter)
+        base = _base(request, images, unpacked, where, reporter)
+        stack.callback(base.close)
         selection = _select(request)
         rules = Rules(include=request.include, exclude=request.exclude)
-        scan = _scan(_inputs(request, base, selection), rules, known, began_ns)
+        inputs = remembering.inputs(request, launcher(), base, selection)
+        scan = remembering.scan(inputs, rules, known, began_ns)
         report = runner.run(
             runner.Job(
                 name=request.name,
@@ -95,25 +95,34 @@ def build(request: BuildRequest, reporter: Reporter, known: Known | None = None)
         )
     _put_out(request, report.image, images)
     line = f"{request.name}@{report.image.digest}"
-    _remember(request, known, scan, report, base, images)
+    if known is not None:
+        remembering.remember(request, known.record, scan, report, builder=base.reference, store=images)
     hint = f"Start it: packrunner run {request.name}" if report.first else ""
     reporter.emit(Finished(text=f"Built in {duration(time.monotonic() - began)}.", hint=hint))
     return BuildOutcome(line=line)
 
 
-def _base(reference: str, images: LocalStore, unpacked: Snapshots, where: SandboxEngine, reporter: Reporter) -> Base:
+def _base(
+    request: BuildRequest, images: LocalStore, unpacked: Snapshots, where: SandboxEngine, reporter: Reporter
+) -> Base:
     from packrunner import config
     from packrunner.bases import BaseSettings, open_base
 
     mirror = config.resolve("debian-mirror", environ=os.environ, config=config.load()).value
     settings = BaseSettings(data_dir=paths.data_dir(), mirror=mirror or None, architecture=architecture())
-    base = open_base(reference, settings=settings, store=images, snapshots=unpacked, engine=where, reporter=reporter)
-    base.prepare("build", "python")
-    return base
+    return open_base(
+        request.builder,
+        settings=settings,
+        store=images,
+        snapshots=unpacked,
+        engine=where,
+        reporter=reporter,
+        images=("build",) if request.run_image else ("build", "python"),
+    )
 
 
 def architecture() -> str:
-    """This machine's, as OCI and Debian call it."""
+    """The machine's architecture, as OCI and Debian call it."""
     machine = os.uname().machine
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
@@ -205,90 +214,11 @@ def _overlays(where: SandboxEngine) -> bool:
         return works
 
 
-def _inputs(request: BuildRequest, base: Base, selection: Selection) -> list[str]:
-    """Everything the result depends on, the application first, then what the request itself was read from."""
-    from packrunner.bases import lock_path
-
-    project = os.path.join(request.source, "project.toml")
-    return [
-        request.source,
-        project,
-        paths.config_file(),
-        *request.env_files,
-        launcher(),
-        lock_path(paths.data_dir(), base.reference, base.architecture),
-        *selection.inputs,
-        *([request.run_image.partition(":")[2]] if request.run_image and ":" in request.run_image else []),
-    ]
-
-
-def _scan(inputs: Sequence[str], rules: Any, known: Known | None, began_ns: int) -> record.Scan:
-    """The fingerprints of all inputs; those that start took a moment ago, when they are of the same paths."""
-    if known and known.scan and known.scan.inputs == tuple(inputs) and known.scan.app_skip == rules.skip:
-        return known.scan
-    return record.Scan(inputs, app_skip=rules.skip, began_ns=began_ns)
-
-
 def _put_out(request: BuildRequest, image: Image, images: LocalStore) -> None:
     from packrunner.images.transfer import parse_locator, write_output
 
     for output in request.outputs:
         write_output(parse_locator(output), image, images, request.name)
-
-
-def _remember(
-    request: BuildRequest, known: Known | None, scan: record.Scan, report: BuildReport, base: Base, images: LocalStore
-) -> None:
-    """Record what the image was made from; not when an input was still changing, or could have been, unseen."""
-    if known is None:
-        return
-    if not scan.settled:
-        known.record.forget()
-        return
-    image = report.image
-    digests = [image.digest, image.config.digest, *(layer.blob.digest for layer in image.layers)]
-    names = [image_path(output) for output in request.outputs]
-    count = len(report.group)
-    settings = len(request.env) + sum(origin != "default" for origin in request.origins.values())
-    known.record.save(
-        {
-            "environment": record.environment_digest(os.environ, request.inherited),
-            "environment_names": list(request.inherited),
-            "skip": sorted(scan.app_skip),
-            "settings": list(range(1, 3 + len(request.env_files))),
-            "always": request.rebuild or request.clear_cache,
-            "quiet": bool(request.quiet) or request.progress == "json",
-            "request": request.to_plain(),
-            "image": {
-                "index": images.index_path,
-                "name": ImageName.parse(request.name).tagged,
-                "digest": image.digest,
-                "blobs": [[path, os.stat(path).st_size] for path in map(images.blob_path, digests)],
-            },
-            "outputs": [[path, record.output_digest(path)] for path in names],
-            "when": time.time(),
-            "summary": f"{_files(scan)}, {_count(count, 'buildpack')}, {base.reference}, {_count(settings, 'setting')}",
-            "result": f"{request.name}@{image.digest}",
-        },
-        scan,
-    )
-
-
-def image_path(output: str) -> str:
-    """The file or directory behind `oci:DIR` and its like."""
-    from packrunner.images.transfer import parse_locator
-
-    return parse_locator(output).path
-
-
-def _files(scan: record.Scan) -> str:
-    from packrunner import fingerprint
-
-    return _count(sum(not is_dir for _, is_dir in fingerprint.kinds(scan.tables[0])), "file")
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def run_app(

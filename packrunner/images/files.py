@@ -31,5 +31,12 @@ class Files:
         os.unlink(path)
 
     def mkdir(self, path: str) -> None:
-        """Make a directory for its owner only, and its parents."""
-        os.makedirs(path, 0o700, exist_ok=True)
+        """Make a directory for its owner only, and its parents; fine when it is there."""
+        above = os.path.dirname(path)
+        if above and not os.path.isdir(above):
+            self.mkdir(above)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from packrunner import workspace
 from packrunner.bases import debian
+from packrunner.bases.recipes import is_image_name
 from packrunner.catalog.builtin import sdk_dir
 from packrunner.catalog.stage import Stage
 from packrunner.confined import FileLock, Root
@@ -55,7 +56,7 @@ def clean(state: State, *, everything: bool, dry_run: bool) -> tuple[Freed, ...]
     kept = [place for place in _workspaces(state.cache_dir) if place not in going]
     if everything and not dry_run:
         for stored in state.store.list():
-            if debian.is_base_name(stored.name):
+            if is_image_name(stored.name):
                 state.store.remove(stored.name)
     freed = [
         Freed(what="caches of applications", size=sum(_remove(place, dry_run=dry_run) for place in going)),
@@ -65,7 +66,7 @@ def clean(state: State, *, everything: bool, dry_run: bool) -> tuple[Freed, ...]
                 unused_for=0 if everything else STAGED_FOR, dry_run=dry_run
             ),
         ),
-        Freed(what="base images", size=debian.prune(state.data_dir, everything=everything, dry_run=dry_run)),
+        Freed(what="base images", size=debian.prune_bases(state.data_dir, everything=everything, dry_run=dry_run)),
         Freed(what="layers", size=state.store.prune(keep=lambda: _cached(kept), dry_run=dry_run)),
     ]
     needed = {layer.diff_id for stored in state.store.list() for layer in stored.image.layers}

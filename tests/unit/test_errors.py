@@ -36,7 +36,7 @@ def test_every_slug_is_described_and_every_description_is_of_a_slug(repository: 
 @pytest.mark.cnb("EXC-01")
 @pytest.mark.cnb("EXC-02")
 def test_the_exit_codes_are_those_of_the_platform_api() -> None:
-    codes = {
+    codes: dict[type[errors.PackrunnerError], int] = {
         errors.PackrunnerError: 1,
         errors.UsageError: 2,
         errors.PlatformApiError: 11,

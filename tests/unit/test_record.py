@@ -104,7 +104,7 @@ def test_an_image_counts_only_with_its_name_and_every_blob(inputs: list[str], tm
     entry = {"digest": "sha256:1", "annotations": {"org.opencontainers.image.ref.name": "shop:latest"}}
     index = tmp_path / "index.json"
     index.write_text(json.dumps({"manifests": [entry]}))
-    image = {"index": str(index), "name": "shop:latest", "digest": "sha256:1", "blobs": [[str(tmp_path / "blob"), 5]]}
+    image = {"index": str(index), "names": {"shop:latest": "sha256:1"}, "blobs": [[str(tmp_path / "blob"), 5]]}
     saved = record.Record("/somewhere", ["build"])
     saved.save(facts(image=image), scan(inputs))
     assert saved.load()

@@ -12,6 +12,7 @@ import pytest
 
 from packrunner import events, paths
 from packrunner.errors import BuildpackFailedError, NetworkError, StoppedError
+from packrunner.record import Record, Scan
 from tests.unit.cli.cli_fakes import FakeServices, Outcome, call, digest
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Known:
 
     def __init__(self, request: Mapping[str, Any] | None) -> None:
         self.request = request
+        self.record = Record("/nowhere", ["build"])
+        self.scan: Scan | None = None
 
 
 def talkative(request: BuildRequest, reporter: Reporter) -> Outcome:
@@ -137,7 +140,7 @@ def test_arguments_parsed_before_need_no_parser(app: Path, capsys: Capture) -> N
     known = Known(json.loads(json.dumps(fake.requests[0].to_plain())))
     assert call("build", "--whatever", "is not parsed", fake=fake, known=known) == 0
     assert fake.requests[1] == fake.requests[0]
-    assert fake.known[1] is known
+    assert fake.known[1] == known
     assert capsys.readouterr().out == RESULT * 2
 
 

@@ -1,0 +1,105 @@
+"""What a build is recognised by the next time: its inputs, their fingerprints, and the record of the result."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from packrunner import fingerprint, paths, record
+from packrunner.bases import lock_path
+from packrunner.images.transfer import parse_locator
+from packrunner.names import ImageName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.bases import Base
+    from packrunner.catalog.select import Selection
+    from packrunner.cli.services import Known
+    from packrunner.images.store import LocalStore
+    from packrunner.lifecycle.application import Rules
+    from packrunner.lifecycle.request import BuildRequest
+    from packrunner.lifecycle.runner import BuildReport
+
+
+def inputs(request: BuildRequest, launcher: str, base: Base, selection: Selection) -> list[str]:
+    """Everything the result depends on, the application first, then what the request itself was read from."""
+    project = os.path.join(request.source, "project.toml")
+    return [
+        request.source,
+        project,
+        paths.config_file(),
+        *request.env_files,
+        launcher,
+        lock_path(paths.data_dir(), base.reference, base.architecture),
+        *selection.inputs,
+        *([parse_locator(request.run_image).path] if request.run_image and ":/" in request.run_image else []),
+    ]
+
+
+def scan(inputs: Sequence[str], rules: Rules, known: Known | None, began_ns: int) -> record.Scan:
+    """The fingerprints of all inputs; those that start took a moment ago, when they are of the same paths."""
+    if known and known.scan and known.scan.inputs == tuple(inputs) and known.scan.app_skip == rules.skip:
+        return known.scan
+    return record.Scan(inputs, app_skip=rules.skip, began_ns=began_ns)
+
+
+def remember(
+    request: BuildRequest,
+    kept: record.Record,
+    scan: record.Scan,
+    report: BuildReport,
+    *,
+    builder: str,
+    store: LocalStore,
+) -> None:
+    """Record what the image was made from; not when an input was still changing, or could have been, unseen."""
+    if not scan.settled:
+        kept.forget()
+        return
+    image = report.image
+    digests = [image.digest, image.config.digest, *(layer.blob.digest for layer in image.layers)]
+    names = [image_path(output) for output in request.outputs]
+    count = len(report.group)
+    settings = len(request.env) + sum(origin != "default" for origin in request.origins.values())
+    kept.save(
+        {
+            "environment": record.environment_digest(os.environ, request.inherited),
+            "environment_names": list(request.inherited),
+            "skip": sorted(scan.app_skip),
+            "settings": list(range(1, 3 + len(request.env_files))),
+            "always": request.rebuild or request.clear_cache,
+            "quiet": bool(request.quiet) or request.progress == "json",
+            "request": request.to_plain(),
+            "image": {
+                "index": store.index_path,
+                "names": {ImageName.parse(request.name).tagged: str(image.digest), **_run_image(request, store)},
+                "blobs": [[path, os.stat(path).st_size] for path in map(store.blob_path, digests)],
+            },
+            "outputs": [[path, record.output_digest(path)] for path in names],
+            "when": time.time(),
+            "summary": f"{_files(scan)}, {_count(count, 'buildpack')}, {builder}, {_count(settings, 'setting')}",
+            "result": f"{request.name}@{image.digest}",
+        },
+        scan,
+    )
+
+
+def _run_image(request: BuildRequest, store: LocalStore) -> dict[str, str]:
+    """The name and digest of a run image that was taken from the store by its name."""
+    stored = store.read(request.run_image) if request.run_image and ":/" not in request.run_image else None
+    return {stored.name: str(stored.digest)} if stored and stored.name else {}
+
+
+def image_path(output: str) -> str:
+    """The file or directory behind `oci:DIR` and its like."""
+    return parse_locator(output).path
+
+
+def _files(scan: record.Scan) -> str:
+    return _count(sum(not is_dir for _, is_dir in fingerprint.kinds(scan.tables[0])), "file")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
