@@ -263,10 +263,15 @@ class Root:
 
     def _unsafe(self, rel: str, cause: str) -> UnsafeArchiveError:
         shown = self._shown(rel)
-        return UnsafeArchiveError(f"{shown} cannot be used", slug="unsafe-tree", cause=cause, at=shown)
+        return UnsafeArchiveError(f"{_brief(shown)} cannot be used", slug="unsafe-tree", cause=cause, at=shown)
 
     def _shown(self, rel: str) -> str:
         return os.path.join(self.path, rel) if rel else self.path
+
+
+def _brief(shown: str) -> str:
+    """The end of a path: enough to know it by, beside the whole of it."""
+    return "/".join(shown.rsplit("/", 2)[-2:])
 
 
 def _split(rel: str) -> list[str]:
@@ -281,7 +286,7 @@ def _split(rel: str) -> list[str]:
 def _error(error: OSError, shown: str) -> StoreError:
     if error.errno in _WRONG_KIND:
         cause = "a link, or not the kind of file that belongs here"
-        return UnsafeArchiveError(f"{shown} cannot be used", slug="unsafe-tree", cause=cause, at=shown)
+        return UnsafeArchiveError(f"{_brief(shown)} cannot be used", slug="unsafe-tree", cause=cause, at=shown)
     return disk_error(error, shown)
 
 

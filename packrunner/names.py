@@ -23,7 +23,7 @@ class _Name(str):
     def parse(cls, text: str) -> Self:
         """Validate `text`; raises UsageError naming the rule that it breaks."""
         if not cls._pattern.fullmatch(text):
-            raise UsageError(f"{text!r} is not a {cls._what}: {cls._rule}", slug="name")
+            raise UsageError(f"{text!r} is not a {cls._what}", slug="name", cause=f"it has to be {cls._rule}")
         if text in cls._reserved:
             raise UsageError(f"{text!r} is reserved and cannot be a {cls._what}", slug="name")
         return cls(text)

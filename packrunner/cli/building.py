@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from packrunner import config, events, paths
-from packrunner.console import log
+from packrunner.console import log, units
 from packrunner.console.redact import Redactor, is_secret
 from packrunner.console.reporters import Tee, choose
 from packrunner.console.terminal import Terminal
@@ -104,7 +104,7 @@ def perform(request: BuildRequest, session: Session) -> int:
         outcome = session.services.build(request, session.reporter, session.known)
     except PackrunnerError as e:
         if e.foreign and e.more is None and written.path:
-            e.more = f"all {written.foreign} lines: {paths.readable(written.path)}"
+            e.more = f"all of it ({units.number(written.foreign, 'line')}): {paths.readable(written.path)}"
         raise
     session.result(outcome.line)
     return 0

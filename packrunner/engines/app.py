@@ -14,7 +14,7 @@ from packrunner.engines.sandbox import agent_command
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from packrunner.engines.base import SandboxSpec
@@ -49,14 +49,17 @@ def run_app(
     """
     if publish and spec.network == "none":
         raise EngineError("a port cannot be published without a network", slug="port-taken", tries=("--network host",))
-    with published(publish), engine.prepared(spec) as (resolved, top, _), _lifeline() as lifeline:
+    with (
+        published(publish),
+        engine.prepared(spec) as (resolved, top, _),
+        _lifeline() as lifeline,
+        _forwarding() as forward,
+    ):
         command = [*agent_command("init", spec), "--cwd", cwd, "--lifeline", str(lifeline), "--", *argv]
-        with (
-            engine.bubble(
-                resolved, top, command, grace=_STOP_GRACE, interactive=True, env=env, inherit=(lifeline,)
-            ) as bubble,
-            _forwarding(bubble),
-        ):
+        with engine.bubble(
+            resolved, top, command, grace=_STOP_GRACE, interactive=True, env=env, inherit=(lifeline,)
+        ) as bubble:
+            forward(bubble)
             bubble.wait()
             code = bubble.exit_code()
     if code is None:
@@ -83,18 +86,31 @@ def _lifeline() -> Iterator[int]:
 
 
 @contextmanager
-def _forwarding(bubble: Bubble) -> Iterator[None]:
-    """Pass this process's signals on; in another thread than the main one there are none to pass on."""
+def _forwarding() -> Iterator[Callable[[Bubble], None]]:
+    """Catch this process's signals and pass them on to the sandbox that the result is called with.
+
+    Those that come before are kept until then. In another thread than the main one there are none to catch.
+    """
+    early: list[int] = []
+    running: list[Bubble] = []
+
+    def caught(number: int, _: FrameType | None) -> None:
+        if running:
+            running[0].signal(number)
+        else:
+            early.append(number)
+
+    def start(bubble: Bubble) -> None:
+        running.append(bubble)
+        for number in early:
+            bubble.signal(number)
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield start
         return
-
-    def forward(number: int, _: FrameType | None) -> None:
-        bubble.signal(number)
-
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    before = {number: signal.signal(number, caught) for number in FORWARDED}
     try:
-        yield
+        yield start
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -72,7 +72,8 @@ class Bubble:
             if not self._read_status():
                 raise self.refused()
         pid = self._record("child-pid")
-        if pid is None or not self._hold(pid):
+        # It may have come to its end already; only bwrap's last word tells that from a failure to start.
+        if pid is None or (not self._hold(pid) and self.wait(START_LIMIT) and self.exit_code() is None):
             raise self.refused()
 
     def refused(self) -> EngineError:
@@ -155,11 +156,15 @@ class Bubble:
     def _hold(self, pid: int) -> bool:
         """Hold the first process by a descriptor, which no other process can ever take over."""
         try:
-            self._first = os.pidfd_open(pid)
+            held = os.pidfd_open(pid)
         except ProcessLookupError:
             return False
         # Between bwrap's report and now the process may have ended, and its number been given away.
-        return _parent(pid) == self.child.pid
+        if _parent(pid) != self.child.pid:
+            os.close(held)
+            return False
+        self._first = held
+        return True
 
 
 def _start(

@@ -49,12 +49,14 @@ class BlobWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            with suppress(OSError):
-                self._files.unlink(self._path)
-        self._lease.__exit__(None, None, None)
+        try:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+                with suppress(OSError):
+                    self._files.unlink(self._path)
+        finally:
+            self._lease.__exit__(None, None, None)
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes. Raises StoreError (`disk-full`, `disk`)."""

@@ -49,16 +49,19 @@ class Helper:
     ) -> None:
         present = [fd for fd in roots if fd >= 0]
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(helper.__file__))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", helper.__file__, package, *map(str, present)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=present,
-            bufsize=0,
-            # Ctrl-C is for us: the helper ends with its input.
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", helper.__file__, package, *map(str, present)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=present,
+                bufsize=0,
+                # Ctrl-C is for us: the helper ends with its input.
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise HelperLostError from e
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests = self._process.stdin.fileno()
@@ -66,7 +69,11 @@ class Helper:
         self._waiting = 0
         with suppress(OSError):
             fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, 1 << 20)
-        self._send((target, owner, dict(owners)))
+        try:
+            self._send((target, owner, dict(owners)))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def ready(self) -> bool:

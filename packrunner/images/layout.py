@@ -84,7 +84,7 @@ class Directory:
 def read_layout(path: str, tag: str, store: LocalStore) -> Image:
     """The image in the layout at `path`; see transfer.read_image."""
     if not os.path.isdir(path):
-        raise UsageError(f"there is no image layout at {path}", slug="unknown-image")
+        raise UsageError("there is no image layout", slug="unknown-image", cause="it is not a directory", at=path)
     return read_place(Directory(path), tag, store)
 
 

@@ -6,7 +6,6 @@ Nothing is opened before the first byte that differs: a layer in which nothing c
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import threading
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from packrunner.images import tar
 from packrunner.images.blobs import BlobWriter, corrupt_blob
 from packrunner.images.image import Descriptor
-from packrunner.images.pipeline import STEP, Pipeline
+from packrunner.images.pipeline import STEP, Pipeline, page_aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,16 +106,17 @@ class Output:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # The thread first: it works with what the others hold.
-        if self._pipeline:
-            self._pipeline.stop()
-        self.resources.close()
-        self._running.close()
-        if self._check:
-            self._check.join()
-        if self._old >= 0:
-            os.close(self._old)
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as last:
+            if self._old >= 0:
+                last.callback(os.close, self._old)
+            if self._check:
+                last.callback(self._check.join)
+            last.push(self._running)
+            last.push(self.resources)
+            # The thread first: it works with what the others hold.
+            if self._pipeline:
+                self._pipeline.stop()
 
     def _open(self) -> Pipeline:
         if self._pipeline is None:
@@ -142,14 +142,14 @@ class Output:
 
 
 def _copy(fd: int, start: int, length: int, blob: BlobWriter, digest: Digest) -> None:
-    with mmap.mmap(-1, STEP) as buffer, memoryview(buffer) as view:
-        end = start + length
-        while start < end:
-            got = os.preadv(fd, [view[: min(end - start, STEP)]], start)
-            if not got:
-                raise corrupt_blob(digest)
-            blob.write(view[:got])
-            start += got
+    view = page_aligned()
+    end = start + length
+    while start < end:
+        got = os.preadv(fd, [view[: min(end - start, STEP)]], start)
+        if not got:
+            raise corrupt_blob(digest)
+        blob.write(view[:got])
+        start += got
 
 
 class _Check(threading.Thread):

@@ -38,6 +38,7 @@ def empty_app(root: Path) -> list[str]:
 
 def broken_requirements(root: Path) -> list[str]:
     (root / "app").mkdir()
+    (root / "app" / "Procfile").write_text("web: true\n")
     (root / "app" / "requirements.txt").write_text("flask==3.1.0\nflaskk-does-not-exist==99.9\n")
     return ["build", "bad", "-p", str(root / "app"), "-b", "python"]
 
@@ -137,7 +138,7 @@ CASES = [
     Bad(make=erring_detect, slug="detect-errored", code=21),
     Bad(make=hostile_layer_file, slug="unsafe-tree", code=15),
     Bad(make=unknown_image, slug="unknown-image", code=2),
-    Bad(make=unknown_run_image, slug="no-such-path", code=2),
+    Bad(make=unknown_run_image, slug="unknown-image", code=2),
     Bad(make=unknown_flag, slug="usage", code=2),
 ]
 

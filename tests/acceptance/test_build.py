@@ -122,12 +122,15 @@ def test_two_builds_of_one_application_at_once_both_work(cli: Cli, app: Path) ->
 
 def test_the_environment_of_the_host_is_not_visible(cli: Cli, app: Path, tmp_path: Path) -> None:
     probe = probe_buildpack(tmp_path / "probe")
-    (probe / "bin" / "build").write_text((probe / "bin" / "build").read_text() + "\nenv > /layers/*/probe/env.txt\n")
+    (probe / "bin" / "build").write_text((probe / "bin" / "build").read_text() + "\nenv > $CNB_LAYERS_DIR/probe/env.txt\n")
     cli.ok(
         "build", "canary", "-p", str(app), "-b", str(probe), CANARY="do-not-leak", AWS_SECRET_ACCESS_KEY="do-not-leak"
     )
-    blobs = os.path.join(cli.home, "data")
-    for folder, _, files in os.walk(blobs):
-        for name in files:
-            with open(os.path.join(folder, name), "rb") as file:
-                assert b"do-not-leak" not in file.read()
+    found = cli.ok("run", "canary", "--command", "--", "cat", "/layers/test_probe/probe/env.txt").out
+    assert "CNB_LAYERS_DIR=" in found
+    assert "do-not-leak" not in found
+    for place in ("data/store", "state", "cache/apps"):
+        for folder, _, files in os.walk(os.path.join(cli.home, place)):
+            for name in files:
+                with open(os.path.join(folder, name), "rb") as file:
+                    assert b"do-not-leak" not in file.read()

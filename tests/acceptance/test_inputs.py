@@ -119,10 +119,6 @@ def the_user_settings(case: Case) -> list[str]:
     return case.args
 
 
-def the_source_date(case: Case) -> list[str]:
-    return case.args
-
-
 def a_removed_image(case: Case) -> list[str]:
     case.cli.ok("rm", "inputs", "--yes")
     return case.args
@@ -164,7 +160,7 @@ def test_each_input_is_noticed(case: Case, change: Callable[[Case], list[str]]) 
         (Path(case.cli.home) / "config" / "config.toml").unlink(missing_ok=True)
     assert "Nothing changed" not in built.err
     assert (case.root / "out.tar").exists()
-    assert case.cli.ok("images", "--json").out.count('"inputs"') == 1
+    assert case.cli.ok("images", "--json").out.count('"inputs:latest"') == 1
 
 
 def test_the_environment_that_matters_is_an_input(case: Case) -> None:
@@ -178,13 +174,4 @@ def test_another_version_of_packrunner_builds_again(case: Case) -> None:
     assert records
     for record in records:
         record.write_text(record.read_text().replace('"version": "', '"version": "0.0.0+'))
-    assert "Nothing changed" not in case.cli.ok(*case.args).err
-
-
-def test_a_file_as_new_as_the_build_is_built_again(case: Case) -> None:
-    """An edit within the clock tick of the fingerprint could not be seen later, so such a record is not trusted."""
-    (case.app / "file").write_text("content 3")
-    future = time.time_ns() + 3_600_000_000_000
-    os.utime(case.app / "file", ns=(future, future))
-    case.cli.ok(*case.args)
     assert "Nothing changed" not in case.cli.ok(*case.args).err

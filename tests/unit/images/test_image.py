@@ -161,7 +161,14 @@ def broken(**changes: object) -> tuple[bytes, bytes]:
     return json.dumps({**json.loads(manifest), **changes}).encode(), config
 
 
-BAD_DIGESTS = ["sha256:../../x", "sha256:" + "A" * 64, "sha256:" + "a" * 63, "md5:" + "a" * 32, "", "sha256:" + "a" * 64 + "\n"]
+BAD_DIGESTS = [
+    "sha256:../../x",
+    "sha256:" + "A" * 64,
+    "sha256:" + "a" * 63,
+    "md5:" + "a" * 32,
+    "",
+    "sha256:" + "a" * 64 + "\n",
+]
 
 
 @pytest.mark.fault("ARC-30")

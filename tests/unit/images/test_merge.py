@@ -145,7 +145,9 @@ def test_the_second_version_is_spliced_too(store: LocalStore, lower: Path, upper
 
 
 def test_slices_of_merged_trees(store: LocalStore, lower: Path, upper: Path) -> None:
-    part = merged(lower, upper, only=frozenset({"mixed", "removed", "kept/inner/low"}), exclude=frozenset({"mixed/new"}))
+    part = merged(
+        lower, upper, only=frozenset({"mixed", "removed", "kept/inner/low"}), exclude=frozenset({"mixed/new"})
+    )
     assert list(names(store, write_layer(store, [part], created_by="x"))) == [
         "",
         "kept",

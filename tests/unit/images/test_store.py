@@ -161,9 +161,7 @@ def test_prune_keeps_what_is_needed(store: LocalStore) -> None:
     freed = store.prune(keep=lambda: [cached.diff_id])
     assert freed == would > 0
     assert blobs(store) == blobs_of(kept) | {cached.diff_id.hex}
-    assert set(os.listdir(os.path.join(store.root, "tables"))) == {
-        x.diff_id.hex for x in (*kept.layers, cached)
-    }
+    assert set(os.listdir(os.path.join(store.root, "tables"))) == {x.diff_id.hex for x in (*kept.layers, cached)}
     assert store.check() == ()
     assert store.prune(keep=lambda: [cached.diff_id]) == 0
 

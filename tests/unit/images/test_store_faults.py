@@ -137,7 +137,12 @@ def test_a_sudden_end_at_every_call(template: Path, tmp_path: Path, existing: bo
             with store.open(digest(name)) as stream:
                 stream.read()
         assert store.check() == ()
-        assert names(store) in ([], ["app:latest", "app:old"], ["app:latest", "app:new"], ["app:latest", "app:new", "app:old"])
+        assert names(store) in (
+            [],
+            ["app:latest", "app:old"],
+            ["app:latest", "app:new"],
+            ["app:latest", "app:new", "app:old"],
+        )
         # The next run works unaided, and gc leaves nothing behind.
         image = build(store, "new")
         store.prune()

@@ -48,7 +48,10 @@ def test_the_longest_prefix_is_split_off() -> None:
     assert tar.split(b"a/" + b"n" * 101) is None
 
 
-@given(path=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=400), size=st.integers(0, 2**62))
+@given(
+    path=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=400),
+    size=st.integers(0, 2**62),
+)
 def test_tarfile_reads_every_name_and_size(path: str, size: int) -> None:
     path = "/".join(part for part in path.split("/") if part not in {"", ".", ".."}) or "x"
     data = tar.header(tar.FILE, path.encode(), mode=0o644, uid=2**22, gid=5, size=size)
@@ -70,7 +73,11 @@ def test_gnu_tar_lists_long_and_wide_names() -> None:
     names = ["n" * 256, "d" * 200 + "/f", "ünï", "x" * 99 + "ü"]
     data = b"".join(tar.header(tar.FILE, n.encode(), mode=0o644, uid=0, gid=0) for n in names) + tar.END
     listed = subprocess.run(
-        ["tar", "--quoting-style=literal", "-tf", "-"], input=data, capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+        ["tar", "--quoting-style=literal", "-tf", "-"],
+        input=data,
+        capture_output=True,
+        check=True,
+        env={"LC_ALL": "C.UTF-8"},
     )
     assert listed.stdout.decode().split("\n")[:-1] == names
     assert not listed.stderr
