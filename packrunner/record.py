@@ -33,10 +33,21 @@ _PREFIXES = ("PACKRUNNER_", "CNB_", "XDG_")
 
 
 class Scan:
-    """The fingerprints of some paths at one moment; a path that does not exist has the fingerprint b""."""
+    """The fingerprints of some paths at one moment; a path that does not exist has the fingerprint b"".
 
-    def __init__(self, inputs: Sequence[str], *, app_skip: frozenset[str], began_ns: int = 0) -> None:
+    `replaced` are files that packrunner itself only ever replaces by new ones, so that their inodes tell.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        *,
+        app_skip: frozenset[str],
+        began_ns: int = 0,
+        replaced: frozenset[str] = frozenset(),
+    ) -> None:
         self.inputs = tuple(inputs)
+        self._replaced = replaced
         self.app_skip = app_skip
         # The moment the first input was read, here or by whoever gives it.
         self.began_ns = began_ns or time.time_ns()
@@ -50,7 +61,8 @@ class Scan:
     @property
     def settled(self) -> bool:
         """Whether every entry is older than the scan, so that a later change must show (racy entries do not)."""
-        return all(fingerprint.settled(t, self.began_ns) for t in self.tables if t)
+        doubtful = (t for path, t in zip(self.inputs, self.tables, strict=True) if t and path not in self._replaced)
+        return all(fingerprint.settled(table, self.began_ns) for table in doubtful)
 
 
 def _scan(path: str, skip: frozenset[str]) -> bytes:

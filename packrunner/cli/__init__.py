@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from packrunner.cli import signals
+from packrunner.cli import logs, signals
 from packrunner.cli.session import OutputClosedError, Session
 from packrunner.errors import PackrunnerError, StoppedError, UsageError
 
@@ -28,6 +28,7 @@ def main(argv: Sequence[str], known: Known | None = None, *, services: Services 
             # Names may hold anything; a result that cannot be encoded is shown escaped, never lost.
             stream.reconfigure(errors="backslashreplace")
     session = Session(services, known)
+    logs.show(session)
     try:
         with signals.stoppable(lambda: _announce(session)):
             return _guarded(argv, session)

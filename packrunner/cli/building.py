@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
 from packrunner import config, events, paths
+from packrunner.cli import logs
 from packrunner.console import log, units
 from packrunner.console.redact import Redactor, is_secret
 from packrunner.console.reporters import Tee, choose
@@ -93,7 +93,7 @@ def perform(request: BuildRequest, session: Session) -> int:
     written = log.LogReporter(os.path.join(paths.state_dir(), "logs"), request.name, redact=session.redact)
     session.reporter = Tee((shown, written))
     if request.verbose:
-        _show_debugging(session)
+        logs.show_debugging()
         for name, origin in sorted(request.origins.items()):
             session.reporter.emit(events.Noted(text=f"{name} comes from {origin}"))
     for text, hint in request.warnings:
@@ -108,24 +108,3 @@ def perform(request: BuildRequest, session: Session) -> int:
         raise
     session.result(outcome.line)
     return 0
-
-
-class _Debugging(logging.Handler):
-    """Shows what the core logs as notes."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self._session = session
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show one record."""
-        if self._session.reporter is not None:
-            text = f"{record.name.removeprefix('packrunner.')}: {record.getMessage()}"
-            self._session.reporter.emit(events.Noted(text=text))
-
-
-def _show_debugging(session: Session) -> None:
-    logger = logging.getLogger("packrunner")
-    logger.handlers = [_Debugging(session)]
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from packrunner import fingerprint, paths, record
 from packrunner.bases import lock_path
+from packrunner.console.units import number
 from packrunner.images.transfer import parse_locator
 from packrunner.names import ImageName
 
@@ -42,7 +43,8 @@ def scan(inputs: Sequence[str], rules: Rules, known: Known | None, began_ns: int
     """The fingerprints of all inputs; those that start took a moment ago, when they are of the same paths."""
     if known and known.scan and known.scan.inputs == tuple(inputs) and known.scan.app_skip == rules.skip:
         return known.scan
-    return record.Scan(inputs, app_skip=rules.skip, began_ns=began_ns)
+    locks = frozenset(path for path in inputs if os.path.basename(path) == "lock.json")
+    return record.Scan(inputs, app_skip=rules.skip, began_ns=began_ns, replaced=locks)
 
 
 def remember(
@@ -79,7 +81,7 @@ def remember(
             },
             "outputs": [[path, record.output_digest(path)] for path in names],
             "when": time.time(),
-            "summary": f"{_files(scan)}, {_count(count, 'buildpack')}, {builder}, {_count(settings, 'setting')}",
+            "summary": f"{_files(scan)}, {number(count, 'buildpack')}, {builder}, {number(settings, 'setting')}",
             "result": f"{request.name}@{image.digest}",
         },
         scan,
@@ -98,8 +100,4 @@ def image_path(output: str) -> str:
 
 
 def _files(scan: record.Scan) -> str:
-    return _count(sum(not is_dir for _, is_dir in fingerprint.kinds(scan.tables[0])), "file")
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    return number(sum(not is_dir for _, is_dir in fingerprint.kinds(scan.tables[0])), "file")

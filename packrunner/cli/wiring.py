@@ -52,7 +52,7 @@ def engine() -> SandboxEngine:
     """Where commands run."""
     from packrunner.engines.sandbox import SandboxEngine
 
-    return SandboxEngine(os.path.join(paths.cache_dir(), "sandbox"), environ=os.environ)
+    return SandboxEngine(os.path.join(paths.cache_dir(), "engine"), environ=os.environ)
 
 
 def build(request: BuildRequest, reporter: Reporter, known: Known | None = None) -> BuildOutcome:

@@ -7,9 +7,11 @@ from /tmp, the user's home and what is mounted writable.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 Stream = Literal["stdout", "stderr"]
 Network = Literal["host", "none"]

@@ -68,10 +68,10 @@ class TreeWriter:
         for fd in self._fds:
             os.close(fd)
 
-    def enter(self, parts: Parts, *, create: bool = True) -> int:
+    def enter(self, parts: Parts, *, create: bool = True, replace: bool = True) -> int:
         """The descriptor of a directory, which is also where the writer then is.
 
-        Raises FileNotFoundError without `create`.
+        Raises FileNotFoundError without `create` where nothing is, without `replace` where a file is.
         """
         if parts == self._parts:
             return self._fds[-1]
@@ -84,7 +84,7 @@ class TreeWriter:
                 continue
             if part in {b"", b"."}:
                 continue
-            target = self._step(part, create=create)
+            target = self._step(part, create=create, replace=replace)
             if target is None:
                 continue
             links += 1
@@ -162,14 +162,13 @@ class TreeWriter:
         try:
             parent = self.enter(parts[:-1])
             leaf = parts[-1]
+            if self._still(parent, leaf, found):
+                return
             with suppress(FileNotFoundError):
-                if os.path.samestat(os.lstat(leaf, dir_fd=parent), found):
-                    return
                 self._remove(parent, leaf)
-            try:
-                os.link(target[-1], leaf, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
-            except FileNotFoundError:
-                self.refuse(b"/".join(parts), "it takes the place of the directory of the file it is linked to")
+            if not self._still(directory, target[-1], found):
+                self.refuse(b"/".join(parts), "it takes the place of the file it is linked to, or of its directory")
+            os.link(target[-1], leaf, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
             self._brought(self._here(leaf))
         finally:
             os.close(directory)
@@ -177,9 +176,9 @@ class TreeWriter:
     def whiteout(self, parts: Parts) -> None:
         """Hide what earlier archives have at a path; what this one brings there stays, in whatever order (ARC-16)."""
         try:
-            parent = self.enter(parts[:-1], create=self._overlay)
+            parent = self.enter(parts[:-1], create=self._overlay, replace=False)
         except FileNotFoundError:
-            return
+            return  # what hides nothing makes nothing
         leaf, path = parts[-1], self._here(parts[-1])
         try:
             found = os.lstat(leaf, dir_fd=parent).st_mode
@@ -197,7 +196,7 @@ class TreeWriter:
     def opaque(self, parts: Parts) -> None:
         """Hide all that earlier archives have in a directory."""
         try:
-            fd = self.enter(parts, create=self._overlay)
+            fd = self.enter(parts, create=self._overlay, replace=False)
         except FileNotFoundError:
             return
         path = b"/".join(self._parts)
@@ -256,7 +255,7 @@ class TreeWriter:
             self._parts.pop()
             os.close(self._fds.pop())
 
-    def _step(self, part: bytes, *, create: bool) -> bytes | None:
+    def _step(self, part: bytes, *, create: bool, replace: bool) -> bytes | None:
         """Go into one directory, made if need be; the target of a link where there is one instead."""
         parent = self._fds[-1]
         self._check_depth(part)
@@ -270,7 +269,7 @@ class TreeWriter:
             if error.errno != errno.ENOENT:
                 if stat.S_ISLNK(os.lstat(part, dir_fd=parent).st_mode):
                     return os.readlink(part, dir_fd=parent)
-                if not create:
+                if not replace:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
                 self._over(parent, part)
             else:
@@ -363,6 +362,15 @@ class TreeWriter:
             self._fds.append(os.open(part, _DIRECTORY, dir_fd=self._fds[-1]))
             self._parts.append(part)
         return self._fds[-1]
+
+    @staticmethod
+    def _still(directory: int, leaf: bytes, found: os.stat_result) -> bool:
+        try:
+            now = os.lstat(leaf, dir_fd=directory)
+        except FileNotFoundError:
+            return False
+        # A directory made in a file's place may get the file's inode.
+        return os.path.samestat(now, found) and stat.S_IFMT(now.st_mode) == stat.S_IFMT(found.st_mode)
 
     def _mark(self, path: bytes, make: Callable[[], None]) -> None:
         try:

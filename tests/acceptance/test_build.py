@@ -83,7 +83,9 @@ def test_the_application_directory_is_never_written_to(cli: Cli, app: Path, tmp_
     before = {p: p.read_bytes() for p in app.rglob("*") if p.is_file()}
     cli.ok("build", "untouched", "-p", str(app), "-b", str(writer))
     assert {p: p.read_bytes() for p in app.rglob("*") if p.is_file()} == before
-    shown = cli.ok("run", "untouched", "--command", "--", "sh", "-c", "cat /workspace/app.py /workspace/made/x; ls /workspace")
+    shown = cli.ok(
+        "run", "untouched", "--command", "--", "sh", "-c", "cat /workspace/app.py /workspace/made/x; ls /workspace"
+    )
     assert shown.out.startswith("changed\nx\n")
     assert "requirements.txt" not in shown.out
 
@@ -122,7 +124,9 @@ def test_two_builds_of_one_application_at_once_both_work(cli: Cli, app: Path) ->
 
 def test_the_environment_of_the_host_is_not_visible(cli: Cli, app: Path, tmp_path: Path) -> None:
     probe = probe_buildpack(tmp_path / "probe")
-    (probe / "bin" / "build").write_text((probe / "bin" / "build").read_text() + "\nenv > $CNB_LAYERS_DIR/probe/env.txt\n")
+    (probe / "bin" / "build").write_text(
+        (probe / "bin" / "build").read_text() + "\nenv > $CNB_LAYERS_DIR/probe/env.txt\n"
+    )
     cli.ok(
         "build", "canary", "-p", str(app), "-b", str(probe), CANARY="do-not-leak", AWS_SECRET_ACCESS_KEY="do-not-leak"
     )
@@ -131,6 +135,7 @@ def test_the_environment_of_the_host_is_not_visible(cli: Cli, app: Path, tmp_pat
     assert "do-not-leak" not in found
     for place in ("data/store", "state", "cache/apps"):
         for folder, _, files in os.walk(os.path.join(cli.home, place)):
-            for name in files:
-                with open(os.path.join(folder, name), "rb") as file:
-                    assert b"do-not-leak" not in file.read()
+            for path in (os.path.join(folder, name) for name in files):
+                if os.path.isfile(path):
+                    with open(path, "rb") as file:
+                        assert b"do-not-leak" not in file.read()

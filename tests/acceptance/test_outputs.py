@@ -97,6 +97,14 @@ def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             daemon.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 daemon.wait(timeout=30)
+            for mounted in reversed(mounts_below(root)):
+                subprocess.run(["umount", mounted], check=True)
+
+
+def mounts_below(root: Path) -> list[str]:
+    """Mount points that the engine left behind; a temporary directory with one cannot be removed."""
+    with open("/proc/self/mounts") as mounts:
+        return [fields[1] for line in mounts if (fields := line.split())[1].startswith(f"{root}/")]
 
 
 @pytest.mark.docker

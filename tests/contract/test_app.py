@@ -76,8 +76,15 @@ class Runner:
 
     def run(self, script: str, stdin: bytes = b"") -> tuple[int, str]:
         """Run a shell script to its end."""
-        with self.start("/bin/sh", "-c", script) as child:
-            output, _ = child.communicate(stdin, timeout=60)
+        return self.finish(self.start("/bin/sh", "-c", script), stdin)
+
+    def finish(self, child: subprocess.Popen[bytes], stdin: bytes = b"") -> tuple[int, str]:
+        """Wait for it; a test that fails must not wait for ever."""
+        with child:
+            try:
+                output, _ = child.communicate(stdin, timeout=60)
+            finally:
+                child.kill()
         return child.returncode, output.decode()
 
 
@@ -138,15 +145,14 @@ def test_signals_reach_the_program(runner: Runner, number: signal.Signals) -> No
         assert child.stdout
         assert child.stdout.readline() == b"up\n"
         child.send_signal(number)
-        assert child.stdout.read() == f"got {name}\n".encode()
-    assert child.returncode == 7
+        code, output = runner.finish(child)
+    assert (code, output) == (7, f"got {name}\n")
 
 
 def test_a_program_that_is_not_there_is_an_exit_code_of_its_own(runner: Runner) -> None:
-    with runner.start("/no/such/program") as child:
-        output, _ = child.communicate(timeout=60)
-    assert child.returncode == 127
-    assert b"/no/such/program" in output
+    code, output = runner.finish(runner.start("/no/such/program"))
+    assert code == 127
+    assert "/no/such/program" in output
 
 
 @pytest.mark.fault("PRO-08")
@@ -154,12 +160,16 @@ def test_nothing_survives_a_killed_packrunner(runner: Runner) -> None:
     marker = f"5{os.getpid()}"
     script = f"trap '' TERM HUP INT; (setsid sleep {marker} &); echo up; sleep {marker}"
     with runner.start("/bin/sh", "-c", script) as child:
-        assert child.stdout
-        assert child.stdout.readline() == b"up\n"
-        time.sleep(0.2)
-        assert len(sleeping(marker)) == 2
-        child.kill()
-        child.wait()
+        try:
+            assert child.stdout
+            assert child.stdout.readline() == b"up\n"
+            deadline = time.monotonic() + 10
+            while len(sleeping(marker)) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            child.kill()
+            child.wait()
         assert gone(marker)
 
 
@@ -230,7 +240,6 @@ def test_a_published_port_is_passed_on(runner: Runner, port: int) -> None:
 def test_a_taken_port_is_named(runner: Runner) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = int(server.getsockname()[1])
-        with runner.start("/bin/true", publish=((taken, taken + 1),)) as child:
-            output, _ = child.communicate(timeout=60)
-    assert child.returncode == 1
-    assert output.startswith(f"port-taken: port {taken}".encode())
+        code, output = runner.finish(runner.start("/bin/true", publish=((taken, taken + 1),)))
+    assert code == 1
+    assert output.startswith(f"port-taken: port {taken}")

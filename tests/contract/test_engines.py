@@ -253,7 +253,7 @@ class TestCommands:
             began = time.monotonic()
             assert run(sandbox, *shell(script)) == (Exit(code=0), "started\n")
             assert time.monotonic() - began < 10
-            assert processes(f"sleep\0{marker}") != []
+            assert until(lambda: processes(f"sleep\0{marker}") != [])
             sandbox.sweep()
             assert processes(f"sleep\0{marker}") == []
             assert run(sandbox, *shell("echo again"))[1] == "again\n"
@@ -503,11 +503,13 @@ class TestEnds:
             tests=HERE, spec=place.spec, engine=place.engine.name, state=str(place.directory / "state"), marker=marker
         )
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
-            assert child.stdout
-            assert child.stdout.readline() == b"up\n"
-            assert processes(f"sleep\0{marker}") != []
-            child.kill()
-            child.wait()
+            try:
+                assert child.stdout
+                assert child.stdout.readline() == b"up\n"
+                assert until(lambda: processes(f"sleep\0{marker}") != [])
+            finally:
+                child.kill()
+                child.wait()
             assert until(lambda: processes(f"sleep\0{marker}") == [] and processes(str(place.directory)) == [], 2.0)
 
     @pytest.mark.fault("SBX-37")

@@ -86,6 +86,15 @@ def test_an_entry_as_new_as_the_scan_is_not_settled(inputs: list[str]) -> None:
     assert scan(inputs).settled
 
 
+def test_a_file_that_is_only_ever_replaced_may_be_new(inputs: list[str]) -> None:
+    time.sleep(0.05)
+    began = time.time_ns()
+    with open(inputs[1], "w") as file:
+        file.write("new")
+    assert not record.Scan(inputs, app_skip=frozenset(), began_ns=began).settled
+    assert record.Scan(inputs, app_skip=frozenset(), began_ns=began, replaced=frozenset({inputs[1]})).settled
+
+
 def test_secret_values_are_not_in_the_record(inputs: list[str]) -> None:
     environ = {"TOKEN": "s3cret-value", "CNB_EXEC_ENV": "s3cret-value"}
     digest = record.environment_digest(environ, ["TOKEN"])

@@ -123,7 +123,7 @@ def test_the_same_tree_gives_the_same_digest_wherever_it_is(store: LocalStore, s
 
 def test_a_pinned_digest(store: LocalStore, tmp_path: Path) -> None:
     """The bytes of a layer are a promise: a change here changes the digest of every image."""
-    parts = [
+    parts: list[Part] = [
         Dir(target="/a"),
         File(target="/a/f", data=b"hello", mode=0o640, uid=1, gid=2),
         Link(target="/a/l", to="f"),
@@ -445,7 +445,10 @@ def plant(root: bytes, name: bytes, node: object) -> None:
 
 @pytest.mark.fault("ARC-33")
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    database=None,
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(nodes=st.dictionaries(NAME, NODE, max_size=5))
 def test_write_then_extract_gives_the_same_tree(tmp_path: Path, nodes: dict[bytes, object]) -> None:

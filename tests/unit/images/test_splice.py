@@ -100,6 +100,16 @@ def test_only_the_changed_file_is_opened(
     assert second.layer.diff_id == full(tmp_path, parts_of(source)) != first.layer.diff_id
 
 
+def relink(path: Path, target: str) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+def into_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 EDITS: dict[str, Callable[[Path], object]] = {
     "first file removed": lambda root: (root / "a" / "1").unlink(),
     "last file removed": lambda root: (root / "z").unlink(),
@@ -110,8 +120,8 @@ EDITS: dict[str, Callable[[Path], object]] = {
     "mode of a file": lambda root: (root / "a" / "1").chmod(0o755),
     "mode of a directory": lambda root: (root / "c").chmod(0o700),
     "mode of the root": lambda root: root.chmod(0o711),
-    "link elsewhere": lambda root: ((root / "c" / "link").unlink(), (root / "c" / "link").symlink_to("/")),
-    "file becomes a directory": lambda root: ((root / "z").unlink(), (root / "z").mkdir()),
+    "link elsewhere": lambda root: relink(root / "c" / "link", "/"),
+    "file becomes a directory": lambda root: into_directory(root / "z"),
     "large file": lambda root: (root / "c" / "big").write_bytes(b"!" * 2_999_999),
     "renamed": lambda root: (root / "a" / "2").rename(root / "c" / "2"),
     "touched": lambda root: os.utime(root / "a" / "2"),

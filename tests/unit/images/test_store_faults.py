@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -17,9 +18,9 @@ from packrunner.images.files import Files
 from packrunner.images.image import Image
 from packrunner.images.layer import File, Tree, write_layer
 from packrunner.images.store import LocalStore
+from packrunner.names import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 MOST = 200
@@ -154,9 +155,7 @@ def test_a_sudden_end_at_every_call(template: Path, tmp_path: Path, existing: bo
         assert not [name for name in os.listdir(store.root) if name.startswith(".packrunner")]
 
 
-def digest(name: str) -> object:
-    from packrunner.names import Digest
-
+def digest(name: str) -> Digest:
     return Digest.parse("sha256:" + name)
 
 
@@ -257,10 +256,8 @@ def test_a_sudden_end_within_prune(template: Path, tmp_path: Path) -> None:
         path = tmp_path / f"prune-{n}"
         shutil.copytree(template, path)
         files = Faulty(n, "kill")
-        try:
+        with contextlib.suppress(Reached):
             LocalStore(str(path), files=files).prune()
-        except Reached:
-            pass
         store = LocalStore(str(path))
         assert store.check() == ()
         assert names(store) == ["app:latest", "app:new"]

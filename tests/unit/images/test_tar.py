@@ -7,7 +7,7 @@ import subprocess
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packrunner.images import tar
@@ -48,6 +48,7 @@ def test_the_longest_prefix_is_split_off() -> None:
     assert tar.split(b"a/" + b"n" * 101) is None
 
 
+@settings(database=None)
 @given(
     path=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=400),
     size=st.integers(0, 2**62),
@@ -61,6 +62,7 @@ def test_tarfile_reads_every_name_and_size(path: str, size: int) -> None:
     assert (info.name, info.size, info.uid, info.gid) == (path, size, 2**22, 5)
 
 
+@settings(database=None)
 @given(path=st.binary(min_size=1, max_size=300).filter(lambda p: 0 not in p))
 def test_extended_headers_are_there_only_where_needed(path: bytes) -> None:
     data = tar.header(tar.FILE, path, mode=0o644, uid=0, gid=0)
