@@ -35,6 +35,15 @@ def open_beneath(root: int, base: str) -> int:
     return fd
 
 
+def fill(fd: int, view: memoryview) -> None:
+    """Read until `view` is full; raises EOFError when there is less."""
+    while view:
+        got = os.readv(fd, [view])
+        if not got:
+            raise EOFError
+        view = view[got:]
+
+
 def read_exactly(fd: int, size: int) -> bytes:
     """The next `size` bytes; raises EOFError when there are fewer."""
     parts = []
@@ -47,10 +56,16 @@ def read_exactly(fd: int, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_head(fd: int) -> tuple[bytes, int]:
+    """The next message's kind and size."""
+    head = read_exactly(fd, _HEAD)
+    return head[:1], int.from_bytes(head[1:], "little")
+
+
 def read_frame(fd: int) -> tuple[bytes, bytes]:
     """The next message: its kind and its bytes."""
-    head = read_exactly(fd, _HEAD)
-    return head[:1], read_exactly(fd, int.from_bytes(head[1:], "little"))
+    kind, size = read_head(fd)
+    return kind, read_exactly(fd, size)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
@@ -67,7 +82,10 @@ class _Out:
         self._fd = fd
 
     def put(self, pieces: list[bytes]) -> None:
-        self.send(DATA, b"".join(pieces))
+        data = b"".join(pieces)
+        # In one call: the other end waits for the head of every message.
+        sent = os.writev(self._fd, (frame(DATA, data), data)) - _HEAD
+        write_all(self._fd, memoryview(data)[sent:])
 
     def send(self, kind: bytes, data: bytes | memoryview) -> None:
         write_all(self._fd, frame(kind, data))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from packrunner.images import helper
 from packrunner.images.pack import PackError
+from packrunner.images.pipeline import STEP, page_aligned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,7 @@ class Helper:
         self._requests = self._process.stdin.fileno()
         self._answers = self._process.stdout.fileno()
         self._waiting = 0
+        self._buffer = page_aligned()
         with suppress(OSError):
             fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, 1 << 20)
         try:
@@ -89,11 +91,16 @@ class Helper:
     def fetch(self, blob: BlobWriter, segment: Segment) -> None:
         """Move one stretch's bytes into the blob."""
         try:
-            while (answer := helper.read_frame(self._answers))[0] == helper.DATA:
-                blob.write(answer[1])
+            while (head := helper.read_head(self._answers))[0] == helper.DATA:
+                left = head[1]
+                while left:
+                    view = self._buffer[: min(left, STEP)]
+                    helper.fill(self._answers, view)
+                    blob.write(view)
+                    left -= len(view)
+            kind, data = head[0], helper.read_exactly(self._answers, head[1])
         except EOFError as e:
             raise HelperLostError from e
-        kind, data = answer
         value = marshal.loads(data)  # noqa: S302 - from our own child
         if kind == helper.FAILED:
             raise PackError(*value)

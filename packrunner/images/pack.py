@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SMALL = 1 << 16
-_BATCH = 1 << 20
+_BATCH = 1 << 19
 _REGULAR = 0o100000
 # The sum of a header's first bytes gives its checksum field; most sums are below this.
 _CHECKSUMS = tuple([b"%06o\0 " % i for i in range(32768)])

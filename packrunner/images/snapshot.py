@@ -104,10 +104,10 @@ class Snapshots:
                 differing += [os.path.normpath(os.path.join(tree.hex, "tree", name)) for name in names]
         return differing
 
-    def prune(self, keep: frozenset[str]) -> int:
-        """Remove trees of layers whose diff ids are not in `keep`, and leftovers; trees in use stay. Gives the bytes.
+    def prune(self, keep: frozenset[str], *, dry_run: bool = False) -> int:
+        """Remove trees of layers whose diff ids are not in `keep`, and leftovers; trees in use stay.
 
-        A merged tree is kept with all of its layers.
+        Gives the bytes that went (or would, with `dry_run`). A merged tree is kept with all of its layers.
         """
         freed = 0
         with _translated(self.root):
@@ -121,7 +121,7 @@ class Snapshots:
                     continue
                 with self._alone(hex_digits) as alone:
                     if alone:
-                        freed += self._remove(name)
+                        freed += _size(os.path.join(self.root, name)) if dry_run else self._remove(name)
         return freed
 
     def close(self) -> None:
