@@ -16,6 +16,10 @@ import errno
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TICK_NS = 20_000_000
 _BIG = 1 << 19
@@ -84,7 +88,7 @@ def ordered(names: list[str]) -> list[str]:
 
 def join(lines: list[str], newest: int) -> bytes:
     """Put a table together from its lines; `newest` is the latest ctime among them."""
-    return table(joined(lines), len(lines), newest)
+    return table(os.fsencode(joined(lines)), len(lines), newest)
 
 
 def joined(lines: list[str]) -> str:
@@ -95,9 +99,9 @@ def joined(lines: list[str]) -> str:
     return text
 
 
-def table(text: str, count: int, newest: int) -> bytes:
+def table(lines: bytes, count: int, newest: int) -> bytes:
     """A table from its joined lines."""
-    return os.fsencode(f"packrunner-tree 1 {count} {newest}\n{text}\n")
+    return b"packrunner-tree 1 %d %d\n%b\n" % (count, newest, lines)
 
 
 def _heading(table: bytes) -> tuple[int, int]:
@@ -133,14 +137,64 @@ def paths(table: bytes) -> list[str]:
 
 def kinds(table: bytes) -> list[tuple[str, bool]]:
     """Each path of a table in its order with whether it is a directory, the root left out."""
-    return [(_path(line), line.startswith(b"4") and line[5:6] == b" ") for line in _lines(table)[1:]]
+    return [(_path(line), _is_directory(line)) for line in _lines(table)[1:]]
+
+
+def files(table: bytes) -> int:
+    """How many entries are not directories."""
+    return entries(table) + 1 - table.count(b"\n4")
+
+
+def difference(old: bytes, new: bytes) -> tuple[dict[str, bool], dict[str, bool]]:
+    """What only the old table and what only the new one says: paths, and whether they are directories there.
+
+    A touched path is in both. Only the part of the tables between their first and last difference is looked at.
+    """
+    before, after = _middle(_body(old), _body(new))
+    was, now = set(before.split(b"\n")) - {b""}, set(after.split(b"\n")) - {b""}
+    return _described(was - now), _described(now - was)
 
 
 def changed(old: bytes, new: bytes) -> list[str]:
     """Paths that were added, removed or touched between two tables, sorted; `.` is the root."""
-    if old == new:
-        return []
-    return sorted({_path(line) or "." for line in set(_lines(old)) ^ set(_lines(new))})
+    gone, fresh = difference(old, new)
+    return sorted({path or "." for path in (*gone, *fresh)})
+
+
+def _described(lines: set[bytes]) -> dict[str, bool]:
+    return {_path(line): _is_directory(line) for line in lines}
+
+
+def _is_directory(line: bytes) -> bool:
+    # Modes in octal: of all kinds only directories begin with a 4.
+    return line.startswith(b"4")
+
+
+def _body(table: bytes) -> bytes:
+    return table[table.index(b"\n") + 1 :] if table else b""
+
+
+def _middle(old: bytes, new: bytes) -> tuple[bytes, bytes]:
+    """Both tables without the whole lines that they begin and end with in common."""
+    shorter, a, b = min(len(old), len(new)), len(old), len(new)
+    head = _common(shorter, lambda low, n: old[low:n] == new[low:n])
+    head = old.rfind(b"\n", 0, head) + 1
+    tail = _common(shorter - head, lambda low, n: old[a - n : a - low] == new[b - n : b - low])
+    at = old.find(b"\n", len(old) - tail)
+    tail = len(old) - at - 1 if tail and at >= 0 else 0
+    return old[head : len(old) - tail], new[head : len(new) - tail]
+
+
+def _common(limit: int, same: Callable[[int, int], bool]) -> int:
+    """The largest n up to `limit` for which the first n bytes are the same; `same` compares those from low to n."""
+    low = 0
+    while low < limit:
+        middle = (low + limit + 1) // 2
+        if same(low, middle):
+            low = middle
+        else:
+            limit = middle - 1
+    return low
 
 
 def _lines(table: bytes) -> list[bytes]:

@@ -100,4 +100,4 @@ def image_path(output: str) -> str:
 
 
 def _files(scan: record.Scan) -> str:
-    return number(sum(not is_dir for _, is_dir in fingerprint.kinds(scan.tables[0])), "file")
+    return number(fingerprint.files(scan.tables[0]), "file")

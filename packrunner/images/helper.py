@@ -4,23 +4,32 @@ One interpreter cannot use two processors for this work. The helper is this file
 nothing of site-packages; it gets directories and names on its standard input, gives pieces of tar back on its standard
 output, and ends with its input. Messages are marshalled values behind their length: both ends are the same program.
 
-Request:  (number of the root, [directory or files, ...]) where a directory is (path, mode) and files are
-          (base, names, special). Answer: any number of DATA frames, then one DONE or FAILED frame.
+Request: a list of (number of the root, item), where an item is a directory (path, mode) or files (base, names,
+special). Answer: any number of DATA messages, then DONE or FAILED. The bytes of DATA are in memory that both share, in
+the slot that the message names; the other end gives slots back through a pipe of their numbers.
 """
 
 from __future__ import annotations
 
 import marshal
+import mmap
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _HEAD = 5
 DATA, DONE, FAILED = b"d", b"e", b"f"
+SLOT = (1 << 20) + (1 << 17)
+"""Bytes of a slot: what the packer hands over at once, which is a little more than a megabyte."""
+SLOTS = 6
 
 
-def frame(kind: bytes, data: bytes | memoryview) -> bytes:
+def frame(kind: bytes, size: int) -> bytes:
     """The beginning of a message."""
-    return kind + len(data).to_bytes(_HEAD - 1, "little")
+    return kind + size.to_bytes(_HEAD - 1, "little")
 
 
 def open_beneath(root: int, base: str) -> int:
@@ -33,15 +42,6 @@ def open_beneath(root: int, base: str) -> int:
             os.close(fd)
         fd = below
     return fd
-
-
-def fill(fd: int, view: memoryview) -> None:
-    """Read until `view` is full; raises EOFError when there is less."""
-    while view:
-        got = os.readv(fd, [view])
-        if not got:
-            raise EOFError
-        view = view[got:]
 
 
 def read_exactly(fd: int, size: int) -> bytes:
@@ -76,35 +76,41 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 
 class _Out:
-    """The sink of the helper: frames on a pipe."""
+    """The sink of the helper: slots of shared memory, and messages on a pipe."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, answers: int, memory: int, slots: int) -> None:
+        self._answers = answers
+        self._slots = slots
+        self._memory = memoryview(mmap.mmap(memory, SLOT * SLOTS))
 
     def put(self, pieces: list[bytes]) -> None:
-        data = b"".join(pieces)
-        # In one call: the other end waits for the head of every message.
-        sent = os.writev(self._fd, (frame(DATA, data), data)) - _HEAD
-        write_all(self._fd, memoryview(data)[sent:])
+        self.data(memoryview(b"".join(pieces)))
 
-    def send(self, kind: bytes, data: bytes | memoryview) -> None:
-        write_all(self._fd, frame(kind, data))
-        write_all(self._fd, data)
+    def data(self, view: memoryview) -> None:
+        while view:
+            size = min(len(view), SLOT)
+            slot = read_exactly(self._slots, 1)
+            self._memory[slot[0] * SLOT :][:size] = view[:size]
+            write_all(self._answers, frame(DATA, size) + slot)
+            view = view[size:]
+
+    def end(self, kind: bytes, value: tuple[Any, ...]) -> None:
+        data = marshal.dumps(value)
+        write_all(self._answers, frame(kind, len(data)) + data)
 
     def content(self, fd: int, size: int, path: str) -> None:
-        from packrunner.images.pipeline import copy_content
+        from packrunner.images.pipeline import copy_content  # threads and queues, for large files only
 
         try:
-            copy_content(fd, size, path, lambda view: self.send(DATA, view))
+            copy_content(fd, size, path, self.data)
         finally:
             os.close(fd)
 
 
-def serve(requests: int, answers: int, roots: list[int]) -> None:
+def serve(requests: int, out: _Out, roots: list[int]) -> None:
     """Answer requests until there are no more."""
     from packrunner.images.pack import Packer, PackError, unreadable
 
-    out = _Out(answers)
     _, first = read_frame(requests)
     target, owner, owners = marshal.loads(first)  # noqa: S302 - from our own parent
     while True:
@@ -129,17 +135,16 @@ def serve(requests: int, answers: int, roots: list[int]) -> None:
                     os.close(fd)
             packer.flush()
         except PackError as e:
-            out.send(FAILED, marshal.dumps((e.kind, e.path, e.cause)))
+            out.end(FAILED, (e.kind, e.path, e.cause))
             return
-        text = packer.text()
-        done = (text, packer.sizes.tobytes(), packer.newest, packer.warnings)
-        out.send(DONE, marshal.dumps(done))
+        out.end(DONE, (packer.text(), packer.sizes.tobytes(), packer.newest, packer.warnings))
 
 
 def main() -> None:
-    """Run as a program: the package's parent directory, then the descriptors of the roots."""
+    """Run as a program: the package's parent directory, then descriptors: shared memory, free slots, the roots."""
     sys.path.insert(0, sys.argv[1])
-    serve(0, 1, [int(fd) for fd in sys.argv[2:]])
+    memory, slots, *roots = (int(fd) for fd in sys.argv[2:])
+    serve(0, _Out(1, memory, slots), roots)
 
 
 if __name__ == "__main__":

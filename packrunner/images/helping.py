@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import marshal
+import mmap
 import os
 import subprocess
 import sys
 from array import array
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from packrunner.images import helper
 from packrunner.images.pack import PackError
-from packrunner.images.pipeline import STEP, page_aligned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,29 +49,37 @@ class Helper:
     ) -> None:
         present = [fd for fd in roots if fd >= 0]
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(helper.__file__))))
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", helper.__file__, package, *map(str, present)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=present,
-                bufsize=0,
-                # Ctrl-C is for us: the helper ends with its input.
-                start_new_session=True,
-            )
-        except OSError as e:
-            raise HelperLostError from e
+        self._waiting = 0
+        with ExitStack() as stack:
+            try:
+                memory = os.memfd_create("packrunner-layer")
+                stack.callback(os.close, memory)
+                os.ftruncate(memory, helper.SLOT * helper.SLOTS)
+                self._memory = memoryview(mmap.mmap(memory, helper.SLOT * helper.SLOTS))
+                free, self._free = os.pipe()
+                stack.callback(os.close, free)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", helper.__file__, package, *map(str, (memory, free, *present))],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=(memory, free, *present),
+                    bufsize=0,
+                    # Ctrl-C is for us: the helper ends with its input.
+                    start_new_session=True,
+                )
+            except OSError as e:
+                raise HelperLostError from e
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests = self._process.stdin.fileno()
         self._answers = self._process.stdout.fileno()
-        self._waiting = 0
-        self._buffer = page_aligned()
-        with suppress(OSError):
-            fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, 1 << 20)
         try:
+            helper.write_all(self._free, bytes(range(helper.SLOTS)))
             self._send((target, owner, dict(owners)))
+        except OSError as e:
+            self.close()
+            raise HelperLostError from e
         except BaseException:
             self.close()
             raise
@@ -92,14 +99,11 @@ class Helper:
         """Move one stretch's bytes into the blob."""
         try:
             while (head := helper.read_head(self._answers))[0] == helper.DATA:
-                left = head[1]
-                while left:
-                    view = self._buffer[: min(left, STEP)]
-                    helper.fill(self._answers, view)
-                    blob.write(view)
-                    left -= len(view)
+                slot = helper.read_exactly(self._answers, 1)
+                blob.write(self._memory[slot[0] * helper.SLOT :][: head[1]])
+                helper.write_all(self._free, slot)
             kind, data = head[0], helper.read_exactly(self._answers, head[1])
-        except EOFError as e:
+        except (EOFError, BrokenPipeError) as e:
             raise HelperLostError from e
         value = marshal.loads(data)  # noqa: S302 - from our own child
         if kind == helper.FAILED:
@@ -110,6 +114,7 @@ class Helper:
 
     def close(self) -> None:
         """End the helper; what it still works on is dropped."""
+        os.close(self._free)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 with suppress(OSError):
@@ -120,7 +125,7 @@ class Helper:
     def _send(self, value: Any) -> None:
         data = marshal.dumps(value)
         try:
-            helper.write_all(self._requests, helper.frame(helper.DATA, data) + data)
+            helper.write_all(self._requests, helper.frame(helper.DATA, len(data)) + data)
         except OSError as e:
             raise HelperLostError from e
 

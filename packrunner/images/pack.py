@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SMALL = 1 << 16
-_BATCH = 1 << 19
+_BATCH = 1 << 20
 _REGULAR = 0o100000
 # The sum of a header's first bytes gives its checksum field; most sums are below this.
 _CHECKSUMS = tuple([b"%06o\0 " % i for i in range(32768)])
@@ -91,7 +91,7 @@ class Packer:
             return
         self._small(tar.DIRECTORY, full.rstrip("/") + "/", mode, path)
 
-    def files(self, fd: int, base: str, names: Sequence[str], special: frozenset[str] = frozenset()) -> None:
+    def files(self, fd: int, base: str, names: Sequence[str], special: frozenset[str] = frozenset()) -> None:  # noqa: PLR0915 - the loop that all is about, unrolled
         """Add entries of one directory, open as `fd`; `base` is its path with "/". `special` are not regular files."""
         if special or self._owners or not (base.isascii() and self._prefix.isascii()):
             for name in names:
@@ -105,7 +105,9 @@ class Packer:
         owners, small = self._fields, tar.PADDING
         rest = tar.tail(tar.FILE)
         rest_sum = tar.byte_sum(rest) + 8 * 0x20 - 1
+        zeros = [bytes(room - length) for length in range(room + 1)]
         pieces, held, newest = self._pieces, self._held, self.newest
+        add = pieces.extend
         line, size_of = self.lines.append, self.sizes.append
         open_, read, fstat, close, mtime = os.open, os.read, os.fstat, os.close, tar.MTIME
         for name in names:
@@ -127,13 +129,14 @@ class Packer:
                 self._pieces, self._held, self.newest = pieces, held, newest
                 self._file(fd, base + name, name)
                 pieces, held, newest = self._pieces, self._held, self.newest
+                add = pieces.extend
                 continue
             ctime = st.st_ctime_ns
             if ctime > newest:  # noqa: PLR1730 - max() costs a call for each file
                 newest = ctime
             line(f"{mode:o} {size} {st.st_mtime_ns} {ctime} {st.st_ino} {base}{name}")
-            before = b"%b%b%011o\0%b" % ((target + name.encode()).ljust(100, b"\0"), owner, size, mtime)
-            pieces += (before, _CHECKSUMS[(adler32(before) & 0xFFFF) + rest_sum], rest, data, small[size & 511])
+            before = b"%b%b%b%b%011o\0%b" % (target, name.encode(), zeros[len(name)], owner, size, mtime)
+            add((before, _CHECKSUMS[(adler32(before) & 0xFFFF) + rest_sum], rest, data, small[size & 511]))
             grown = (size + 1023) & -512
             size_of(grown)
             held += grown
@@ -141,6 +144,7 @@ class Packer:
                 self._pieces = pieces
                 self.flush()
                 pieces, held = self._pieces, 0
+                add = pieces.extend
         self._held, self.newest = held, newest
 
     def _file(self, fd: int, path: str, name: str) -> None:

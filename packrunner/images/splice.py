@@ -38,6 +38,7 @@ class Section:
     count: int = 0
     sizes: array[int] = field(default_factory=lambda: array("Q"))
     newest: int = 0
+    _data: bytes | None = None
 
     def add(self, text: str, sizes: array[int], newest: int) -> None:
         """Add joined lines."""
@@ -47,9 +48,15 @@ class Section:
             self.count += len(sizes)
             self.newest = max(self.newest, newest)
 
+    def data(self) -> bytes:
+        """All lines, as stored."""
+        if self._data is None:
+            self._data = os.fsencode("\n".join(self.text))
+        return self._data
+
     def table(self) -> bytes:
         """What fingerprint.scan would give."""
-        return fingerprint.table("\n".join(self.text), self.count, self.newest)
+        return fingerprint.table(self.data(), self.count, self.newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +73,27 @@ class Previous:
 
 def encode(sections: list[Section], tar_size: int, began_ns: int) -> bytes:
     """The table as stored. Lines as new as `began_ns` are spoilt, so that they count as changed next time."""
-    texts = [os.fsencode(_trusted("\n".join(section.text), section.newest, began_ns)) for section in sections]
+    texts = [_trusted(section.data(), section.newest, began_ns) for section in sections]
     keys = [os.fsencode(section.key) for section in sections]
     sizes = array("Q")
     for section in sections:
         sizes += section.sizes
     if not _LITTLE:
         sizes.byteswap()
-    data = b"".join(
-        (
-            _HEAD.pack(_MAGIC, len(sections), tar_size),
-            *(
-                _SECTION.pack(len(key), len(text), section.count)
-                for section, key, text in zip(sections, keys, texts, strict=True)
-            ),
-            *keys,
-            *texts,
-            sizes.tobytes(),
-        )
-    )
-    return data + hashlib.sha256(data).digest()
+    parts = [
+        _HEAD.pack(_MAGIC, len(sections), tar_size),
+        *(
+            _SECTION.pack(len(key), len(text), section.count)
+            for section, key, text in zip(sections, keys, texts, strict=True)
+        ),
+        *keys,
+        *texts,
+        sizes.tobytes(),
+    ]
+    checksum = hashlib.sha256()
+    for part in parts:
+        checksum.update(part)
+    return b"".join((*parts, checksum.digest()))
 
 
 def decode(data: bytes) -> Previous | None:
@@ -113,12 +121,12 @@ def decode(data: bytes) -> Previous | None:
     return Previous(known, [0, *accumulate(sizes)], tar_size)
 
 
-def _trusted(text: str, newest: int, began_ns: int) -> str:
+def _trusted(data: bytes, newest: int, began_ns: int) -> bytes:
     if not fingerprint.fresh(newest, began_ns):
-        return text
-    return "\n".join(["!" + line if _fresh(line, began_ns) else line for line in text.split("\n")])
+        return data
+    return b"\n".join([b"!" + line if _fresh(line, began_ns) else line for line in data.split(b"\n")])
 
 
-def _fresh(line: str, began_ns: int) -> bool:
-    fields = line.split(" ", 4)
-    return len(fields) == 5 and fields[3].isdecimal() and fingerprint.fresh(int(fields[3]), began_ns)
+def _fresh(line: bytes, began_ns: int) -> bool:
+    fields = line.split(b" ", 4)
+    return len(fields) == 5 and fields[3].isdigit() and fingerprint.fresh(int(fields[3]), began_ns)

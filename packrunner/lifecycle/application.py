@@ -69,7 +69,7 @@ class Rules:
 
 def _matcher(patterns: tuple[str, ...]) -> Callable[[str, bool], bool]:
     # Loading the pattern library costs more than a small build: only for those who have patterns.
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415
+    from pathspec import GitIgnoreSpec
 
     try:
         spec = GitIgnoreSpec.from_lines(patterns)

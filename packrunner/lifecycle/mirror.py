@@ -7,7 +7,6 @@ the tree lie `<tree>.table` and, while the tree is being changed, `<tree>.changi
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 
 from packrunner import confined, fingerprint
@@ -69,19 +68,17 @@ class Mirror:
             root.remove(name)
 
     def _change(self, source: str, old: bytes, table: bytes) -> None:
-        changed = fingerprint.changed(old, table)
-        held = set(fingerprint.paths(old))
+        gone, fresh = fingerprint.difference(old, table)
         # Deepest first, so that nothing is ever reached through a link that took a directory's place.
         with confined.Root.open(self.path) as root:
-            for path in reversed(changed):
-                if path in held and not _same_directory(os.path.join(source, path), os.path.join(self.path, path)):
+            for path in sorted(gone, reverse=True):
+                if path and not _same_directory(os.path.join(source, path), os.path.join(self.path, path)):
                     root.remove(path)
-        present = dict(fingerprint.kinds(table))
-        for path in changed:
-            if path in present:
+        for path in sorted(fresh):
+            if path:
                 self._put(source, path)
-        parents = {os.path.dirname(path) for path in changed}
-        self._directories(source, sorted(parents | {p for p in changed if present.get(p)} | {""}))
+        parents = {os.path.dirname(path) for path in (*gone, *fresh)}
+        self._directories(source, sorted(parents | {path for path, is_dir in fresh.items() if is_dir} | {""}))
 
     def _put(self, source: str, path: str) -> None:
         origin, target = os.path.join(source, path), os.path.join(self.path, path)
@@ -109,14 +106,22 @@ class Mirror:
             raise disk_error(e, e.filename or target) from e
 
     def _copy(self, origin: str, target: str) -> None:
-        with open(os.open(origin, _READ), "rb") as reader, open(os.open(target, _WRITE, 0o600), "wb") as writer:
-            found = os.fstat(reader.fileno())
-            shutil.copyfileobj(reader, writer, 1 << 20)
-            if self._owner:
-                os.fchown(writer.fileno(), *self._owner)
-            os.fchmod(writer.fileno(), stat.S_IMODE(found.st_mode))
-            writer.flush()
-            os.utime(writer.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
+        reader = os.open(origin, _READ)
+        try:
+            writer = os.open(target, _WRITE, 0o600)
+            try:
+                found = os.fstat(reader)
+                # In the kernel: a buffer of our own would cost more than most files.
+                while os.sendfile(writer, reader, None, 1 << 30):
+                    pass
+                if self._owner:
+                    os.fchown(writer, *self._owner)
+                os.fchmod(writer, stat.S_IMODE(found.st_mode))
+                os.utime(writer, ns=(found.st_atime_ns, found.st_mtime_ns))
+            finally:
+                os.close(writer)
+        finally:
+            os.close(reader)
 
     def _directories(self, source: str, paths: list[str]) -> None:
         """Modes and times of directories, once what is in them is there."""

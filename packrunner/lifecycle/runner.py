@@ -180,10 +180,10 @@ def _keep_cache(path: str, exported: ExportResult, reporter: Reporter) -> None:
 def _report_changes(job: Job, reporter: Reporter) -> None:
     if not job.before or job.before == job.table:
         return
-    paths = fingerprint.changed(job.before, job.table)
+    gone, fresh = fingerprint.difference(job.before, job.table)
+    touched = gone | fresh
     # A directory is listed for its mode only; what was edited in it says more.
-    directories = {path for path, is_dir in fingerprint.kinds(job.table) if is_dir}
-    named = [path for path in paths if path not in directories] or paths
+    named = sorted(path for path, is_dir in touched.items() if not is_dir) or sorted(p or "." for p in touched)
     reporter.emit(Changed(paths=tuple(named[:100]), total=len(named)))
 
 
@@ -204,9 +204,7 @@ def _spec(job: Job, ws: Workspace, app: Application) -> SandboxSpec:
 
 
 def _detect_inputs(job: Job, ws: Workspace) -> DetectInputs:
-    entries = fingerprint.kinds(job.table)
-    top = tuple(path for path, _ in entries if "/" not in path)
-    count = sum(not is_dir for _, is_dir in entries)
+    top = tuple(sorted(set(os.listdir(job.source)) - job.rules.skip))
     return DetectInputs(
         order=job.selection.order,
         system=job.selection.system,
@@ -217,13 +215,13 @@ def _detect_inputs(job: Job, ws: Workspace) -> DetectInputs:
         platform_env=job.env,
         home=job.build_image.user.home,
         owner=ws.owner,
-        app_files=AppFiles(count=count, names=top),
+        app_files=AppFiles(count=fingerprint.files(job.table), names=top),
     )
 
 
 def _export_step(exported: ExportResult, seconds: float) -> StepDone:
     """`5 layers    1 new: app, 48 kB`: which layers are not those of the last image, and their size."""
-    from packrunner.console.units import size  # noqa: PLC0415  (after the work is done)
+    from packrunner.console.units import size
 
     mine = [layer for layer in exported.layers if layer.in_image]
     fresh = [layer for layer in mine if layer.state != "reused"]
