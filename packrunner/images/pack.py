@@ -64,7 +64,8 @@ class Packer:
         self._prefix = target + "/" if target else ""
         self._owner = owner
         self._owners = owners or {}
-        self._fields: dict[int, bytes] = {}
+        self._modes: dict[int, tuple[str, bytes]] = {}
+        self._octal: dict[int, bytes] = {}
         self._pieces: list[bytes] = []
         self._held = 0
 
@@ -102,7 +103,7 @@ class Packer:
             return
         target = (self._prefix + base).encode()
         room = tar.NAME - len(target)
-        owners, small = self._fields, tar.PADDING
+        of_mode, of_size, small = self._modes, self._octal, tar.PADDING
         rest = tar.tail(tar.FILE)
         rest_sum = tar.byte_sum(rest) + 8 * 0x20 - 1
         zeros = [bytes(room - length) for length in range(room + 1)]
@@ -122,10 +123,8 @@ class Packer:
                 close(file)
             size = len(data)
             mode = st.st_mode
-            owner = owners.get(mode)
-            if owner is None and stat.S_ISREG(mode):
-                owner = owners[mode] = tar.owner_field(mode & 0o7777, *self._owner)
-            if size != st.st_size or owner is None or len(name) > room or not name.isascii():
+            fields = of_mode.get(mode) or self._of_mode(mode)
+            if size != st.st_size or fields is None or len(name) > room or not name.isascii():
                 self._pieces, self._held, self.newest = pieces, held, newest
                 self._file(fd, base + name, name)
                 pieces, held, newest = self._pieces, self._held, self.newest
@@ -134,8 +133,11 @@ class Packer:
             ctime = st.st_ctime_ns
             if ctime > newest:  # noqa: PLR1730 - max() costs a call for each file
                 newest = ctime
-            line(f"{mode:o} {size} {st.st_mtime_ns} {ctime} {st.st_ino} {base}{name}")
-            before = b"%b%b%b%b%011o\0%b" % (target, name.encode(), zeros[len(name)], owner, size, mtime)
+            line(f"{fields[0]} {size} {st.st_mtime_ns} {ctime} {st.st_ino} {base}{name}")
+            digits = of_size.get(size)
+            if digits is None:
+                digits = of_size[size] = b"%011o\0" % size
+            before = b"".join((target, name.encode(), zeros[len(name)], fields[1], digits, mtime))
             add((before, _CHECKSUMS[(adler32(before) & 0xFFFF) + rest_sum], rest, data, small[size & 511]))
             grown = (size + 1023) & -512
             size_of(grown)
@@ -146,6 +148,13 @@ class Packer:
                 pieces, held = self._pieces, 0
                 add = pieces.extend
         self._held, self.newest = held, newest
+
+    def _of_mode(self, mode: int) -> tuple[str, bytes] | None:
+        """What lines and headers have for a mode; None unless it is of a regular file."""
+        if not stat.S_ISREG(mode):
+            return None
+        fields = self._modes[mode] = (f"{mode:o}", tar.owner_field(mode & 0o7777, *self._owner))
+        return fields
 
     def _file(self, fd: int, path: str, name: str) -> None:
         """Any regular file: large ones, long names, owners of their own."""

@@ -81,15 +81,23 @@ def _argv(image: Image, process: str | None, args: tuple[str, ...], *, command: 
 
 
 def user_of(image: Image, lowers: Sequence[str]) -> User:
-    """The image's user by number; names and homes are looked up in its own files, which are not trusted (SBX-13)."""
-    uid_text, _, gid_text = (image.user or "0").partition(":")
-    accounts = _accounts(lowers)
-    row = next((a for a in accounts if uid_text in (a[0], a[2])), None)
-    uid = _number(uid_text if uid_text.isdigit() else row[2] if row else "", image.user)
-    group = gid_text if gid_text.isdigit() else row[3] if row and not gid_text else ""
-    gid = _number(group, image.user) if group else uid
+    """The image's user by number; names and homes are looked up in its own files, which are not trusted (SBX-13).
+
+    Raises LaunchError for a user or group that cannot be found there, or cannot be one (SBX-42).
+    """
+    wanted, _, group = (image.user or "0").partition(":")
+    row = next((row for row in _rows(lowers, "etc/passwd", 7) if wanted in (row[0], row[2])), None)
+    uid = _number(wanted if wanted.isdigit() else row[2] if row else "", image.user)
+    gid = _group(group, lowers, image.user) if group else _number(row[3], image.user) if row else uid
     home = row[5] if row and os.path.isabs(row[5]) else "/home/cnb"
     return User(uid=uid, gid=gid, home=home, name=row[0] if row else "cnb")
+
+
+def _group(wanted: str, lowers: Sequence[str], user: str) -> int:
+    if wanted.isdigit():
+        return _number(wanted, user)
+    row = next((row for row in _rows(lowers, "etc/group", 4) if row[0] == wanted), None)
+    return _number(row[2] if row else "", user)
 
 
 def _number(text: str, user: str) -> int:
@@ -98,12 +106,14 @@ def _number(text: str, user: str) -> int:
     return int(text)
 
 
-def _accounts(lowers: Sequence[str]) -> list[list[str]]:
+def _rows(lowers: Sequence[str], name: str, fields: int) -> list[list[str]]:
+    """The well-formed lines of the topmost layer's list; none where that is not a plain file."""
     for lower in reversed(lowers):
         with confined.Root.open(lower) as root:
-            if root.kind("etc") != "dir" or root.kind("etc/passwd") != "file":
+            kind = root.kind(name) if root.kind("etc") == "dir" else None
+            if kind is None:
                 continue
-            data = root.read("etc/passwd", limit=_LIMIT) or b""
-        lines = data.decode(errors="replace").splitlines()
-        return [fields for line in lines if len(fields := line.split(":")) == 7 and fields[2].isdigit()]
+            data = root.read(name, limit=_LIMIT) if kind == "file" else None
+        rows = [line.split(":") for line in (data or b"").decode(errors="replace").splitlines()]
+        return [row for row in rows if len(row) == fields and row[2].isdigit()]
     return []
