@@ -36,7 +36,7 @@ check: setup launcher ## formatting, lint, types, import order, unit tests
 
 test: check ## everything; tiers whose service is missing are skipped and say why
 	cd launcher && ../$(BIN)/python hatch_build.py --test
-	$(BIN)/python -m pytest tests/contract tests/buildpacks tests/acceptance
+	$(BIN)/python -m pytest tests/faults tests/contract tests/buildpacks tests/acceptance
 
 bench: setup launcher ## time packrunner beside the peers on this machine
 	@$(BIN)/python -m benchmarks

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+
+from packrunner.disk import disk_error, temporary
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -40,3 +43,37 @@ class Files:
         except FileExistsError:
             if not os.path.isdir(path):
                 raise
+
+
+def replace_file(files: Files, path: str, data: bytes, *, sync: bool = True) -> None:
+    """Write a file as a whole: at any moment the old or the new bytes are there. Raises StoreError."""
+    beside = os.path.join(os.path.dirname(path), temporary(path))
+    try:
+        fd = files.create(beside)
+        try:
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[files.write(fd, view) :]
+                if sync:
+                    files.sync(fd)
+            finally:
+                os.close(fd)
+            files.rename(beside, path)
+        except BaseException:
+            with suppress(OSError):
+                files.unlink(beside)
+            raise
+        if sync:
+            sync_directory(files, os.path.dirname(path))
+    except OSError as e:
+        raise disk_error(e, path) from e
+
+
+def sync_directory(files: Files, path: str) -> None:
+    """Put a directory's names on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        files.sync(fd)
+    finally:
+        os.close(fd)

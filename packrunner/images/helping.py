@@ -7,34 +7,20 @@ import mmap
 import os
 import subprocess
 import sys
-from array import array
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from packrunner.images import helper
-from packrunner.images.pack import PackError
+from packrunner.images.pack import HelperLostError, PackError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from packrunner.images.blobs import BlobWriter
+    from packrunner.images.splice import Segment
 
 _AHEAD = 2  # requests the helper may have: the one it works on, and the next
-
-
-class HelperLostError(Exception):
-    """The helper ended early: the layer is written again without one."""
-
-
-@dataclass(slots=True)
-class Segment:
-    """Joined lines, sizes in the tar, the latest ctime and warnings of a stretch of a tree."""
-
-    text: str = ""
-    sizes: array[int] = field(default_factory=lambda: array("Q"))
-    newest: int = 0
-    warnings: list[str] = field(default_factory=list)
 
 
 class Helper:

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 from packrunner import fingerprint
 from packrunner.errors import CorruptError, ExportError, StoreError
 from packrunner.images import splice, tar
-from packrunner.images.helping import HelperLostError, Segment
 from packrunner.images.image import Layer
 from packrunner.images.merge import Walk
 from packrunner.images.output import Output
-from packrunner.images.pack import PackError
+from packrunner.images.pack import HelperLostError, PackError
 from packrunner.images.parts import Dir, File, Link, Part, Tree, check, relative
 from packrunner.images.single import SECTION, write_single
 from packrunner.images.trees import write_known, write_new
@@ -100,7 +99,7 @@ class _Written:
     """A section, what will be in it once everything is written, and the tree it came from."""
 
     section: splice.Section
-    segments: list[Segment]
+    segments: list[splice.Segment]
     tree: Tree | None = None
     merged: bool = False
     new: bool = False
@@ -168,7 +167,7 @@ class _Job:
 
     def _complete(self, written: _Written) -> splice.Section:
         for segment in written.segments:
-            written.section.add(segment.text, segment.sizes, segment.newest)
+            written.section.add(segment)
         if written.new:
             self._changed += written.section.count
         return written.section

@@ -6,6 +6,7 @@ Nothing is opened before the first byte that differs: a layer in which nothing c
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from contextlib import ExitStack
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
         def quarantine(self, digest: Digest) -> None:
             """Set a damaged blob aside."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Output:
@@ -98,9 +102,9 @@ class Output:
         assert pipeline
         assert blob
         pipeline.finish()
-        if self._check and self._previous and not self._check.good(self._previous[0]):
-            self._store.quarantine(self._previous[0])
-            raise corrupt_blob(self._previous[0])
+        if self._check and not self._check.good():
+            self._store.quarantine(self._check.digest)
+            raise corrupt_blob(self._check.digest)
         return blob.commit()
 
     def __enter__(self) -> Self:
@@ -135,36 +139,52 @@ class Output:
         if self._check is None:
             path = self._store.blob_path(digest)
             self._old = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            self._check = _Check(path)
+            self._check = _Check(path, digest)
             self.spliced = True
         start, length = table.starts[first], table.starts[end] - table.starts[first]
-        self._open().call(lambda blob: _copy(self._old, start, length, blob, digest))
+        check, old = self._check, self._old
+        self._open().call(lambda blob: _copy(old, start, length, blob, check))
 
 
-def _copy(fd: int, start: int, length: int, blob: BlobWriter, digest: Digest) -> None:
+def _copy(fd: int, start: int, length: int, blob: BlobWriter, check: _Check) -> None:
+    """Copy a stretch of the old tar.
+
+    Its pages leave the cache as soon as the check has read them too, and the new tar takes their place: the next
+    splice reads that one, and memory that is in use already is several times faster to write to than fresh memory.
+    """
     view = page_aligned()
     end = start + length
     while start < end:
         got = os.preadv(fd, [view[: min(end - start, STEP)]], start)
         if not got:
-            raise corrupt_blob(digest)
+            raise corrupt_blob(check.digest)
         blob.write(view[:got])
+        if start + got <= check.position:
+            os.posix_fadvise(fd, start, got, os.POSIX_FADV_DONTNEED)
         start += got
 
 
 class _Check(threading.Thread):
     """Hashes the whole stored tar meanwhile: a damaged one must not live on in new layers (STO-13)."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, digest: Digest) -> None:
         super().__init__(name="layer-check", daemon=True)
+        self.digest = digest
+        self.position = 0
         self._path = path
-        self._found = ""
+        self._hash = hashlib.sha256()
         self.start()
 
     def run(self) -> None:
-        with open(self._path, "rb", buffering=0) as file:
-            self._found = hashlib.file_digest(file, "sha256").hexdigest()
+        view = page_aligned()
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                while got := file.readinto(view):
+                    self._hash.update(view[:got])
+                    self.position += got
+        except OSError as e:
+            log.warning("%s: %s", self._path, e)  # what cannot be read is damaged
 
-    def good(self, digest: Digest) -> bool:
+    def good(self) -> bool:
         self.join()
-        return self._found == digest.hex
+        return self._hash.hexdigest() == self.digest.hex

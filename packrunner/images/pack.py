@@ -33,8 +33,11 @@ OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLO
 _SMALL = 1 << 16
 _BATCH = 1 << 20
 _REGULAR = 0o100000
-# The sum of a header's first bytes gives its checksum field; most sums are below this.
-_CHECKSUMS = tuple([b"%06o\0 " % i for i in range(32768)])
+_CHECKSUMS: dict[int, bytes] = {}
+
+
+class HelperLostError(Exception):
+    """The helper process ended early: the layer is written again without one."""
 
 
 class PackError(Exception):
@@ -106,6 +109,7 @@ class Packer:
         of_mode, of_size, small = self._modes, self._octal, tar.PADDING
         rest = tar.tail(tar.FILE)
         rest_sum = tar.byte_sum(rest) + 8 * 0x20 - 1
+        checksums = _CHECKSUMS
         zeros = [bytes(room - length) for length in range(room + 1)]
         pieces, held, newest = self._pieces, self._held, self.newest
         add = pieces.extend
@@ -138,7 +142,8 @@ class Packer:
             if digits is None:
                 digits = of_size[size] = b"%011o\0" % size
             before = b"".join((target, name.encode(), zeros[len(name)], fields[1], digits, mtime))
-            add((before, _CHECKSUMS[(adler32(before) & 0xFFFF) + rest_sum], rest, data, small[size & 511]))
+            total = (adler32(before) & 0xFFFF) + rest_sum
+            add((before, checksums.get(total) or _checksum(total), rest, data, small[size & 511]))
             grown = (size + 1023) & -512
             size_of(grown)
             held += grown
@@ -221,6 +226,11 @@ class Packer:
     def text(self) -> str:
         """The lines as one text."""
         return fingerprint.joined(self.lines)
+
+
+def _checksum(total: int) -> bytes:
+    """The checksum's field of a header; few headers have a new one."""
+    return _CHECKSUMS.setdefault(total, b"%06o\0 " % total)
 
 
 _KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFCHR: "character device", stat.S_IFBLK: "block device"}

@@ -9,9 +9,9 @@ from array import array
 from typing import TYPE_CHECKING
 
 from packrunner.images import tar
-from packrunner.images.helping import Segment
 from packrunner.images.pack import OPEN_FILE, PackError, unreadable
 from packrunner.images.parts import Dir, File, Link, relative
+from packrunner.images.splice import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

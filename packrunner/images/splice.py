@@ -30,6 +30,16 @@ _LITTLE = sys.byteorder == "little"
 
 
 @dataclass(slots=True)
+class Segment:
+    """A stretch of a tree: its joined lines, their sizes in the tar, the latest ctime, and warnings."""
+
+    text: str = ""
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
+    newest: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Section:
     """The entries of one tree, or of the single entries between trees: their joined lines and sizes in the tar."""
 
@@ -40,13 +50,13 @@ class Section:
     newest: int = 0
     _data: bytes | None = None
 
-    def add(self, text: str, sizes: array[int], newest: int) -> None:
-        """Add joined lines."""
-        if sizes:
-            self.text.append(text)
-            self.sizes += sizes
-            self.count += len(sizes)
-            self.newest = max(self.newest, newest)
+    def add(self, segment: Segment) -> None:
+        """Add a stretch."""
+        if segment.sizes:
+            self.text.append(segment.text)
+            self.sizes += segment.sizes
+            self.count += len(segment.sizes)
+            self.newest = max(self.newest, segment.newest)
 
     def data(self) -> bytes:
         """All lines, as stored."""

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from packrunner.disk import FileLock, disk_error, temporary
-from packrunner.errors import CorruptError, StoreError, UsageError
+from packrunner.errors import CorruptError, UsageError
 from packrunner.images.blobs import BlobWriter, VerifiedReader, buffered, missing_blob
-from packrunner.images.files import Files
+from packrunner.images.files import Files, replace_file
 from packrunner.images.image import Descriptor, Image, digest_of, parse_digest, parse_image
-from packrunner.images.index import Index, decode
+from packrunner.images.ledger import Ledger
 from packrunner.images.manifest import CONFIG, JSON_LIMIT, LAYER_TAR, ManifestFile, read_json
 from packrunner.images.sweep import Sweep
 from packrunner.names import Digest, ImageName
@@ -33,10 +33,10 @@ from packrunner.names import Digest, ImageName
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from packrunner.images.index import Index
+
 log = logging.getLogger(__name__)
 
-VERSION = 1
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _TABLE_LIMIT = 1 << 30
 _WAIT = 30.0
 _SHORTEST = 4
@@ -63,16 +63,16 @@ class LocalStore:
         self.root = root
         self._files = files or Files()
         self._blobs = os.path.join(root, "blobs", "sha256")
-        self._ready = False
+        self._ledger = Ledger(root, self._files)
 
     @property
     def index_path(self) -> str:
         """The file that says which name means which manifest."""
-        return self._at("index.json")
+        return self._ledger.path
 
     def read(self, reference: str) -> StoredImage | None:
         """An image by name, digest, or a part of its digest that only it begins with; None when there is none."""
-        index = self._load()
+        index = self._ledger.load()
         with suppress(UsageError):
             ref = index.get(ImageName.parse(reference).tagged)
             if ref:
@@ -104,13 +104,13 @@ class LocalStore:
             self.add(image.config_bytes(), CONFIG)
             manifest = image.manifest
             self.add(image.manifest_bytes(), manifest.media_type)
-            with self._locked():
-                index = self._load()
+            with self._ledger.lock(_WAIT):
+                index = self._ledger.load()
                 refs = [index.get(name) for name in tagged]
                 if any(ref is None or ref.manifest.digest != manifest.digest for ref in refs):
                     for name in tagged:
                         index = index.put(name, manifest)
-                    self._save(index)
+                    self._ledger.save(index)
         return manifest.digest
 
     def remove(self, name: str) -> bool:
@@ -118,17 +118,17 @@ class LocalStore:
         tagged = ImageName.parse(name).tagged
         if not os.path.isdir(self.root):
             return False
-        with self._locked():
-            index = self._load()
+        with self._ledger.lock(_WAIT):
+            index = self._ledger.load()
             if index.get(tagged) is None:
                 return False
-            self._save(index.drop(tagged))
+            self._ledger.save(index.drop(tagged))
         return True
 
     def list(self) -> list[StoredImage]:
         """Every named image, by name; one that is damaged is left out with a warning in the log."""
         images: list[StoredImage] = []
-        for ref in self._load().refs:
+        for ref in self._ledger.load().refs:
             digest = ref.manifest.digest
             try:
                 image = self._image(digest)
@@ -171,14 +171,14 @@ class LocalStore:
 
     def new_blob(self) -> BlobWriter:
         """A blob to write: a context manager that leaves nothing behind without `commit`."""
-        self._prepare()
+        self._ledger.prepare()
         beside = self._at("tmp", temporary("blob"))
         return BlobWriter(self._files, beside, lambda name: os.path.join(self._blobs, name), self.lease())
 
     @contextmanager
     def lease(self) -> Iterator[None]:
         """Nothing is pruned meanwhile (STO-08). The kernel ends the lease of a process that dies (STO-10)."""
-        self._prepare()
+        self._ledger.prepare()
         with FileLock(self._at("lease.lock"), shared=True, timeout=_WAIT):
             yield
 
@@ -192,7 +192,7 @@ class LocalStore:
 
     def write_table(self, digest: Digest, data: bytes) -> None:
         """Keep a table. It checks itself when read, so it is not synced."""
-        self._replace(self._at("tables", digest.hex), data, sync=False)
+        replace_file(self._files, self._at("tables", digest.hex), data, sync=False)
 
     def quarantine(self, digest: Digest) -> None:
         """Set a damaged blob aside, so that it counts as absent."""
@@ -219,30 +219,21 @@ class LocalStore:
         """
         if not os.path.isdir(self.root):
             return 0
-        with FileLock(self._at("lease.lock"), timeout=timeout, notice=notice), self._locked():
+        with FileLock(self._at("lease.lock"), timeout=timeout, notice=notice), self._ledger.lock(_WAIT):
             sweep = Sweep(self.root, self._files, dry_run=dry_run)
-            return sweep.run(self._reachable(self._load()) | {digest.hex for digest in keep()})
+            return sweep.run(self._reachable(self._ledger.load()) | {digest.hex for digest in keep()})
 
     def repair(self) -> tuple[str, ...]:
         """Replace an unreadable index by its copy, or by an empty one; says what was done (STO-04)."""
         if not os.path.isdir(self.root):
             return ()
-        with self._locked():
-            try:
-                index = self._load()
-                if not index.bad and self._parsed(self.index_path) is not None:
-                    return ()
-                done = f"{self.index_path}: written again with {len(index.refs)} names"
-            except CorruptError:
-                index = Index()
-                done = f"{self.index_path}: could not be saved; names are lost, blobs are kept"
-            self._save(index)
-        return (done,)
+        with self._ledger.lock(_WAIT):
+            return self._ledger.repair()
 
     def check(self) -> tuple[str, ...]:
         """Read every blob of every image; says what is damaged or missing, one line each."""
         found = []
-        for ref in self._load().refs:
+        for ref in self._ledger.load().refs:
             try:
                 image = self._image(ref.manifest.digest)
                 for layer in image.layers:
@@ -255,126 +246,6 @@ class LocalStore:
 
     def _at(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)
-
-    def _prepare(self) -> None:
-        """Make the store, or see that it is one that this version understands."""
-        if self._ready:
-            return
-        self._check_version()
-        try:
-            # Only its owner may look inside: images hold set-id programs (STO-23).
-            for parts in ((), ("blobs", "sha256"), ("tables",), ("tmp",)):
-                self._files.mkdir(self._at(*parts))
-        except OSError as e:
-            raise disk_error(e, self.root) from e
-        for name, data in (("oci-layout", _LAYOUT), ("version", b"%d\n" % VERSION)):
-            if not os.path.exists(self._at(name)):
-                self._replace(self._at(name), data)
-        self._ready = True
-
-    def _check_version(self) -> None:
-        path = self._at("version")
-        try:
-            with open(path, "rb") as file:
-                text = file.read(100)
-        except FileNotFoundError:
-            return
-        except OSError as e:
-            raise disk_error(e, path) from e
-        if not text.strip().isdigit():
-            raise CorruptError(
-                f"{path} does not say which version the image store has", slug="store-version", tries=(f"rm {path}",)
-            )
-        if int(text) > VERSION:
-            raise StoreError(
-                "the image store was made by a newer packrunner",
-                slug="store-version",
-                cause=f"it has version {int(text)}, this packrunner knows {VERSION}",
-                at=self.root,
-                tries=("pip install --upgrade packrunner",),
-            )
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with FileLock(self._at("index.lock"), timeout=_WAIT):
-            yield
-
-    def _load(self) -> Index:
-        self._check_version()
-        index = self._parsed(self.index_path)
-        if index is None:
-            index = self._parsed(self._at("index.backup"))
-            if index is not None:
-                log.warning("%s is damaged; its copy is used", self.index_path)
-        if index is None:
-            raise CorruptError(
-                f"{self.index_path} is damaged",
-                slug="store-index",
-                cause="it and its copy, index.backup, are not the JSON that they should be; blobs are intact",
-                at=self.index_path,
-                tries=(f"rm {self.index_path}", "packrunner build"),
-            )
-        return index
-
-    def _parsed(self, path: str) -> Index | None:
-        """The index in a file; empty where there is no file; None where it is damaged."""
-        try:
-            with open(path, "rb") as file:
-                index = decode(file.read())
-        except FileNotFoundError:
-            return Index()
-        except ValueError as e:
-            log.warning("%s: %s", path, e)
-            return None
-        except OSError as e:
-            raise disk_error(e, path) from e
-        if index.bad:
-            log.warning("%s: %d entries cannot be read and are ignored", path, index.bad)
-        return index
-
-    def _save(self, index: Index) -> None:
-        data = index.encode()
-        try:
-            # Names of blobs, ours and those that other processes just gave, before anything refers to them.
-            self._sync_directory(self._blobs)
-        except OSError as e:
-            raise disk_error(e, self._blobs) from e
-        self._replace(self.index_path, data)
-        try:
-            self._replace(self._at("index.backup"), data, sync=False)
-        except StoreError as e:
-            log.warning("index.backup: %s", e)
-
-    def _replace(self, path: str, data: bytes, *, sync: bool = True) -> None:
-        """Write a file as a whole: the old or the new bytes are there, at any moment."""
-        beside = os.path.join(os.path.dirname(path), temporary(path))
-        try:
-            fd = self._files.create(beside)
-            try:
-                try:
-                    view = memoryview(data)
-                    while view:
-                        view = view[self._files.write(fd, view) :]
-                    if sync:
-                        self._files.sync(fd)
-                finally:
-                    os.close(fd)
-                self._files.rename(beside, path)
-            except BaseException:
-                with suppress(OSError):
-                    self._files.unlink(beside)
-                raise
-            if sync:
-                self._sync_directory(os.path.dirname(path))
-        except OSError as e:
-            raise disk_error(e, path) from e
-
-    def _sync_directory(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._files.sync(fd)
-        finally:
-            os.close(fd)
 
     def _resolve(self, index: Index, reference: str) -> Digest | None:
         """The manifest that a digest, or the beginning of one, means."""

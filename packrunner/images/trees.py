@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from packrunner.images.helping import Helper, Segment
 from packrunner.images.merge import Folder, Names, Walk
 from packrunner.images.pack import Packer, changed
+from packrunner.images.splice import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from packrunner.images.helping import Helper
     from packrunner.images.output import Output
     from packrunner.images.parts import Tree
 
@@ -74,6 +75,8 @@ class _New:
 
     def _next_stretch(self, total: int) -> None:
         if self._helped and self._helper is None and total >= _LARGE:
+            from packrunner.images.helping import Helper  # a start in itself: small trees do without
+
             owner = (self._tree.uid, self._tree.gid)
             self._helper = Helper(self._walk.roots, self._target, owner, self._tree.owners)
             self._output.resources.callback(self._helper.close)
