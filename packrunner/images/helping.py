@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from packrunner.errors import StoreError
 from packrunner.images import helper
 from packrunner.images.pack import HelperLostError, PackError
 
@@ -81,17 +82,27 @@ class Helper:
         self._send(items)
         return Ticket(self, segment)
 
-    def fetch(self, blob: BlobWriter, segment: Segment) -> None:
-        """Move one stretch's bytes into the blob."""
+    def fetch(self, blob: BlobWriter | None, segment: Segment) -> None:
+        """Move one stretch's bytes into the blob; nowhere, when there is none any more or it cannot be written.
+
+        To its end in any case: a helper that waits for slots reads no requests, and would block who sends them.
+        """
+        failed: StoreError | None = None
         try:
             while (head := helper.read_head(self._answers))[0] == helper.DATA:
                 slot = helper.read_exactly(self._answers, 1)
-                blob.write(self._memory[slot[0] * helper.SLOT :][: head[1]])
+                if blob and not failed:
+                    try:
+                        blob.write(self._memory[slot[0] * helper.SLOT :][: head[1]])
+                    except StoreError as e:
+                        failed = e
                 helper.write_all(self._free, slot)
             kind, data = head[0], helper.read_exactly(self._answers, head[1])
         except (EOFError, BrokenPipeError) as e:
-            raise HelperLostError from e
+            raise failed or HelperLostError from e
         value = marshal.loads(data)  # noqa: S302 - from our own child
+        if failed:
+            raise failed
         if kind == helper.FAILED:
             raise PackError(*value)
         segment.text, sizes, segment.newest, segment.warnings = value
@@ -123,6 +134,6 @@ class Ticket:
     helper: Helper
     segment: Segment
 
-    def __call__(self, blob: BlobWriter) -> None:
+    def __call__(self, blob: BlobWriter | None) -> None:
         """Fetch it."""
         self.helper.fetch(blob, self.segment)

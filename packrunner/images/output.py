@@ -85,7 +85,7 @@ class Output:
         self._settle()
         self._open().content(fd, size, path)
 
-    def call(self, function: Callable[[BlobWriter], None]) -> None:
+    def call(self, function: Callable[[BlobWriter | None], None]) -> None:
         """Take work that writes to the blob by itself."""
         self._settle()
         self._open().call(function)
@@ -143,7 +143,7 @@ class Output:
             self.spliced = True
         start, length = table.starts[first], table.starts[end] - table.starts[first]
         check, old = self._check, self._old
-        self._open().call(lambda blob: _copy(old, start, length, blob, check))
+        self._open().call(lambda blob: _copy(old, start, length, blob, check) if blob else None)
 
 
 def _copy(fd: int, start: int, length: int, blob: BlobWriter, check: _Check) -> None:

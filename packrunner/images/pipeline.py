@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from packrunner.images.blobs import BlobWriter
 
+    Work = Callable[[BlobWriter | None], None]
+
 STEP = 1 << 20
 _WAITING = 12  # pieces of a megabyte, at most, between the two halves
 
@@ -30,12 +32,13 @@ class _Content:
 class Pipeline:
     """A sink that feeds a blob, in order; end it with `finish` or `stop`.
 
-    Work is bytes to join, a large file to read, or a function that writes to the blob itself.
+    Work is bytes to join, a large file to read, or a function that writes to the blob itself. After an error nothing
+    more is written, but functions are still called, with None: they may have to unblock somebody.
     """
 
     def __init__(self, blob: BlobWriter) -> None:
         self._blob = blob
-        self._queue: queue.Queue[list[bytes] | _Content | Callable[[BlobWriter], None] | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[list[bytes] | _Content | Work | None] = queue.Queue(_WAITING)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="layer-writer", daemon=True)
         self._thread.start()
@@ -49,7 +52,7 @@ class Pipeline:
         """Take a large file's descriptor, to read exactly `size` bytes from its start and close it."""
         self._queue.put(_Content(fd, size, path))
 
-    def call(self, function: Callable[[BlobWriter], None]) -> None:
+    def call(self, function: Work) -> None:
         """Take work that writes to the blob by itself."""
         self._check()
         self._queue.put(function)
@@ -78,19 +81,17 @@ class Pipeline:
             except BaseException as e:  # noqa: BLE001 - carried to the thread that waits
                 self._error = self._error or e
 
-    def _do(self, item: list[bytes] | _Content | Callable[[BlobWriter], None]) -> None:
+    def _do(self, item: list[bytes] | _Content | Work) -> None:
         if isinstance(item, _Content):
             try:
                 if self._error is None:
                     copy_content(item.fd, item.size, item.path, self._blob.write)
             finally:
                 os.close(item.fd)
-        elif self._error is not None:
-            return
-        elif isinstance(item, list):
+        elif not isinstance(item, list):
+            item(None if self._error else self._blob)
+        elif self._error is None:
             self._blob.write(b"".join(item))
-        else:
-            item(self._blob)
 
 
 def copy_content(fd: int, size: int, path: str, write: Callable[[memoryview], None]) -> None:

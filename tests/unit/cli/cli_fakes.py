@@ -141,5 +141,5 @@ def script(code: str) -> list[str]:
 
 
 def process(code: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start `code` as a process."""
-    return subprocess.Popen(script(code), **options)
+    """Start `code` as a process, with the variables that Python knows: libraries set COLUMNS behind its back."""
+    return subprocess.Popen(script(code), **{"env": dict(os.environ), **options})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -15,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from packrunner import fingerprint
-from packrunner.errors import ExportError
+from packrunner.errors import ExportError, StoreError
 from packrunner.images.extract import extract
+from packrunner.images.files import Files
 from packrunner.images.layer import ChangedWhileReadError, Dir, File, Link, Tree, WrittenLayer, write_layer
 from packrunner.images.store import LocalStore
 from tests.tars import tree as contents
@@ -412,6 +414,38 @@ def test_an_error_in_the_helper_process_is_told(
     with pytest.raises(ExportError, match="/fifo") as caught:
         write(store, [app(source)])
     assert caught.value.slug == "special-file"
+    assert leftovers(store) == []
+
+
+class Full(Files):
+    """A disk with room for so many pieces."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self.room -= 1
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(fd, data)
+
+
+@pytest.mark.fault("STO-07")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("room", range(2, 12))
+def test_a_disk_that_fills_up_while_the_helper_works(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Requests of long names fill the helper's pipe: nobody may wait for somebody who waits for him."""
+    for i in range(40):
+        (source / f"d{i}").mkdir()
+        for k in range(250):
+            (source / f"d{i}" / f"{k:0240}").write_bytes(b"x" * 2000)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    store = LocalStore(str(tmp_path / "full"), files=Full(room))
+    with pytest.raises(StoreError) as caught:
+        write(store, [app(source)])
+    assert caught.value.slug == "disk-full"
     assert leftovers(store) == []
 
 
