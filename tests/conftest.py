@@ -54,6 +54,8 @@ def _missing_skopeo() -> str | None:
     return None if shutil.which("skopeo") else "skopeo is not installed"
 
 
+REQUIRED = os.environ.get("PACKRUNNER_REQUIRE", "").split()
+
 TIERS: dict[str, Callable[[], str | None]] = {
     "sandbox": _missing_sandbox,
     "network": _missing_network,
@@ -63,14 +65,13 @@ TIERS: dict[str, Callable[[], str | None]] = {
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    required = os.environ.get("PACKRUNNER_REQUIRE", "").split()
     for tier, missing in TIERS.items():
         if item.get_closest_marker(tier) is None:
             continue
         reason = missing()
         if reason is None:
             continue
-        if tier in required:
+        if tier in REQUIRED:
             pytest.fail(f"the tier {tier} is required here, but: {reason}")
         pytest.skip(f"{tier}: {reason}")
 
@@ -79,7 +80,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the developer's own state, settings or colours."""
     for name in list(os.environ):
-        if name.startswith(("PACKRUNNER_", "CNB_", "BP_", "BPE_")) and name != "PACKRUNNER_REQUIRE":
+        if name.startswith(("PACKRUNNER_", "CNB_", "BP_", "BPE_")):
             monkeypatch.delenv(name)
     for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "CI", "GITHUB_ACTIONS", "COLUMNS", "SOURCE_DATE_EPOCH"):
         monkeypatch.delenv(name, raising=False)

@@ -129,8 +129,9 @@ def architecture() -> str:
 
 def launcher() -> str:
     """The program that goes into every image."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return os.path.join(package, "_bin", f"linux-{architecture()}", "launcher")
+    # Resolved, because the layer writer follows no links and installers may leave one.
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    return os.path.realpath(os.path.join(package, "_bin", f"linux-{architecture()}", "launcher"))
 
 
 def _select(request: BuildRequest) -> Selection:
@@ -237,10 +238,12 @@ def run_app(
     from packrunner.lifecycle import launching
 
     images, unpacked = store(), snapshots()
-    with images.lease(), ExitStack() as stack:
+    with ExitStack() as stack:
         stack.callback(unpacked.close)
-        image = read_image(image_name, images)
-        lowers = unpacked.lowers(image)
+        with images.lease():
+            image = read_image(image_name, images)
+            # From here on the trees are held, and the store may be pruned while the application runs.
+            lowers = unpacked.lowers(image)
         start = launching.start(image, lowers, env=dict(env), process=process, args=args, command=command)
         spec = SandboxSpec(rootfs=lowers, user=start.user, network=network, trust=False)
         return run_app(engine(), spec, start.argv, env=start.env, cwd=start.cwd, publish=publish)
