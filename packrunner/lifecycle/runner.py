@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from packrunner.formats.group import GroupMember
     from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
-    from packrunner.lifecycle.analyze import RunImage
+    from packrunner.lifecycle.analyze import AnalyzeResult, RunImage
     from packrunner.lifecycle.application import Application, Rules
+    from packrunner.lifecycle.detect import DetectResult
     from packrunner.lifecycle.export import ExportResult
     from packrunner.workspace import Workspace
 
@@ -99,16 +100,16 @@ class BuildReport:
 
 def run(job: Job, tools: Tools) -> BuildReport:
     """Build the image and store it under the job's name. What fails raises its phase's error; state stays as it was."""
-    reporter = tools.reporter
+    store, reporter = tools.store, tools.reporter
     waiting = Noted(text="another build of this application is running; this one starts when that ends", always=True)
     with (
-        tools.store.lease(),
+        store.lease(),
         workspace.opened(
             job.place, job.source, owner=tools.owner, env=job.env, waiting=lambda: reporter.emit(waiting)
         ) as ws,
     ):
         _report_changes(job, reporter)
-        stored = tools.store.read(job.name)
+        stored = store.read(job.name)
         analyzed = analyze(stored.image if stored else None, name=job.name, run=job.run_image)
         app = application.prepare(
             ws, job.source, job.table, rules=job.rules, user=job.build_image.user, overlays=tools.overlays
@@ -116,34 +117,8 @@ def run(job: Job, tools: Tools) -> BuildReport:
         known = cache.read(os.path.join(ws.path, cache.FILE))
         with tools.engine.open(_spec(job, ws, app)) as sandbox:
             found = detect(_detect_inputs(job, ws), sandbox=sandbox, reporter=reporter)
-            restored = restore(
-                RestoreInputs(
-                    layers=ws.layers,
-                    owner=ws.owner,
-                    group=found.group,
-                    label=analyzed.label,
-                    cache=known,
-                    clear=job.clear_cache,
-                ),
-                store=tools.store,
-                reporter=reporter,
-            )
-            built = build(
-                BuildInputs(
-                    layers=ws.layers,
-                    plans=ws.plans,
-                    owner=ws.owner,
-                    group=found.group,
-                    plan=found.plan,
-                    buildpacks=job.selection.buildpacks,
-                    image_env=job.build_image.env,
-                    home=job.build_image.user.home,
-                    target=job.run_image.target,
-                    platform_env=job.env,
-                ),
-                sandbox=sandbox,
-                reporter=reporter,
-            )
+            restored = restore(_restore_inputs(job, ws, found, analyzed, known), store=store, reporter=reporter)
+            built = build(_build_inputs(job, ws, found), sandbox=sandbox, reporter=reporter)
         began = time.monotonic()
         reporter.emit(StepStarted(phase="export", subject="layers"))
         exported = export.export(
@@ -160,13 +135,41 @@ def run(job: Job, tools: Tools) -> BuildReport:
                 created=export.created_at(job.source_date_epoch, reporter),
                 project=job.project,
             ),
-            store=tools.store,
+            store=store,
             reporter=reporter,
         )
-        tools.store.write(exported.image, [job.name])
+        store.write(exported.image, [job.name])
         _keep_cache(os.path.join(ws.path, cache.FILE), exported, reporter)
         reporter.emit(_export_step(exported, time.monotonic() - began))
     return BuildReport(image=exported.image, group=found.group, exported=exported, first=analyzed.previous is None)
+
+
+def _restore_inputs(
+    job: Job, ws: Workspace, found: DetectResult, analyzed: AnalyzeResult, known: cache.CacheRecord
+) -> RestoreInputs:
+    return RestoreInputs(
+        layers=ws.layers,
+        owner=ws.owner,
+        group=found.group,
+        label=analyzed.label,
+        cache=known,
+        clear=job.clear_cache,
+    )
+
+
+def _build_inputs(job: Job, ws: Workspace, found: DetectResult) -> BuildInputs:
+    return BuildInputs(
+        layers=ws.layers,
+        plans=ws.plans,
+        owner=ws.owner,
+        group=found.group,
+        plan=found.plan,
+        buildpacks=job.selection.buildpacks,
+        image_env=job.build_image.env,
+        home=job.build_image.user.home,
+        target=job.run_image.target,
+        platform_env=job.env,
+    )
 
 
 def _keep_cache(path: str, exported: ExportResult, reporter: Reporter) -> None:
