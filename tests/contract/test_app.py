@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sandbox
 
+# Not the virtual environment's: a checkout may be below /tmp, and a sandbox has a /tmp of its own.
+PYTHON = os.path.realpath(sys.executable)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 RUN = """
@@ -30,7 +32,7 @@ from packrunner.engines.base import Mount, SandboxSpec
 from packrunner.engines.sandbox import SandboxEngine
 from packrunner.errors import PackrunnerError
 engine = SandboxEngine({state!r}, environ={{}})
-spec = SandboxSpec(rootfs=({base!r},), mounts=tuple(Mount(source=p, target=p) for p in {mounts!r}), trust=False)
+spec = SandboxSpec(rootfs=({base!r},), mounts=tuple(Mount(source=s, target=t) for s, t in {mounts!r}), trust=False)
 try:
     env = {{"PATH": "/usr/bin:/bin", "GREETING": "hi"}}
     sys.exit(run_app(engine, spec, sys.argv[1:], env=env, cwd="/srv", publish={publish!r}))
@@ -47,15 +49,15 @@ class Runner:
         base = directory / "base"
         for name in ("usr", "srv"):
             (base / name).mkdir(parents=True)
-        self.mounts = ["/usr", HERE]
+        self.mounts = [("/usr", "/usr"), (HERE, "/attack")]
         for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
             if os.path.islink(f"/{name}"):
                 (base / name).symlink_to(os.readlink(f"/{name}"))
             elif os.path.isdir(f"/{name}"):
-                self.mounts.append(f"/{name}")
-        for prefix in {os.path.realpath(sys.base_prefix), sys.prefix}:
-            if not prefix.startswith("/usr"):
-                self.mounts.append(prefix)
+                self.mounts.append((f"/{name}", f"/{name}"))
+        prefix = os.path.realpath(sys.base_prefix)
+        if not prefix.startswith("/usr"):
+            self.mounts.append((prefix, prefix))
 
     def argv(self, *program: str, publish: tuple[tuple[int, int], ...] = ()) -> list[str]:
         """The command line of a process that runs `program`."""
@@ -191,7 +193,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 @pytest.mark.fault("SBX-25")
 def test_nothing_is_pushed_into_the_users_terminal(runner: Runner, terminal: tuple[int, int]) -> None:
     _, secondary = terminal
-    attack = runner.argv(sys.executable, "-I", os.path.join(HERE, "attacker.py"), "terminal")
+    attack = runner.argv(PYTHON, "-I", "/attack/attacker.py", "terminal")
     with subprocess.Popen(attack, stdin=secondary, stdout=subprocess.PIPE, start_new_session=True) as child:
         output, _ = child.communicate(timeout=60)
     assert output == b"done\n"
@@ -225,7 +227,7 @@ def test_a_published_port_is_passed_on(runner: Runner, port: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         inner = int(server.getsockname()[1])
     (runner.directory / "base" / "srv" / "page").write_text("hello")
-    program = (sys.executable, "-I", "-u", "-m", "http.server", "--bind", "127.0.0.1", str(inner))
+    program = (PYTHON, "-I", "-u", "-m", "http.server", "--bind", "127.0.0.1", str(inner))
     with runner.start(*program, publish=((port, inner),)) as child:
         try:
             assert child.stdout

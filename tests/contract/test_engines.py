@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.sandbox
 
 AS_ROOT = os.geteuid() == 0
+# Not the virtual environment's: a checkout may be below /tmp, and a sandbox has a /tmp of its own.
+PYTHON = os.path.realpath(sys.executable)
 HERE = os.path.dirname(os.path.abspath(__file__))
 OWN_SETTINGS = (
     "/proc/sys/fs/mqueue/",
@@ -57,7 +59,7 @@ class Place:
 
     def attack(self, name: str, *args: str) -> list[str]:
         """What worked of an attack (attacker.py)."""
-        ended, output = self.run(sys.executable, "-I", "/attack/attacker.py", name, *args)
+        ended, output = self.run(PYTHON, "-I", "/attack/attacker.py", name, *args)
         *lines, last = output.splitlines()
         assert (ended.code, last) == (0, "done"), output
         return [line for line in lines if line.startswith("worked: ")]
@@ -94,8 +96,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         elif os.path.isdir(f"/{name}"):
             mounts.append(Mount(source=f"/{name}", target=f"/{name}"))
     python = os.path.realpath(sys.base_prefix)
-    outside = {prefix for prefix in (python, sys.prefix) if not prefix.startswith("/usr")}
-    mounts += [Mount(source=prefix, target=prefix) for prefix in sorted(outside)]
+    if not python.startswith("/usr"):
+        mounts.append(Mount(source=python, target=python))
     shared = tmp_path / "shared"
     shared.mkdir()
     if AS_ROOT:
