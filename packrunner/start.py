@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 class Known:
     """What start found out already, so that the build need not do it again."""
 
-    __slots__ = ("record", "request", "scan", "started")
+    __slots__ = ("record", "request", "scan", "settled", "started")
 
     def __init__(self, record: Record, started: float) -> None:
         self.record = record
         self.started = started
         self.scan: Scan | None = None
+        self.settled = False
+        """Whether no setting that went into the request has changed."""
         self.request: Mapping[str, Any] | None = None
-        """The parsed request of the same arguments, when no setting that went into it has changed."""
+        """The parsed request of the same arguments; not kept where it holds values of variables."""
 
 
 def main() -> int:
@@ -40,9 +42,13 @@ def main() -> int:
         return _write(1, f"packrunner {__version__}\n")
     known = None
     if argv[:1] == ["build"]:
-        known = _look(argv)
-        if known is not None and _unchanged(known):
-            return _answer(known)
+        try:
+            known = _look(argv)
+            if known is not None and _unchanged(known):
+                return _answer(known)
+        except KeyboardInterrupt:
+            _write(2, "Stopped.\n")
+            return 130
     from packrunner.cli import main as run
 
     return run(argv, known)
@@ -65,8 +71,8 @@ def _look(argv: Sequence[str]) -> Known | None:
         known.scan = record.Scan(facts["inputs"], app_skip=frozenset(facts["skip"]))
     except OSError:
         return known
-    if known.record.settings_equal(known.scan):
-        known.request = facts["request"]
+    known.settled = known.record.settings_equal(known.scan)
+    known.request = facts["request"] if known.settled else None
     return known
 
 
@@ -74,7 +80,7 @@ def _unchanged(known: Known) -> bool:
     facts = known.record.facts
     return (
         known.scan is not None
-        and known.request is not None
+        and known.settled
         and not facts["always"]
         and known.scan.joined == known.record.tables()
         and known.record.image_present()

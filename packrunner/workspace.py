@@ -92,7 +92,12 @@ def opened(
                 root.write(f"platform/env/{name}", os.fsencode(value))
             # By this, prune knows when the application is gone.
             root.write(SOURCE, os.fsencode(source), mode=0o600)
-        yield workspace
+        try:
+            yield workspace
+        finally:
+            # The values of variables do not stay on disk longer than they are used.
+            with confined.Root.open(path) as root:
+                root.remove("platform")
 
 
 def remove(path: str) -> None:

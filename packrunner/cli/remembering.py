@@ -73,7 +73,8 @@ def remember(
             "settings": list(range(1, 3 + len(request.env_files))),
             "always": request.rebuild or request.clear_cache,
             "quiet": bool(request.quiet) or request.progress == "json",
-            "request": request.to_plain(),
+            # Values of variables may be secret, and are not kept: then the arguments are parsed again.
+            "request": None if request.env else request.to_plain(),
             "image": {
                 "index": store.index_path,
                 "names": {ImageName.parse(request.name).tagged: str(image.digest), **_run_image(request, store)},

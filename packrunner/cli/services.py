@@ -29,7 +29,7 @@ class Known(Protocol):
 
     @property
     def request(self) -> Mapping[str, Any] | None:
-        """The parsed request of the same arguments, when no setting that went into it has changed."""
+        """The parsed request of the same arguments, where it was kept and no setting has changed."""
 
 
 class BuildOutcome(Protocol):
