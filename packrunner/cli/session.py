@@ -65,17 +65,21 @@ class Session:
     def result(self, text: str) -> None:
         """Write a result to stdout. Raises OutputClosedError, or StoreError where it cannot be written."""
         if sys.stderr is not None:
-            sys.stderr.flush()
+            try:
+                sys.stderr.flush()
+            except OSError:
+                # The story is lost where it cannot be written; the result is not.
+                _discard(2)
         if sys.stdout is None:
             return
         try:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            _discard_stdout()
+            _discard(1)
             raise OutputClosedError from None
         except OSError as e:
-            _discard_stdout()
+            _discard(1)
             raise StoreError(f"the result could not be written to stdout: {e.strerror}", slug="stdout") from e
 
     def say(self, text: str) -> None:
@@ -104,8 +108,8 @@ class Session:
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _discard_stdout() -> None:
+def _discard(descriptor: int) -> None:
     # The interpreter flushes once more when it ends, and would complain again.
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
+    os.dup2(null, descriptor)
     os.close(null)
