@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packrunner import confined, fingerprint
@@ -93,6 +93,23 @@ class Application:
     tree: Tree
     mounts: tuple[Mount, ...] = ()
     overlays: tuple[Overlay, ...] = ()
+
+    def after_build(self) -> Tree:
+        """The tree to export, once the sandbox is gone: without the upper half where no buildpack wrote to it.
+
+        One tree is walked in half the time that two take to merge.
+        """
+        upper = self.tree.upper
+        if upper is None or stat.S_IMODE(os.stat(upper).st_mode) != stat.S_IMODE(os.stat(self.tree.source).st_mode):
+            return self.tree
+        with os.scandir(upper) as entries:
+            untouched = all(e.name in self.tree.skip and _is_whiteout(e) for e in entries)
+        return replace(self.tree, upper=None) if untouched else self.tree
+
+
+def _is_whiteout(entry: os.DirEntry[str]) -> bool:
+    found = entry.stat(follow_symlinks=False)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
 def prepare(

@@ -125,7 +125,7 @@ def run(job: Job, tools: Tools) -> BuildReport:
             export.ExportInputs(
                 layers=ws.layers,
                 user=(job.build_image.user.uid, job.build_image.user.gid),
-                app=app.tree,
+                app=app.after_build(),
                 analyzed=analyzed,
                 restored=restored,
                 built=built,

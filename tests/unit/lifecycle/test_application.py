@@ -109,3 +109,23 @@ def test_what_an_earlier_build_left_is_gone(source: Path, workspace: Workspace) 
     with open(os.path.join(upper, "left"), "w") as file:
         file.write("x")
     assert os.listdir(show(workspace, source, Rules(), overlays=True)) == [".git"]
+
+
+@pytest.mark.parametrize("written", ["", "new", "docs/new", ".git"])
+def test_the_upper_tree_is_left_out_of_the_export_where_nobody_wrote(
+    source: Path, workspace: Workspace, written: str
+) -> None:
+    source.chmod(0o755)
+    table = fingerprint.scan(str(source), skip=Rules().skip)
+    app = prepare(workspace, str(source), table, rules=Rules(), user=User(), overlays=True)
+    upper = app.overlays[0].upper
+    if written:
+        path = os.path.join(upper, written)
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write("x")
+    assert app.after_build().upper == (upper if written else None)
+    os.chmod(upper, 0o700)
+    assert app.after_build().upper == upper
