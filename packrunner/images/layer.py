@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from packrunner import fingerprint
 from packrunner.errors import CorruptError, ExportError, StoreError
 from packrunner.images import splice, tar
 from packrunner.images.image import Layer
@@ -41,7 +40,7 @@ class WrittenLayer:
     """A layer as written, and how.
 
     `changed` counts the entries that were written anew. `tables` has, by source, what fingerprint.scan gives for each
-    tree that was written without `only`: the second fingerprint, to compare with an earlier one.
+    tree that was written whole and unmerged: the second fingerprint, to compare with an earlier one.
     """
 
     layer: Layer
@@ -181,13 +180,8 @@ class _Job:
     def _tables(self) -> Iterator[tuple[str, bytes]]:
         for written in self._written:
             tree = written.tree
-            if tree is None or tree.only is not None:
-                continue
-            if written.merged or tree.exclude:
-                # What was walked is not the source alone.
-                with _translated(tree.source):
-                    yield tree.source, fingerprint.scan(tree.source, skip=tree.skip)
-            else:
+            # Else what was walked is not the source, or not all of it.
+            if tree and tree.only is None and not written.merged and not tree.exclude:
                 yield tree.source, written.section.table()
 
     def _sources(self) -> str:
