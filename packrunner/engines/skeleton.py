@@ -4,7 +4,7 @@ Being on top it hides what an image has under the same names. So a link that an 
 `/etc/resolv.conf` leads no mount astray (SBX-12), the files need no mounts of their own, and the agent
 inside is a copy, not the installed file (SBX-22).
 
-    <state>/skeletons/<key>/root/...    made once for equal content; kept while a sandbox holds its lock
+    <state>/skeletons/<key>/root    made once for equal content; kept while a sandbox holds its lock
 """
 
 from __future__ import annotations
