@@ -42,25 +42,48 @@ def stoppable(announce: Callable[[], None]) -> Iterator[None]:
         yield
         return
     received: list[int] = []
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the shape of a signal handler
         received.append(number)
         if len(received) > 1:
             _leave(128 + number)
         # This thread may be inside the reporter, holding its lock.
-        threading.Thread(target=announce, name="stopping", daemon=True).start()
+        threading.Thread(target=_stopping, args=(announce, reading), name="stopping", daemon=True).start()
         raise StoppedError(number)
 
     # Ignored signals stay ignored (nohup, background jobs).
     before = {number: signal.getsignal(number) for number in STOPPING}
     chosen = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    before_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         for number in chosen:
             signal.signal(number, handle)
         yield
     finally:
+        signal.set_wakeup_fd(before_fd)
+        os.close(writing)
+        if not received:
+            os.close(reading)
         for number in chosen:
             signal.signal(number, before[number] or signal.SIG_DFL)
+
+
+def _stopping(announce: Callable[[], None], reading: int) -> None:
+    """Announce the stop, then wait for a second signal.
+
+    The main thread may sleep through one that comes just before it begins to wait; the pipe that the interpreter
+    writes each signal's number to cannot be slept through. The first number is that of the first signal.
+    """
+    announce()
+    stops = 0
+    with os.fdopen(reading, "rb", buffering=0) as numbers:
+        while data := numbers.read(64):
+            for number in data:
+                stops += number in STOPPING
+                if stops > 1:
+                    _leave(128 + number)
 
 
 def _leave(code: int) -> None:
