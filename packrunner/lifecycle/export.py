@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.outputs import BuildpackOutput, LayerOutput
     from packrunner.lifecycle.restore import RestoreResult
 
+_BY_CONTENT = {"new": "new", "changed": "changed: other content", "reused": "reused: same content"}
 _SEARCH = f"{PROCESS_DIR}:{os.path.dirname(LAUNCHER)}"
 
 
@@ -307,7 +308,7 @@ class _Exporter:
         )
         if buildpack and said is None:
             size = None if state == "reused" else layer.blob.size
-            self.reporter.emit(LayerReported(name=name, detail=f"{state} ({buildpack})", size=size))
+            self.reporter.emit(LayerReported(name=name, detail=f"{_BY_CONTENT[state]} (from {buildpack})", size=size))
 
 
 def _sha(record: Sha | None) -> str:

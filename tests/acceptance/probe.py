@@ -1,4 +1,4 @@
-"""A buildpack that proves it ran: it counts its runs in a launch layer that it keeps in the cache."""
+"""A buildpack that proves it ran: the logs that the state directory keeps count its runs."""
 
 from __future__ import annotations
 

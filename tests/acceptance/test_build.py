@@ -40,12 +40,15 @@ def test_nothing_changed_is_said_and_rebuild_and_clear_cache_give_the_same_diges
     again = cli.ok(*args)
     assert again.err.startswith("Nothing changed since ")
     assert again.out == first.out
+    assert runs_of(cli, "same") == 1
     rebuilt = cli.ok(*args, "--rebuild")
+    assert runs_of(cli, "same") == 2
     assert "Nothing changed" not in rebuilt.err
     assert re.search(r"dependencies.*reused", rebuilt.err), rebuilt.err
     assert "no new" in rebuilt.err or "0 new" in rebuilt.err or "unchanged" in rebuilt.err, rebuilt.err
     assert rebuilt.out == first.out
     cleared = cli.ok(*args, "--clear-cache")
+    assert runs_of(cli, "same") == 3
     assert "reused" not in "".join(line for line in cleared.err.splitlines() if "dependencies" in line), cleared.err
     assert cleared.out == first.out
 

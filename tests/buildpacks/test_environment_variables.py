@@ -28,7 +28,7 @@ def variables(stage: Callable[[str], Buildpack]) -> Buildpack:
 
 def written(built: Buildpack) -> dict[str, bytes]:
     """The files for the launched process."""
-    directory = built.layers / "environment-variables/env.launch"
+    directory = built.layers / "variables/env.launch"
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
@@ -84,7 +84,7 @@ def test_each_prefix_becomes_its_file(variables: Buildpack, given_name: str, fil
     variables.set(given_name, "value")
     assert variables.build().code == 0
     assert written(variables) == {file: b"value"}
-    assert variables.toml("environment-variables.toml") == {"types": {"launch": True}}
+    assert variables.toml("variables.toml") == {"types": {"launch": True}}
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_other_platforms_find_only_the_layer(variables: Buildpack) -> None:
     variables.set("BPE_GREETING", "hi")
     assert variables.build().code == 0
     assert sorted(p.name for p in variables.layers.iterdir()) == [
-        "environment-variables",
-        "environment-variables.toml",
+        "variables",
+        "variables.toml",
     ]
 
 
@@ -173,10 +173,10 @@ def test_the_same_variables_give_the_same_layer(variables: Buildpack) -> None:
         variables.set(name, name)
         (variables.platform_env / name).chmod(0o600)
     assert variables.build().code == 0
-    first = variables.files("environment-variables")
+    first = variables.files("variables")
     variables.restore()
     assert variables.build().code == 0
-    assert variables.files("environment-variables") == first
+    assert variables.files("variables") == first
     assert {content[:4] for content in first.values()} == {b"644 "}
 
 

@@ -218,7 +218,7 @@ def test_a_changed_layer_is_said_to_be_changed(world: World) -> None:
     result = world.cycle()
     assert [(r.state, r.buildpack) for r in result.layers if r.name == "x"] == [("changed", "acme/a")]
     (told,) = world.reporter.of(LayerReported)
-    assert (told.name, told.detail) == ("x", "changed (acme/a)")
+    assert (told.name, told.detail) == ("x", "changed: other content (from acme/a)")
     assert told.size is not None
     assert {r.name: r.state for r in result.layers if not r.buildpack}["app"] == "reused"
 
