@@ -59,11 +59,12 @@ class LayerReported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Somebody else's output, verbatim; `source` is the short name of the buildpack."""
+    """Somebody else's output, verbatim; `source` is the short name of the buildpack. `detail` is for -v and the log."""
 
     source: str
     stream: Literal["stdout", "stderr"]
     data: bytes
+    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ class JsonReporter:
             if self._quiet and not (isinstance(event, events.Warned) and self._quiet < 2):
                 return
             if isinstance(event, events.Output):
+                if event.detail:
+                    return
                 for line in self._lines.feed(event.source, event.stream, event.data):
                     self._write("output", {"source": event.source, "stream": event.stream, "text": line})
                 return

@@ -97,6 +97,8 @@ class PlainReporter:
         with self._lock:
             if self._quiet and not isinstance(event, events.Warned):
                 return
+            if isinstance(event, events.Output) and event.detail and not self._verbose:
+                return
             self._show(event)
 
     def _show(self, event: events.Event) -> None:  # noqa: C901  one arm per event is the whole of it

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from packrunner import confined, fingerprint
 from packrunner.engines.base import Mount, Overlay
 from packrunner.errors import UsageError
-from packrunner.images.layer import Tree
+from packrunner.images.parts import Tree
 from packrunner.lifecycle.mirror import Mirror
 from packrunner.workspace import APP_DIR
 

@@ -6,7 +6,6 @@ every process in the sandbox is gone. DET-01 - DET-27.
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,26 +14,24 @@ from packrunner.confined import Root
 from packrunner.engines.base import Command
 from packrunner.environment import buildpack_env, target_env
 from packrunner.errors import DetectError, UnsafeArchiveError, UsageError
-from packrunner.events import Noted, Output, StepDone, StepStarted, Warned
+from packrunner.events import StepDone, StepStarted
 from packrunner.formats import api
 from packrunner.formats.group import GroupMember, Order, System
 from packrunner.formats.plan import DetectPlan, Plan, read_detect_plan
+from packrunner.lifecycle import detect_report, outcomes, targets
 from packrunner.lifecycle import order as orders
-from packrunner.lifecycle import targets
-from packrunner.lifecycle.detect_run import FAIL, PASS, Held, Run, ending, status
-from packrunner.lifecycle.explain import AppFiles, GroupOutcome, MemberOutcome, broken, failure
+from packrunner.lifecycle.detect_run import PASS, Held, Run, ending
+from packrunner.lifecycle.explain import AppFiles, GroupOutcome, failure
 from packrunner.lifecycle.resolve import STEPS, Candidate, Resolution, resolve
 from packrunner.workspace import APP_DIR, BUILDPACKS_DIR, PLANS_DIR, PLATFORM_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from packrunner.catalog.stage import StagedBuildpack
     from packrunner.engines.base import OutputSink, Sandbox
     from packrunner.events import Reporter
     from packrunner.lifecycle.order import ExpandedGroup, Key, Member
-
-_log = logging.getLogger(__name__)
 
 MAX_GROUPS = 5_000
 """Groups that one detection tries: more only come from composites multiplying each other."""
@@ -72,35 +69,78 @@ class DetectResult:
     outcomes: tuple[GroupOutcome, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What detection found, whether a group fits or not.
+
+    `resolution` is that of the chosen group and None without one, `group` its members as group.toml has them.
+    `cut_off` says that not everything was tried, and why; `runs` are the programs that ran, `untried` the groups that
+    would have come next, which are expanded as they are asked for.
+    """
+
+    resolution: Resolution | None
+    group: tuple[GroupMember, ...]
+    outcomes: tuple[GroupOutcome, ...]
+    runs: Mapping[Key, Run]
+    cut_off: str
+    untried: Iterator[GroupOutcome]
+
+
 def detect(inputs: DetectInputs, *, sandbox: Sandbox, reporter: Reporter) -> DetectResult:
     """Find the group that builds the application.
 
     Raises DetectNoneError (`detect-none`) or DetectErroredError (`detect-errored`) when none does (DET-15), what
     `order.expand` raises for an order that cannot be right, and EngineError when the sandbox broke.
     """
-    if "/" in inputs.exec_env or not inputs.exec_env:
-        raise UsageError(f"{inputs.exec_env!r} cannot be an execution environment: a name without `/`", slug="exec-env")
     began = time.monotonic()
-    descriptors = {key: staged.descriptor for key, staged in inputs.buildpacks.items()}
-    groups = orders.expand(inputs.order, system=inputs.system, descriptors=descriptors, exec_env=inputs.exec_env)
+    groups = _groups(inputs)
     reporter.emit(StepStarted(phase="detect", subject=""))
-    with Root.open(inputs.plans_dir) as plans:
-        detection = _Detection(inputs, sandbox, plans)
-        found = detection.first_fit(groups)
-    detection.report(reporter, failed=found is None)
-    if found is None:
-        raise failure(detection.outcomes, app=inputs.app_files, cut_off=detection.cut_off)
-    group = tuple(_group_member(inputs, candidate) for candidate in found.members)
+    findings = _examine(inputs, groups, sandbox)
+    short = names(inputs)
+    detect_report.report(findings.runs, short, reporter, failed=None if findings.resolution else findings.outcomes)
+    if findings.resolution is None:
+        raise failure(findings.outcomes, app=inputs.app_files, cut_off=findings.cut_off)
     count = sum(not staged.descriptor.is_composite for staged in inputs.buildpacks.values())
     reporter.emit(
         StepDone(
             phase="detect",
-            subject=f"{len(group)} of {count} buildpack{'' if count == 1 else 's'}",
-            detail=", ".join(inputs.buildpacks[c.id, c.version].short for c in found.members),
+            subject=f"{len(findings.group)} of {count} buildpack{'' if count == 1 else 's'}",
+            detail=", ".join(short[m.id, m.version] for m in findings.group),
             seconds=time.monotonic() - began,
         )
     )
-    return DetectResult(group=group, plan=found.plan, outcomes=tuple(detection.outcomes))
+    return DetectResult(group=findings.group, plan=findings.resolution.plan, outcomes=findings.outcomes)
+
+
+def examine(inputs: DetectInputs, *, sandbox: Sandbox) -> Findings:
+    """The same search for those who ask how it went: no group that fits is an answer too, and nothing is reported."""
+    return _examine(inputs, _groups(inputs), sandbox)
+
+
+def _groups(inputs: DetectInputs) -> Iterator[ExpandedGroup]:
+    if "/" in inputs.exec_env or not inputs.exec_env:
+        raise UsageError(f"{inputs.exec_env!r} cannot be an execution environment: a name without `/`", slug="exec-env")
+    descriptors = {key: staged.descriptor for key, staged in inputs.buildpacks.items()}
+    return orders.expand(inputs.order, system=inputs.system, descriptors=descriptors, exec_env=inputs.exec_env)
+
+
+def _examine(inputs: DetectInputs, groups: Iterator[ExpandedGroup], sandbox: Sandbox) -> Findings:
+    with Root.open(inputs.plans_dir) as plans:
+        detection = _Detection(inputs, sandbox, plans)
+        found = detection.first_fit(groups)
+    return Findings(
+        resolution=found,
+        group=tuple(_group_member(inputs, candidate) for candidate in found.members) if found else (),
+        outcomes=tuple(detection.outcomes),
+        runs=detection.runs,
+        cut_off=detection.cut_off,
+        untried=(outcomes.untried(group, names(inputs)) for group in groups),
+    )
+
+
+def names(inputs: DetectInputs) -> dict[Key, str]:
+    """How people call the buildpacks."""
+    return {key: staged.short for key, staged in inputs.buildpacks.items()}
 
 
 def _group_member(inputs: DetectInputs, candidate: Candidate) -> GroupMember:
@@ -118,16 +158,17 @@ class _Detection:
         self._sandbox = sandbox
         self._plans = plans
         self._target = targets.RunTarget(*inputs.target)
-        self._runs: dict[Key, Run] = {}
+        self.runs: dict[Key, Run] = {}
         self._environments: dict[bool, dict[str, str]] = {}
+        self._names = names(inputs)
         self._steps = 0
         self.outcomes: list[GroupOutcome] = []
         self.cut_off = ""
 
-    def first_fit(self, groups: Iterable[ExpandedGroup]) -> Resolution | None:
-        """Try group after group; None when none fits."""
-        for number, group in enumerate(groups):
-            if number == MAX_GROUPS:
+    def first_fit(self, groups: Iterator[ExpandedGroup]) -> Resolution | None:
+        """Try group after group, and leave the others; None when none fits."""
+        for group in groups:
+            if len(self.outcomes) == MAX_GROUPS:
                 self.cut_off = f"the first {MAX_GROUPS} groups were tried"
                 return None
             found = self._try(group)
@@ -139,18 +180,18 @@ class _Detection:
 
     def _try(self, group: ExpandedGroup) -> Resolution | None:
         self._run_missing(group.members)
-        runs = [self._runs[m.key] for m in group.members]
+        runs = [self.runs[m.key] for m in group.members]
         passing = [m for m, run in zip(group.members, runs, strict=True) if run.code == PASS and not run.error]
         if passing:
             self._read_plans(passing)
-        passing = [m for m in passing if not self._runs[m.key].error]
+        passing = [m for m in passing if not self.runs[m.key].error]
         lost = any(
             not m.optional and (run.error or run.code != PASS) for m, run in zip(group.members, runs, strict=True)
         )
         found = None
         if not lost and any(not m.extension for m in passing):
             found = self._resolve(passing)
-        self.outcomes.append(self._outcome(group, found))
+        self.outcomes.append(outcomes.tried(group, passing, found, self.runs, self._names))
         return found
 
     def _resolve(self, members: Sequence[Member]) -> Resolution:
@@ -160,7 +201,7 @@ class _Detection:
                 version=m.version,
                 optional=m.optional,
                 extension=m.extension,
-                plan=self._runs[m.key].plan or DetectPlan(),
+                plan=self.runs[m.key].plan or DetectPlan(),
             )
             for m in members
         ]
@@ -174,14 +215,14 @@ class _Detection:
         """Run what has not run yet, all at once; each id@version once in the whole phase (DET-13)."""
         waiting: list[Member] = []
         for member in members:
-            if member.key in self._runs:
+            if member.key in self.runs:
                 continue
             declared = targets.declared(member.descriptor)
             if targets.matches(declared, self._target):
                 waiting.append(member)
             else:
                 why = f"made for {targets.describe(declared)}, and this is {self._target}"
-                self._runs[member.key] = Run(code=None, error=why)
+                self.runs[member.key] = Run(code=None, error=why)
         if not waiting:
             return
         held = [Held() for _ in waiting]
@@ -190,7 +231,7 @@ class _Detection:
         ]
         exits = self._sandbox.run_all(commands)
         for member, sink, ended in zip(waiting, held, exits, strict=True):
-            self._runs[member.key] = Run(code=ended.code, held=sink, error=ending(ended, sink))
+            self.runs[member.key] = Run(code=ended.code, held=sink, error=ending(ended, sink))
 
     def _command(self, member: Member) -> Command:
         name = _plan_name(member)
@@ -231,12 +272,12 @@ class _Detection:
 
     def _read_plans(self, members: Sequence[Member]) -> None:
         """Read the plans of those who passed, once nothing inside can change them any more (SBX-14)."""
-        fresh = [m for m in members if self._runs[m.key].plan is None]
+        fresh = [m for m in members if self.runs[m.key].plan is None]
         if not fresh:
             return
         self._sandbox.sweep()
         for member in fresh:
-            run = self._runs[member.key]
+            run = self.runs[member.key]
             name = _plan_name(member)
             try:
                 data = self._plans.read(name) or b""
@@ -246,62 +287,6 @@ class _Detection:
             except DetectError as e:
                 key = (e.at or "").partition(", key ")[2]
                 run.error = f"{e.brief} (key {key})" if key else e.brief
-
-    def _outcome(self, group: ExpandedGroup, found: Resolution | None) -> GroupOutcome:
-        problems: dict[Key, list[str]] = {}
-        for problem in found.problems if found else ():
-            problems.setdefault((problem.id, problem.version), []).append(str(problem))
-        members = [self._member_outcome(m, problems.get(m.key, [])) for m in group.members]
-        members += [
-            MemberOutcome(id=s.id, version=s.version, short=self._short(s.id, s.version), status="skipped", why=s.why)
-            for s in group.skipped
-        ]
-        if found is not None and found.ok:
-            return GroupOutcome(status="chosen", members=tuple(members))
-        errored = any(m.status == "errored" for m in members) or (found is not None and found.cut_off)
-        why = "" if group.members else "none of its buildpacks is for this execution environment"
-        return GroupOutcome(status="errored" if errored else "failed", members=tuple(members), why=why)
-
-    def _member_outcome(self, member: Member, problems: list[str]) -> MemberOutcome:
-        run = self._runs[member.key]
-        return MemberOutcome(
-            id=member.id,
-            version=member.version,
-            short=self._short(member.id, member.version),
-            status=status(run, problems, optional=member.optional),
-            why=run.why or "; ".join(problems),
-            optional=member.optional,
-            code=run.code,
-            tries=run.said.tries if run.code == FAIL else (),
-            lines=run.said.lines if run.error else (),
-        )
-
-    def _short(self, identity: str, version: str) -> str:
-        return self._inputs.buildpacks[identity, version].short
-
-    def report(self, reporter: Reporter, *, failed: bool) -> None:
-        """Say what was held back (DET-27): everything when detection failed, else what erred."""
-        culprit = broken(self.outcomes) if failed else None
-        for key, run in self._runs.items():
-            short = self._short(*key)
-            _log.debug("%s@%s: exit %s %s", *key, run.code, run.why)
-            if run.code is None:
-                reporter.emit(Noted(text=f"{short} did not run: {run.error}"))
-                continue
-            if run.error and not failed:
-                reporter.emit(Warned(text=f"{short}: {run.error}", hint="the build goes on without it"))
-            # What the error message itself will hold is not said twice.
-            told = run.said.complete if culprit and key == (culprit.id, culprit.version) else run.terse
-            if (run.error or failed) and not told:
-                self._replay(reporter, short, run.held)
-            elif run.said.lines:
-                reporter.emit(Noted(text=f"{short}: {' / '.join(run.said.lines)}"))
-
-    def _replay(self, reporter: Reporter, short: str, held: Held) -> None:
-        if held.cut:
-            reporter.emit(Noted(text=f"{short} printed more than 1 MB; this is the end of it", always=True))
-        for stream, data in held.chunks:
-            reporter.emit(Output(source=short, stream=stream, data=data))
 
 
 def _plan_name(member: Member) -> str:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from packrunner.lifecycle.explain import Said, said
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from packrunner.engines.base import Exit, Stream
     from packrunner.formats.plan import DetectPlan
     from packrunner.lifecycle.explain import Status
+    from packrunner.lifecycle.resolve import Problem
 
 PASS, FAIL = 0, 100
 MAX_OUTPUT = 1 << 20
@@ -89,7 +92,7 @@ def ending(ended: Exit, held: Held) -> str:
     return f"exit {ended.code}: {lines[-1]}" if lines else f"bin/detect ended with exit {ended.code} and no message"
 
 
-def status(run: Run, problems: list[str], *, optional: bool) -> Status:
+def status(run: Run, problems: Sequence[Problem], *, optional: bool) -> Status:
     """What a run, and the problems its plan met, make of a member."""
     if run.error:
         # An optional member that was made for another target is just left out (TGT-06).

@@ -11,8 +11,9 @@ from packrunner.errors import DetectErroredError, DetectNoneError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from packrunner.lifecycle.resolve import Problem
 
-Status = Literal["passed", "failed", "errored", "unmet", "skipped"]
+Status = Literal["passed", "failed", "errored", "unmet", "skipped", "untried"]
 _TRY = "try:"
 _FOREIGN_LINES = 20
 _REASON_LENGTH = 300
@@ -25,9 +26,10 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 class MemberOutcome:
     """How one member of a group fared.
 
-    `unmet` passed its own test but requires what nobody provides, or provides what nobody requires; `skipped` is an
-    optional member, or one of another execution environment, that the group goes on without. `code` is bin/detect's
-    exit code where it ran, `tries` what it suggests, `lines` the end of its output.
+    `unmet` passed its own test but requires what nobody provides, or provides what nobody requires: `problems` has
+    the names. `skipped` is an optional member, or one of another execution environment, that the group goes on
+    without. `code` is bin/detect's exit code where it ran, `tries` what it suggests, `lines` the end of its output.
+    `alternative` is which of its `alternatives` the trial that won has taken, counted from 1; 0 where none has.
     """
 
     id: str
@@ -36,18 +38,27 @@ class MemberOutcome:
     status: Status
     why: str = ""
     optional: bool = False
+    extension: bool = False
     code: int | None = None
     tries: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    alternative: int = 0
+    alternatives: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupOutcome:
-    """How one group fared; `why` is set where the reason is not one member's."""
+    """How one group fared; `why` is set where the reason is not one member's.
 
-    status: Literal["chosen", "failed", "errored"]
+    `trial` is the place of the trial that won among the `combinations` of its members' alternatives.
+    """
+
+    status: Literal["chosen", "failed", "errored", "untried"]
     members: tuple[MemberOutcome, ...]
     why: str = ""
+    trial: int = 0
+    combinations: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ a few buildpacks with a few alternatives each already have millions of combinati
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -59,15 +60,20 @@ class Problem:
 class Resolution:
     """The outcome of all trials.
 
-    With `ok`, `members` and `plan` are the result and `problems` say why optional members were left out. Without,
-    `problems` are those of the trial that had the fewest. `steps` is what the search cost, `cut_off` says that it
-    ended at its limit, so that a combination may exist which was not tried.
+    With `ok`, `members` and `plan` are the result and `problems` say why optional members were left out; `choices`
+    has the alternative of each candidate, counted from 0, and `place` that trial's place among all combinations in
+    the specification's order, counted from 1. Without, `problems` are those of the trial that had the fewest.
+    `steps` is what the search cost, `cut_off` says that it ended at its limit, so that a combination may exist which
+    was not tried.
     """
 
     ok: bool
     members: tuple[Candidate, ...] = ()
     plan: Plan = field(default_factory=Plan)
     problems: tuple[Problem, ...] = ()
+    choices: tuple[int, ...] = ()
+    place: int = 0
+    combinations: int = 0
     trials: int = 0
     steps: int = 0
     cut_off: bool = False
@@ -162,7 +168,7 @@ class _Search:
                 continue
             trial = self._try([self._options[j][c] for j, c in enumerate(choice)])
             if not trial.fatal:
-                return self._succeeded(trial)
+                return self._succeeded(trial, choice)
         return self._failed(cut_off=False)
 
     def _hopeless(self, i: int, option: _Option, provided: frozenset[str]) -> bool:
@@ -201,19 +207,35 @@ class _Search:
         if self._best is None or len(problems) < len(self._best):
             self._best = problems
 
-    def _succeeded(self, trial: _Trial) -> Resolution:
+    def _succeeded(self, trial: _Trial, choice: list[int]) -> Resolution:
+        place = 0
+        for alternative, options in zip(choice, self._options, strict=True):
+            place = place * len(options) + alternative
         return Resolution(
             ok=True,
             members=tuple(m.member for m in trial.members),
             plan=_plan(trial.ledger),
             problems=tuple(trial.dropped),
+            choices=tuple(choice),
+            place=place + 1,
+            combinations=self._combinations,
             trials=self._trials,
             steps=self._steps,
         )
 
     def _failed(self, *, cut_off: bool) -> Resolution:
-        problems = self._best or [Problem(kind="empty")]
-        return Resolution(ok=False, problems=tuple(problems), trials=self._trials, steps=self._steps, cut_off=cut_off)
+        return Resolution(
+            ok=False,
+            problems=tuple(self._best or [Problem(kind="empty")]),
+            combinations=self._combinations,
+            trials=self._trials,
+            steps=self._steps,
+            cut_off=cut_off,
+        )
+
+    @property
+    def _combinations(self) -> int:
+        return math.prod(len(options) for options in self._options)
 
 
 def _ledger(members: list[_Option]) -> dict[str, _Line]:

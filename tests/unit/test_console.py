@@ -451,3 +451,13 @@ def test_rich_is_imported_for_a_live_display_only() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "Built.\n")
+
+
+@pytest.mark.cnb("DET-27")
+@pytest.mark.parametrize(("verbose", "lines"), [(0, []), (1, ["python | found it"])])
+def test_output_that_is_detail_is_for_v(verbose: int, lines: list[str]) -> None:
+    screen = io.StringIO()
+    reporter = PlainReporter(Writer(screen), Terminal(), verbose=verbose, beat=0)
+    reporter.emit(events.Output(source="python", stream="stdout", data=b"found it\n", detail=True))
+    reporter.close()
+    assert screen.getvalue().splitlines() == lines

@@ -224,7 +224,7 @@ def test_an_optional_member_that_fails_or_errs_is_left_out(plans: str, code: int
     status = "skipped" if code == 100 else "errored"
     assert statuses(result) == [[("b", status), ("a", "passed")]]
     assert bool(world.reporter.of(Warned)) is (code != 100)
-    assert bool(world.reporter.of(Output)) is (code != 100)
+    assert [e.detail for e in world.reporter.of(Output)] == [code == 100]
 
 
 @pytest.mark.cnb("DET-11", "DET-15")
@@ -429,20 +429,38 @@ def test_system_buildpacks_take_part(plans: str) -> None:
     assert chosen(world.detect("a", system=System(system=table))) == "pre a"
 
 
+def shown(world: World) -> list[tuple[str, bytes, bool]]:
+    """What of the output reaches the user, and whether only with -v."""
+    return [(e.source, e.data, e.detail) for e in world.reporter.of(Output)]
+
+
 @pytest.mark.cnb("DET-27")
-def test_output_is_held_and_replayed_on_failure(plans: str) -> None:
+def test_output_is_held_and_dumped_when_detection_fails(plans: str) -> None:
     talk = answers(100, "looking around\nno a-file\n", err="a warning\n")
-    world = World(plans, {"a": talk, "b": answers(100, "no b-file\n"), "c": answers(0)})
+    yes = answers(0, "found it\n", plan='[[requires]]\nname = "x"\n')
+    world = World(plans, {"a": talk, "b": answers(100, "no b-file\n"), "c": yes})
     with pytest.raises(DetectNoneError):
-        world.detect("a", "b")
-    assert [(e.source, e.data) for e in world.reporter.of(Output)] == [
-        ("a", b"looking around\nno a-file\n"),
-        ("a", b"a warning\n"),
+        world.detect("a", "b", "c")
+    assert shown(world) == [
+        ("a", b"looking around\nno a-file\n", False),
+        ("a", b"a warning\n", False),
+        ("b", b"no b-file\n", True),  # its reason alone, which the error and --explain tell
+        ("c", b"found it\n", False),
     ]
-    assert [e.text for e in world.reporter.of(Noted)] == ["b: no b-file"]
-    world = World(plans, {"a": talk, "c": answers(0, "found it\n")})
-    world.detect("a", "c")
-    assert world.reporter.of(Output) == []
+
+
+@pytest.mark.cnb("DET-27")
+def test_output_of_a_detection_that_succeeds_has_two_levels(plans: str) -> None:
+    """Of 0 and 100 it is detail, of errors it is shown; both streams in their order."""
+    both = answers(1, "out\n", err="err\n")
+    world = World(plans, {"a": answers(100, "no\n"), "b": both, "c": answers(0, "yes\n")})
+    world.detect("a? b? c")
+    assert shown(world) == [
+        ("a", b"no\n", True),
+        ("b", b"out\n", False),
+        ("b", b"err\n", False),
+        ("c", b"yes\n", True),
+    ]
 
 
 @pytest.mark.cnb("DET-27")
@@ -484,7 +502,7 @@ def test_the_message_names_the_closest_group_and_what_to_try(plans: str) -> None
     )
     assert error.tries == ("create requirements.txt (an empty one will do)",)
     assert error.more is None
-    assert world.reporter.of(Output) == []
+    assert all(detail for _, _, detail in shown(world))
 
 
 def test_one_group_is_not_called_the_closest(plans: str) -> None:
