@@ -1,5 +1,9 @@
 """From arguments to a command: one module per command, loaded when it is the one, and usage errors in our own words.
 
+A command of two words is a module in the package of its first word, `builder update` commands/builder/update.py; what
+the group is for says the package's docstring. Beside `command` a module may have CONTEXT (click's settings) and CLASS
+(a Command that parses in its own way).
+
 typer reads a command's parameters from its signature; the help is laid out here, without boxes.
 """
 
@@ -19,11 +23,13 @@ from packrunner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import ModuleType
 
     from packrunner.cli.session import Session
 
 COMMANDS = ("build", "run", "images", "inspect", "rm", "prune", "doctor", "completion", "help")
 OPTION_WIDTH = 26
+_HELP = ("-h", "--help")
 
 
 class Command(typer.core.TyperCommand):
@@ -95,28 +101,72 @@ def _sources(option: click.Option) -> str:
 
 
 def load(name: str) -> click.Command:
-    """A command by its name."""
-    module = import_module(f"packrunner.cli.commands.{name}")
+    """A command by its name, of one word or two."""
+    module = _module(name)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"]} | getattr(module, "CONTEXT", {})
-    app.command(name=name, cls=Command, context_settings=settings)(module.command)
+    app.command(name=name, cls=getattr(module, "CLASS", Command), context_settings=settings)(module.command)
     return typer.main.get_command(app)
+
+
+def _module(name: str) -> ModuleType:
+    return import_module("packrunner.cli.commands." + name.replace(" ", ".").replace("-", "_"))
+
+
+def first_words() -> tuple[str, ...]:
+    """What may follow `packrunner`: commands of one word, and groups."""
+    return tuple(dict.fromkeys(name.partition(" ")[0] for name in COMMANDS))
+
+
+def members(group: str) -> tuple[str, ...]:
+    """The second words of a group's commands; none for what is no group."""
+    return tuple(name.removeprefix(f"{group} ") for name in COMMANDS if name.startswith(f"{group} "))
+
+
+def group_page(group: str) -> Iterator[str]:
+    """The lines of a group's help: what it is for, and of each command its first sentence."""
+    import textwrap
+
+    yield f"Usage: packrunner {group} COMMAND [options]"
+    yield ""
+    yield from textwrap.wrap(" ".join((_module(group).__doc__ or "").split()), 96)
+    yield ""
+    names = [f"{group} {word}" for word in members(group)]
+    width = max(map(len, names))
+    for name in names:
+        about = " ".join((load(name).help or "").partition("\n\n")[0].split())
+        first = about.partition(". ")[0].rstrip(".:")
+        for i, line in enumerate(textwrap.wrap(first, 100 - width - 4)):
+            yield f"  {'' if i else name:<{width}}  {line}"
+    yield ""
+    yield f"packrunner {group} COMMAND --help"
 
 
 def dispatch(argv: Sequence[str], session: Session) -> int:
     """Run what `argv` says; the exit status. Raises UsageError for what cannot be understood."""
-    name, rest = (argv[0], list(argv[1:])) if argv else ("help", [])
-    if name in {"-h", "--help"}:
-        name = "help"
+    name, rest = _named(argv)
     if name == "--version":
         from packrunner._version import __version__
 
         session.result(f"packrunner {__version__}")
         return 0
+    if members(name):
+        session.result("\n".join(group_page(name)))
+        return 0
     if name not in COMMANDS:
         raise _unknown(name)
     session.settle()
     return _invoke(load(name), name, rest, session)
+
+
+def _named(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The command that the arguments begin with, and the rest; the group alone where help about it is asked for."""
+    first, rest = (argv[0], list(argv[1:])) if argv else ("help", [])
+    if first in _HELP:
+        return "help", rest
+    if members(first) and rest and rest[0] not in _HELP:
+        return f"{first} {rest[0]}", rest[1:]
+    return first, rest
 
 
 def _invoke(command: click.Command, name: str, rest: list[str], session: Session) -> int:
@@ -132,20 +182,26 @@ def _invoke(command: click.Command, name: str, rest: list[str], session: Session
 
 
 def _unknown(name: str) -> UsageError:
-    if name.startswith("-"):
+    group, _, word = name.rpartition(" ")
+    more = " ".join(filter(None, ("packrunner", group, "--help")))
+    if word.startswith("-"):
+        example = f"{group} {members(group)[0]}" if group else COMMANDS[0]
         return UsageError(
-            f"{name} comes before the command",
+            f"{word} comes before the command",
             slug="usage",
             cause="options belong to commands, and follow them",
-            tries=(f"packrunner build {name}",),
-            more="packrunner --help",
+            tries=(f"packrunner {example} {word}",),
+            more=more,
         )
-    near = get_close_matches(name, COMMANDS, n=2)
+    # Also by its second word alone; what can be said with one word comes first.
+    meant = {w: name for name in COMMANDS for w in (name, name.rpartition(" ")[2])}
+    meant |= {w: f"{group} {w}" for w in members(group)} if group else {w: w for w in first_words()}
+    near = dict.fromkeys(meant[match] for match in get_close_matches(word, meant, n=2))
     return UsageError(
         f"there is no command {name}",
         slug="usage",
         tries=tuple(f"packrunner {match}" for match in near),
-        more="packrunner --help",
+        more=more,
     )
 
 

@@ -45,11 +45,18 @@ def options() -> dict[str, list[tuple[tuple[str, ...], str, bool]]]:
 
 
 def _bash(*, head: str = "") -> str:
-    from packrunner.cli import topics
+    from packrunner.cli import app, topics
 
     known = options()
+    groups = "\n".join(
+        f"""    {word})
+      if [ "$COMP_CWORD" -eq 2 ]; then COMPREPLY=($(compgen -W "{" ".join(seconds)} --help" -- "$current")); return; fi
+      command="{word} ${{COMP_WORDS[2]}}" ;;"""
+        for word in app.first_words()
+        if (seconds := app.members(word))
+    )
     cases = "\n".join(
-        f'    {name}) words="{" ".join(o for spellings, _, _ in found for o in spellings)}" ;;'
+        f'    "{name}") words="{" ".join(o for spellings, _, _ in found for o in spellings)}" ;;'
         for name, found in known.items()
     )
     values = "\n".join(f'    {option}) words="{" ".join(choices)}" ;;' for option, choices in VALUES.items())
@@ -58,9 +65,12 @@ def _bash(*, head: str = "") -> str:
   local words=""
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "{" ".join(known)} --version --help" -- "$current"))
+    COMPREPLY=($(compgen -W "{" ".join(app.first_words())} --version --help" -- "$current"))
     return
   fi
+  case "$command" in
+{groups}
+  esac
   case "$previous" in
 {values}
     {"|".join(DIRECTORIES)}) COMPREPLY=($(compgen -d -- "$current")); return ;;
@@ -79,7 +89,7 @@ def _bash(*, head: str = "") -> str:
       case "$command" in
         {"|".join(TAKES_IMAGE)}) words="$({IMAGES})" ;;
         completion) words="{" ".join(SHELLS)}" ;;
-        help) words="{" ".join((*known, *topics.PAGES))}" ;;
+        help) words="{" ".join((*app.first_words(), *topics.PAGES))}" ;;
       esac ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
@@ -105,23 +115,44 @@ def _zsh() -> str:
     return _bash(head="#compdef packrunner\nautoload -U +X bashcompinit && bashcompinit\n")
 
 
+# Whether the words before the cursor are packrunner, these, and perhaps more. fish's own test would take the `detect`
+# of `lifecycle detect` for the other command of that name.
+_FISH_AT = """\
+function __packrunner_at
+  set -l words (commandline -opc)
+  set -l last (math (count $argv) + 1)
+  test (count $words) -ge $last; and test "$words[2..$last]" = "$argv"
+end
+"""
+
+
 def _fish() -> str:
-    from packrunner.cli import topics
+    from packrunner.cli import app, topics
 
     known = options()
     start = "complete -c packrunner"
-    lines = [f"{start} -f", f"{start} -n __fish_use_subcommand -a '{' '.join(known)}'"]
+    lines = [f"{start} -f", f"{start} -n __fish_use_subcommand -a '{' '.join(app.first_words())}'"]
+    for word in app.first_words():
+        if seconds := app.members(word):
+            lines.append(f"{start} -n '__packrunner_at {word}; and test (count (commandline -opc)) -eq 2'")
+            lines[-1] += f" -a '{' '.join(seconds)}'"
     for name, found in known.items():
-        seen = f"{start} -n '__fish_seen_subcommand_from {name}'"
+        seen = f"{start} -n '__packrunner_at {name}'"
         for spellings, about, takes_value in found:
-            flags = " ".join(f"-l {s[2:]}" if s.startswith("--") else f"-s {s[1:]}" for s in spellings)
+            flags = " ".join(_fish_option(spelling) for spelling in spellings)
             values = VALUES.get(spellings[-1])
             wants = f" -x -a '{' '.join(values)}'" if values else " -r" if takes_value else ""
             lines.append(f"{seen} {flags}{wants} -d '{_quoted(about)}'")
-    lines += [f"{start} -n '__fish_seen_subcommand_from {name}' -a '({IMAGES})'" for name in TAKES_IMAGE]
-    lines.append(f"{start} -n '__fish_seen_subcommand_from completion' -a '{' '.join(SHELLS)}'")
-    lines.append(f"{start} -n '__fish_seen_subcommand_from help' -a '{' '.join((*known, *topics.PAGES))}'")
-    return "\n".join(lines) + "\n"
+    lines += [f"{start} -n '__packrunner_at {name}' -a '({IMAGES})'" for name in TAKES_IMAGE]
+    lines.append(f"{start} -n '__packrunner_at completion' -a '{' '.join(SHELLS)}'")
+    lines.append(f"{start} -n '__packrunner_at help' -a '{' '.join((*app.first_words(), *topics.PAGES))}'")
+    return _FISH_AT + "\n".join(lines) + "\n"
+
+
+def _fish_option(spelling: str) -> str:
+    if spelling.startswith("--"):
+        return f"-l {spelling[2:]}"
+    return f"-s {spelling[1:]}" if len(spelling) == len("-q") else f"-o {spelling[1:]}"
 
 
 def _quoted(text: str) -> str:

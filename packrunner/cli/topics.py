@@ -33,12 +33,15 @@ def text(topic: str | None, code: str | None = None) -> str:
         return for_terminal(page(topic))
     from packrunner.cli import app
 
-    if topic in app.COMMANDS:
+    name = f"{topic} {code}" if code and app.members(topic) else topic
+    if app.members(name):
+        return "\n".join(app.group_page(name))
+    if name in app.COMMANDS:
         import click
 
-        command = app.load(topic)
-        return "\n".join(app.help_page(command, click.Context(command, info_name=f"packrunner {topic}")))
-    return _error(topic)
+        command = app.load(name)
+        return "\n".join(app.help_page(command, click.Context(command, info_name=f"packrunner {name}")))
+    return _error(name)
 
 
 def page(name: str) -> str:
@@ -78,9 +81,9 @@ def _error(code: str) -> str:
     sections = error_sections(page("errors"))
     if code in sections:
         return f"error[{code}]\n\n{for_terminal(sections[code])}"
-    from packrunner.cli.app import COMMANDS
+    from packrunner.cli.app import COMMANDS, first_words
 
-    near = get_close_matches(code, [*sections, *PAGES, *COMMANDS], n=2)
+    near = get_close_matches(code, dict.fromkeys([*sections, *PAGES, *first_words(), *COMMANDS]), n=2)
     raise UsageError(
         f"there is no help about {code}",
         slug="usage",
