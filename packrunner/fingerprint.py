@@ -114,13 +114,18 @@ def entries(table: bytes) -> int:
     return _heading(table)[0] - 1
 
 
+def newest(table: bytes) -> int:
+    """The latest ctime in a table."""
+    return _heading(table)[1]
+
+
 def settled(table: bytes, before_ns: int) -> bool:
     """Whether no entry is as new as `before_ns` (wall clock when the scan began).
 
     A file written again within the clock tick of its last change would look unchanged, so a table that is not
     settled must not be trusted later. The ctime decides: no program can set it.
     """
-    return not fresh(_heading(table)[1], before_ns)
+    return not fresh(newest(table), before_ns)
 
 
 def fresh(ctime_ns: int, before_ns: int) -> bool:
@@ -150,7 +155,9 @@ def difference(old: bytes, new: bytes) -> tuple[dict[str, bool], dict[str, bool]
 
     A touched path is in both. Only the part of the tables between their first and last difference is looked at.
     """
-    before, after = _middle(_body(old), _body(new))
+    before, after = body(old), body(new)
+    head, tail = common(before, after)
+    before, after = before[head : len(before) - tail], after[head : len(after) - tail]
     was, now = set(before.split(b"\n")) - {b""}, set(after.split(b"\n")) - {b""}
     return _described(was - now), _described(now - was)
 
@@ -170,19 +177,20 @@ def _is_directory(line: bytes) -> bool:
     return line.startswith(b"4")
 
 
-def _body(table: bytes) -> bytes:
+def body(table: bytes) -> bytes:
+    """A table without its heading: lines, each with its line feed."""
     return table[table.index(b"\n") + 1 :] if table else b""
 
 
-def _middle(old: bytes, new: bytes) -> tuple[bytes, bytes]:
-    """Both tables without the whole lines that they begin and end with in common."""
+def common(old: bytes, new: bytes) -> tuple[int, int]:
+    """How many bytes both begin and end with in common, in whole lines that do not overlap."""
     shorter, a, b = min(len(old), len(new)), len(old), len(new)
     head = _common(shorter, lambda low, n: old[low:n] == new[low:n])
     head = old.rfind(b"\n", 0, head) + 1
     tail = _common(shorter - head, lambda low, n: old[a - n : a - low] == new[b - n : b - low])
     at = old.find(b"\n", len(old) - tail)
     tail = len(old) - at - 1 if tail and at >= 0 else 0
-    return old[head : len(old) - tail], new[head : len(new) - tail]
+    return head, tail
 
 
 def _common(limit: int, same: Callable[[int, int], bool]) -> int:

@@ -21,6 +21,7 @@ from packrunner.images.merge import Walk
 from packrunner.images.output import Output
 from packrunner.images.pack import HelperLostError, PackError
 from packrunner.images.parts import Dir, File, Link, Part, Tree, check, relative
+from packrunner.images.scanned import write_scanned
 from packrunner.images.single import SECTION, write_single
 from packrunner.images.trees import write_known, write_new
 
@@ -114,6 +115,7 @@ class _Job:
         self._written: list[_Written] = []
         self._changed = 0
         self._began = time.time_ns()
+        self._known_singles = (known[1].known(SECTION) if known else None) or {}
 
     def run(self, created_by: str, *, helped: bool) -> WrittenLayer:
         with self._output as output:
@@ -145,7 +147,12 @@ class _Job:
         target = relative(tree.target)
         written = _Written(splice.Section(_key(tree, merged=bool(upper))), [], tree, merged=bool(upper))
         self._written.append(written)
-        known = self._output.known(written.section.key)
+        previous = self._output.previous
+        if previous and not upper and (found := write_scanned(tree, target, self._output, written.section.key)):
+            written.segments = [found[0]]
+            self._changed += found[1]
+            return
+        known = previous.known(written.section.key) if previous else None
         walk = Walk(tree.source, upper, skip=tree.skip, only=tree.only, exclude=tree.exclude)
         try:
             if known is None:
@@ -160,7 +167,7 @@ class _Job:
     def _single(self, part: Dir | File | Link) -> None:
         written = _Written(splice.Section(SECTION), [])
         self._written.append(written)
-        segment, changed = write_single(part, self._output, self._output.known(SECTION) or {})
+        segment, changed = write_single(part, self._output, self._known_singles)
         written.segments.append(segment)
         self._changed += changed
 

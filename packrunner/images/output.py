@@ -56,9 +56,10 @@ class Output:
         self._old = -1
         self._check: _Check | None = None
 
-    def known(self, key: str) -> dict[str, int] | None:
-        """The lines of a section of the previous layer, with their numbers."""
-        return self._previous[1].known.get(key) if self._previous else None
+    @property
+    def previous(self) -> Previous | None:
+        """The table of the previous layer."""
+        return self._previous[1] if self._previous else None
 
     def size_of(self, number: int) -> int:
         """Bytes of a known line in the tar."""
@@ -74,6 +75,16 @@ class Output:
             return
         self._settle()
         self._stretch = (number, number + 1)
+
+    def keep_all(self, first: int, end: int) -> None:
+        """Take the bytes of known lines over, from `first` up to `end`."""
+        if first == end:
+            return
+        begun, done = self._stretch
+        if first != done or begun == done:
+            self._settle()
+            begun = first
+        self._stretch = (begun, end)
 
     def put(self, pieces: list[bytes]) -> None:
         """Take new pieces."""

@@ -19,7 +19,8 @@ class Tree:
     Everything in it belongs to uid:gid, whoever owns it here (EXP-08); `owners` overrides by path relative to the
     tree ("" is its root). `upper` is an overlay's upper directory, merged over `source`. `skip` names entries at the
     top. `only` and `exclude` are paths relative to the tree: a directory takes all below it; the parents of `only`
-    are written too (EXP-12 to EXP-15).
+    are written too (EXP-12 to EXP-15). `table` is the fingerprint of `source`, taken a moment ago with `skip`: with
+    it, what the previous layer has already need not be looked at again.
     """
 
     source: str
@@ -31,6 +32,7 @@ class Tree:
     only: frozenset[str] | None = None
     exclude: frozenset[str] = frozenset()
     owners: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    table: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,15 +70,39 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """The lines of one section of a stored table, and the number of the first."""
+
+    first: int
+    count: int
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Previous:
     """A table as read: where each known line is in the stored tar.
 
-    `known` maps section key and line to the line's number, `starts` the number to an offset (one more than lines).
+    Lines are numbered through all sections; `starts` maps a number to its offset (and has one more), `sizes` to its
+    bytes in the tar.
     """
 
-    known: dict[str, dict[str, int]]
+    sections: dict[str, list[Stretch]]
     starts: list[int]
+    sizes: array[int]
     tar_size: int
+
+    def known(self, key: str) -> dict[str, int] | None:
+        """The lines of a section, and their numbers; None where there is none of that key."""
+        found: dict[str, int] = {}
+        for one in self.sections.get(key, ()):
+            lines = os.fsdecode(one.text).split("\n")
+            found.update(zip(lines, range(one.first, one.first + one.count), strict=True))
+        return found or None
+
+    def whole(self, key: str) -> Stretch | None:
+        """The lines of a section that is in one piece."""
+        found = self.sections.get(key, ())
+        return found[0] if len(found) == 1 else None
 
 
 def encode(sections: list[Section], tar_size: int, began_ns: int) -> bytes:
@@ -117,18 +141,17 @@ def decode(data: bytes) -> Previous | None:
     for length, _, _ in heads:
         keys.append(os.fsdecode(data[at : at + length]))
         at += length
-    known: dict[str, dict[str, int]] = {}
+    sections: dict[str, list[Stretch]] = {}
     first = 0
     for key, (_, length, count) in zip(keys, heads, strict=True):
         if count:
-            lines = os.fsdecode(data[at : at + length]).split("\n")
-            known.setdefault(key, {}).update(zip(lines, range(first, first + count), strict=True))
+            sections.setdefault(key, []).append(Stretch(first, count, data[at : at + length]))
         at += length
         first += count
     sizes = array("Q", data[at:-_SUM])
     if not _LITTLE:
         sizes.byteswap()
-    return Previous(known, [0, *accumulate(sizes)], tar_size)
+    return Previous(sections, [0, *accumulate(sizes)], sizes, tar_size)
 
 
 def _trusted(data: bytes, newest: int, began_ns: int) -> bytes:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner import fingerprint
+from packrunner.errors import ExportError
 from packrunner.images.layer import Dir, File, Link, Tree, WrittenLayer, write_layer
+from packrunner.images.merge import Walk
 from packrunner.images.store import LocalStore
 
 if TYPE_CHECKING:
@@ -45,7 +47,18 @@ def settle() -> None:
     time.sleep(0.04)
 
 
+scanned = False
+
+
+@pytest.fixture(params=[False, True], ids=["walked", "scanned"], autouse=True)
+def _scanned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds whether or not the tree comes with its fingerprint."""
+    monkeypatch.setattr(f"{__name__}.scanned", request.param)
+
+
 def parts_of(source: Path, **more: object) -> list[Part]:
+    if scanned:
+        more["table"] = fingerprint.scan(str(source))
     tree = Tree(source=str(source), target="/workspace", uid=1000, gid=1000, **more)  # type: ignore[arg-type]
     return [Dir(target="/layers"), File(target="/layers/f", data=b"data"), tree, Link(target="/zz", to="workspace")]
 
@@ -269,3 +282,40 @@ def flip(path: str, at: int) -> None:
         data[at] ^= 1
         file.seek(0)
         file.write(data)
+
+
+def test_a_tree_that_comes_with_its_fingerprint_is_not_walked(
+    store: LocalStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write(store, parts_of(source))
+    (source / "a" / "2").write_bytes(b"new")
+    parts = parts_of(source)
+    walked: list[object] = []
+    monkeypatch.setattr("packrunner.images.layer.Walk", walked.append if scanned else Walk)
+    second = write(store, parts, first.layer.diff_id)
+    monkeypatch.undo()
+    assert second.spliced
+    assert second.layer.diff_id == full(tmp_path, parts)
+
+
+@pytest.mark.parametrize("late", ["a/1", "a/2", ".wh.z"])
+def test_what_changes_after_the_fingerprint_is_seen_or_left_for_the_next_time(
+    store: LocalStore, source: Path, tmp_path: Path, late: str
+) -> None:
+    """A changed file that is changed again is read as it is now; an unchanged one stays what the fingerprint said."""
+    before = full(tmp_path, parts_of(source))
+    first = write(store, parts_of(source))
+    (source / "a" / "2").write_bytes(b"new")
+    parts = parts_of(source)
+    settle()
+    (source / late).write_bytes(b"later")
+    if late == ".wh.z" and not scanned:
+        with pytest.raises(ExportError, match="cannot be put into a layer"):
+            write(store, parts, first.layer.diff_id)
+        return
+    second = write(store, parts, first.layer.diff_id)
+    settle()
+    third = write(store, parts, second.layer.diff_id) if late == "a/2" else second
+    assert before != second.layer.diff_id
+    if late == "a/2":
+        assert second.layer.diff_id == third.layer.diff_id == full(tmp_path, parts)
