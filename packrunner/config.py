@@ -17,7 +17,7 @@ from packrunner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Origin = Literal["flag", "environment", "project.toml", "config", "default"]
+Origin = Literal["flag", "env-file", "environment", "project.toml", "config", "default"]
 Kind = Literal["text", "list", "switch", "count"]
 
 PREFIX = "PACKRUNNER_"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
 from packrunner.formats import buildpack
+from packrunner.formats.positions import place
 from packrunner.names import BuildpackId
 
 if TYPE_CHECKING:
@@ -35,23 +36,26 @@ def read_descriptor(root: str, *, shown: str) -> BuildpackDescriptor:
     except UsageError as error:
         if error.slug != "name":
             raise
-        raise _wrong(error.brief, f"{where}, key buildpack.id", 'id = "your-name/what-it-builds"') from error
-    _check(descriptor, where)
+        at = place(data.decode(), "buildpack.id", where)
+        raise _wrong(error.brief, at, 'id = "your-name/what-it-builds"') from error
+    _check(descriptor, data.decode(), where)
     return descriptor
 
 
-def _check(descriptor: BuildpackDescriptor, where: str) -> None:
+def _check(descriptor: BuildpackDescriptor, text: str, where: str) -> None:
     version = descriptor.buildpack.version
     if not _VERSION.fullmatch(version):
         brief = f"{version!r} is not a version" if version else "the version is missing"
         raise _wrong(
-            f"{brief}: three numbers without leading zeros", f"{where}, key buildpack.version", 'version = "1.0.0"'
+            f"{brief}: three numbers without leading zeros",
+            place(text, "buildpack.version", where),
+            'version = "1.0.0"',
         )
     if descriptor.is_composite and (descriptor.targets or descriptor.stacks):
         key = "targets" if descriptor.targets else "stacks"
         raise _wrong(
             "a buildpack with an order stands for others and has no targets or stacks of its own",
-            f"{where}, key {key}",
+            place(text, key, where),
             f"remove [[{key}]]",
         )
     for i, group in enumerate(descriptor.order):
@@ -59,7 +63,8 @@ def _check(descriptor: BuildpackDescriptor, where: str) -> None:
             try:
                 BuildpackId.parse(ref.id)
             except UsageError as error:
-                raise _wrong(error.brief, f"{where}, key order[{i}].group[{j}].id", 'id = "name/of-it"') from error
+                at = place(text, f"order[{i}].group[{j}].id", where)
+                raise _wrong(error.brief, at, 'id = "name/of-it"') from error
 
 
 def _wrong(brief: str, at: str, fix: str) -> UsageError:

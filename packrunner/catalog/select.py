@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from packrunner.catalog import builtin
 from packrunner.catalog.locate import Located, check_version, locate, unknown
+from packrunner.catalog.ordering import read_order
+from packrunner.catalog.shelf import Shelf
 from packrunner.catalog.stage import Stage, StagedBuildpack
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
@@ -57,12 +59,22 @@ def select(requested: tuple[str, ...], *, settings: CatalogSettings) -> Selectio
     return _Selecting(settings).run(requested)
 
 
+def select_order(path: str, directories: tuple[str, ...], *, settings: CatalogSettings) -> Selection:
+    """Select what an order.toml names, from these directories of buildpacks, else from the built-in ones.
+
+    The order is the whole of it: no system buildpacks join. Raises what `select` and `ordering.read_order` raise.
+    """
+    return _Selecting(settings, Shelf(directories)).run_order(path)
+
+
 class _Selecting:
-    def __init__(self, settings: CatalogSettings) -> None:
+    def __init__(self, settings: CatalogSettings, shelf: Shelf | None = None) -> None:
         self._settings = settings
+        self._shelf = shelf or Shelf(())
         self._stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
         self._found: dict[tuple[str, str], StagedBuildpack] = {}
         self._inputs: dict[str, None] = {}
+        self._sources: dict[str, StagedBuildpack] = {}
 
     def run(self, requested: tuple[str, ...]) -> Selection:
         texts = _split(requested)
@@ -71,7 +83,24 @@ class _Selecting:
             order = Order(order=(OrderGroup(group=tuple(dict.fromkeys(_ref(b) for b in asked))),))
         else:
             order = self._builtin_order()
-        system = self._system()
+        return self._selection(order, self._system())
+
+    def run_order(self, path: str) -> Selection:
+        file = read_order(path)
+        self._inputs[path] = None
+        groups: list[OrderGroup] = []
+        for i, group in enumerate(file.order.order):
+            pinned: list[GroupRef] = []
+            for j, ref in enumerate(group.group):
+                try:
+                    pinned += self._pin([ref])
+                except UsageError as error:
+                    error.at = error.at or file.at(i, j)
+                    raise
+            groups.append(OrderGroup(group=tuple(pinned)))
+        return self._selection(Order(order=tuple(groups)), System())
+
+    def _selection(self, order: Order, system: System) -> Selection:
         self._complete()
         if any(b.sdk for b in self._found.values()):
             self._inputs[self._settings.sdk_dir] = None
@@ -84,7 +113,9 @@ class _Selecting:
         )
 
     def _add(self, located: Located) -> StagedBuildpack:
-        staged = self._stage.add(located.source)
+        staged = self._sources.get(located.source)
+        if staged is None:
+            staged = self._sources[located.source] = self._stage.add(located.source)
         check_version(located, staged.version)
         twin = self._found.get((staged.id, staged.version))
         if twin is not None and twin.digest != staged.digest:
@@ -136,15 +167,25 @@ class _Selecting:
 
     def _find(self, ref: GroupRef) -> StagedBuildpack:
         """A buildpack that an order names: one that was asked for, else a built-in one (BPD-05)."""
-        known = [b for (i, v), b in self._found.items() if i == ref.id and ref.version in {"", v}]
-        if known:
-            return known[0]
+        known = self._known(ref)
+        if known is not None and ref.version:
+            return known
+        source = self._shelf.find(ref)
+        if source is not None:
+            return self._add(Located(asked=ref.id, source=source, version=ref.version))
+        if known is not None:
+            return known
         name = ref.id.removeprefix(builtin.NAMESPACE)
-        if name == ref.id or name not in builtin.short_names(self._settings.builtin_dir):
-            raise unknown(ref.id, self._settings.builtin_dir)
-        source = os.path.join(self._settings.builtin_dir, name)
         asked = f"{ref.id}@{ref.version}" if ref.version else ref.id
+        if name == ref.id or name not in builtin.short_names(self._settings.builtin_dir):
+            raise self._shelf.lacks(asked) or unknown(ref.id, self._settings.builtin_dir)
+        source = os.path.join(self._settings.builtin_dir, name)
         return self._add(Located(asked=asked, source=source, version=ref.version, builtin=True))
+
+    def _known(self, ref: GroupRef) -> StagedBuildpack | None:
+        if ref.version:
+            return self._found.get((ref.id, ref.version))
+        return next((b for (identity, _), b in self._found.items() if identity == ref.id), None)
 
     def _complete(self) -> None:
         """Stage whatever composites name, and what that names."""

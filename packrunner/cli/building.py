@@ -11,10 +11,12 @@ from packrunner.console import log, units
 from packrunner.console.redact import Redactor, is_secret
 from packrunner.console.reporters import Tee, choose
 from packrunner.console.terminal import Terminal
-from packrunner.errors import PackrunnerError, UsageError
+from packrunner.errors import DetectErroredError, DetectNoneError, PackrunnerError, UsageError
 
 if TYPE_CHECKING:
     from packrunner.cli.session import Session
+    from packrunner.console.reporters import Progress, Renderer
+    from packrunner.events import Reporter
     from packrunner.formats.project import Project
     from packrunner.lifecycle.request import BuildRequest, Flags
 
@@ -38,6 +40,11 @@ def read_env_file(path: str) -> str:
 
 def start(flags: Flags, session: Session) -> int:
     """Resolve the request from the flags and all other sources, and perform it."""
+    return perform(resolve(flags, session), session)
+
+
+def resolve(flags: Flags, session: Session) -> BuildRequest:
+    """The request from the flags, the environment, project.toml and config.toml. Raises UsageError."""
     from packrunner.lifecycle import request
 
     settings = config.load()
@@ -46,8 +53,7 @@ def start(flags: Flags, session: Session) -> int:
     _check_source(source)
     # What was asked of stderr holds for the errors of project.toml too.
     session.color = config.resolve("color", flag=flags.color, environ=session.environ, config=settings).value
-    wanted = request.merge(flags, session.environ, _project(source), settings)
-    return perform(wanted, session)
+    return request.merge(flags, session.environ, _project(source), settings)
 
 
 def _project(source: str) -> Project | None:
@@ -73,35 +79,49 @@ def _check_source(path: str) -> None:
     raise UsageError(f"{shown} does not exist", slug="no-such-path", tries=("--path DIR, the application's",))
 
 
-def perform(request: BuildRequest, session: Session) -> int:
-    """Build, then write the result line; every event also goes to the build's log."""
+def reporter(request: BuildRequest, session: Session, *, progress: Progress) -> Renderer:
+    """The reporter that the request asks for; from here on its secrets are hidden wherever text leaves."""
     import sys
 
     session.color, session.verbose = request.color, request.verbose
     secret = [value for name, value in request.env if is_secret(name)]
     session.redact = Redactor.of(session.environ).knowing(secret)
-    terminal = Terminal.of(sys.stderr, session.environ, request.color)
-    shown = choose(
-        request.progress,
+    return choose(
+        progress,
         sys.stderr,
-        terminal,
+        Terminal.of(sys.stderr, session.environ, request.color),
         quiet=request.quiet,
         verbose=request.verbose,
         animation=request.animation,
         redact=session.redact,
     )
-    written = log.LogReporter(os.path.join(paths.state_dir(), "logs"), request.name, redact=session.redact)
-    session.reporter = Tee((shown, written))
+
+
+def tell(request: BuildRequest, shown: Reporter) -> None:
+    """Say what there is to say about the settings themselves."""
     if request.verbose:
         logs.show_debugging()
         for name, origin in sorted(request.origins.items()):
-            session.reporter.emit(events.Noted(text=f"{name} comes from {origin}"))
+            shown.emit(events.Noted(text=f"{name} comes from {origin}"))
     for text, hint in request.warnings:
-        session.reporter.emit(events.Warned(text=text, hint=hint))
+        shown.emit(events.Warned(text=text, hint=hint))
     for text in request.notes:
-        session.reporter.emit(events.Noted(text=text, always=True))
+        shown.emit(events.Noted(text=text, always=True))
+
+
+def perform(request: BuildRequest, session: Session) -> int:
+    """Build, then write the result line; every event also goes to the build's log."""
+    shown = reporter(request, session, progress=request.progress)
+    written = log.LogReporter(os.path.join(paths.state_dir(), "logs"), request.name, redact=session.redact)
+    session.reporter = Tee((shown, written))
+    tell(request, session.reporter)
     try:
         outcome = session.services.build(request, session.reporter, session.known)
+    except (DetectNoneError, DetectErroredError) as e:
+        from packrunner.cli import detecting
+
+        e.more = e.more or detecting.command(request)
+        raise
     except PackrunnerError as e:
         if e.foreign and e.more is None and written.path:
             e.more = f"all of it ({units.number(written.foreign, 'line')}): {paths.readable(written.path)}"

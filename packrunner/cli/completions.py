@@ -14,7 +14,8 @@ VALUES = {
     "--progress": ("auto", "tty", "plain", "json"),
     "--color": ("auto", "always", "never"),
 }
-DIRECTORIES = ("-p", "--path")
+DIRECTORIES = ("-p", "--path", "--buildpacks")
+FILES = ("--env-file", "--order")
 
 
 def script(shell: str) -> str:
@@ -74,7 +75,7 @@ def _bash(*, head: str = "") -> str:
   case "$previous" in
 {values}
     {"|".join(DIRECTORIES)}) COMPREPLY=($(compgen -d -- "$current")); return ;;
-    --env-file) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    {"|".join(FILES)}) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
   if [ -n "$words" ]; then
     COMPREPLY=($(compgen -W "$words" -- "$current"))

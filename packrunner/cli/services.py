@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
+    from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.record import Record, Scan
 
@@ -53,6 +54,11 @@ class Services(Protocol):
 
     def build(self, request: BuildRequest, reporter: Reporter, known: Known | None = None) -> BuildOutcome:
         """Build, store and put out an image."""
+
+    def detect(
+        self, request: BuildRequest, reporter: Reporter, *, order: str | None = None, directories: tuple[str, ...] = ()
+    ) -> Answer:
+        """Ask which buildpacks would build the application."""
 
     def store(self) -> LocalStore:
         """The local image store."""

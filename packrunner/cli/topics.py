@@ -15,7 +15,7 @@ Build container images from source, without a Dockerfile, a daemon or root.
   packrunner run shop                        start it
   packrunner build shop -b python            choose the buildpack yourself
 
-Application   build  run
+Application   build  run  detect
 Images        images  inspect  rm  prune
 Machine       doctor  completion
 Help          packrunner COMMAND --help, packrunner help exit-codes|environment|configuration|errors"""

@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from packrunner import paths
 from packrunner.events import BuildStarted, Finished
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from packrunner.bases import Base
+    from packrunner.bases.recipes import ImageName as BaseImage
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known, Pruned
+    from packrunner.engines.base import User
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import RunImage
+    from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.lifecycle.runner import Tools
+    from packrunner.lifecycle.targets import RunTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +106,43 @@ def build(request: BuildRequest, reporter: Reporter, known: Known | None = None)
     return BuildOutcome(line=line)
 
 
+def detect(
+    request: BuildRequest, reporter: Reporter, *, order: str | None = None, directories: tuple[str, ...] = ()
+) -> Answer:
+    """Ask which buildpacks would build the application; no run image is made for it."""
+    from packrunner.lifecycle import detect_only
+    from packrunner.lifecycle.application import Rules
+
+    where, images, unpacked = engine(), store(), snapshots()
+    with ExitStack() as stack:
+        stack.callback(unpacked.close)
+        base = _base(request, images, unpacked, where, reporter, wanted=("build",))
+        stack.callback(base.close)
+        inquiry = detect_only.Inquiry(
+            source=request.source,
+            rules=Rules(include=request.include, exclude=request.exclude),
+            env=dict(request.env),
+            place=_place(request, base),
+            selection=_select(request, order, directories),
+            rootfs=base.build_rootfs(),
+            image_env=base.build_env,
+            user=base.user,
+            target=_target(request, base, images),
+            network=request.network,
+        )
+        return detect_only.ask(
+            inquiry, engine=where, reporter=reporter, overlays=_overlays(where), owner=_owner(base.user)
+        )
+
+
 def _base(
-    request: BuildRequest, images: LocalStore, unpacked: Snapshots, where: SandboxEngine, reporter: Reporter
+    request: BuildRequest,
+    images: LocalStore,
+    unpacked: Snapshots,
+    where: SandboxEngine,
+    reporter: Reporter,
+    *,
+    wanted: tuple[BaseImage, ...] = ("build", "python"),
 ) -> Base:
     from packrunner import config
     from packrunner.bases import BaseSettings, open_base
@@ -117,7 +156,7 @@ def _base(
         snapshots=unpacked,
         engine=where,
         reporter=reporter,
-        images=("build",) if request.run_image else ("build", "python"),
+        images=("build",) if request.run_image else wanted,
     )
 
 
@@ -134,10 +173,12 @@ def launcher() -> str:
     return os.path.realpath(os.path.join(package, "_bin", f"linux-{architecture()}", "launcher"))
 
 
-def _select(request: BuildRequest) -> Selection:
-    from packrunner.catalog.select import CatalogSettings, select
+def _select(request: BuildRequest, order: str | None = None, directories: tuple[str, ...] = ()) -> Selection:
+    from packrunner.catalog.select import CatalogSettings, select, select_order
 
     settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
+    if order is not None:
+        return select_order(order, directories, settings=settings)
     return select(request.buildpacks, settings=settings)
 
 
@@ -149,32 +190,38 @@ def _place(request: BuildRequest, base: Base) -> str:
 
 def _run_image(request: BuildRequest, base: Base, images: LocalStore) -> RunImage:
     from packrunner.lifecycle.analyze import RunImage
-    from packrunner.lifecycle.targets import RunTarget
 
-    target = RunTarget(*_fields(base.target))
+    target = _target(request, base, images)
     if request.run_image is None:
-        image = base.run_image()
-        return RunImage(
-            image=image, name=base.run_image_name(), reference=f"{base.run_image_name()}@{image.digest}", target=target
-        )
+        image, name = base.run_image(), base.run_image_name()
+    else:
+        image, name = read_image(request.run_image, images), request.run_image
+    return RunImage(image=image, name=name, reference=f"{name}@{image.digest}", target=target)
+
+
+def _target(request: BuildRequest, base: Base, images: LocalStore) -> RunTarget:
+    """What the run image is for; of the base it is known without the image."""
+    from packrunner.lifecycle.targets import RunTarget, fill_distro
+
+    own = base.target
+    if request.run_image is None:
+        return RunTarget(own.os, own.arch, own.variant, own.distro_name, own.distro_version)
     image = read_image(request.run_image, images)
-    name = request.run_image
-    return RunImage(image=image, name=name, reference=f"{name}@{image.digest}", target=_target_of(image, target))
+    name, version = (image.labels.get(f"io.buildpacks.base.distro.{part}", "") for part in ("name", "version"))
+    found = RunTarget(image.os, image.architecture, image.variant, name, version)
+    return found if name and version else fill_distro(found, _os_release(base.build_rootfs()))
 
 
-def _target_of(image: Image, like: Any) -> Any:
-    labels = image.labels
-    return like._replace(
-        os=image.os,
-        arch=image.architecture,
-        variant=image.variant,
-        distro_name=labels.get("io.buildpacks.base.distro.name", like.distro_name),
-        distro_version=labels.get("io.buildpacks.base.distro.version", like.distro_version),
-    )
+def _os_release(rootfs: Sequence[str]) -> bytes:
+    """/etc/os-release of the build image, whose /etc has a link to it (TGT-07)."""
+    from packrunner.confined import Root
 
-
-def _fields(target: Any) -> tuple[str, str, str, str, str]:
-    return (target.os, target.arch, target.variant, target.distro_name, target.distro_version)
+    for directory in reversed(rootfs):
+        with Root.open(directory) as root:
+            data = root.read("usr/lib/os-release")
+        if data is not None:
+            return data
+    return b""
 
 
 def read_image(reference: str, images: LocalStore) -> Image:
@@ -195,8 +242,13 @@ def _tools(where: SandboxEngine, images: LocalStore, reporter: Reporter) -> Tool
         reporter=reporter,
         launcher=launcher(),
         overlays=_overlays(where),
-        owner=(user.uid, user.gid) if os.geteuid() == 0 else None,
+        owner=_owner(user),
     )
+
+
+def _owner(user: User) -> tuple[int, int] | None:
+    """Who must own what a sandbox writes, where that is not the caller."""
+    return (user.uid, user.gid) if os.geteuid() == 0 else None
 
 
 def _overlays(where: SandboxEngine) -> bool:

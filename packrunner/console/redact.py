@@ -23,7 +23,7 @@ _LONGEST_LINE = 1 << 16
 
 def is_secret(name: str) -> bool:
     """Whether a variable's name says that its value is a secret."""
-    return bool(_SECRET_NAME.search(name))
+    return name != "PWD" and bool(_SECRET_NAME.search(name))  # the working directory, in every shell
 
 
 class Redactor:

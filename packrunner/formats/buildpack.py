@@ -8,6 +8,7 @@ import msgspec
 
 from packrunner.errors import BuildpackApiError, PackrunnerError, UsageError
 from packrunner.formats import api, toml
+from packrunner.formats.positions import place
 from packrunner.names import BuildpackId
 
 
@@ -99,6 +100,6 @@ def read(data: bytes, *, where: str, error: type[PackrunnerError] = UsageError) 
             f"{descriptor.buildpack.id} needs Buildpack API {descriptor.api}, which packrunner does not have",
             slug="buildpack-api",
             cause=f"packrunner supports {', '.join(api.BUILDPACK_APIS)}",
-            at=f"{where}, key api",
+            at=place(data.decode(), "api", where),
         )
     return descriptor

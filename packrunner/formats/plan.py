@@ -8,6 +8,7 @@ import msgspec
 
 from packrunner.errors import DetectError
 from packrunner.formats import toml
+from packrunner.formats.positions import place
 
 
 class Provide(msgspec.Struct, frozen=True):
@@ -74,12 +75,14 @@ def read_detect_plan(data: bytes, *, where: str) -> DetectPlan:
     """Read what bin/detect wrote; raises DetectError (DET-16), also for a top-level version (DET-17)."""
     table = toml.decode(data, dict, where=where, error=DetectError)
     others = table.get("or", [])
-    for pair in (table, *(others if isinstance(others, list) else ())):
+    pairs = [("", table), *((f"or[{i}].", pair) for i, pair in enumerate(others if isinstance(others, list) else ()))]
+    for above, pair in pairs:
         requires = pair.get("requires", []) if isinstance(pair, dict) else []
-        if isinstance(requires, list) and any(isinstance(r, dict) and "version" in r for r in requires):
-            raise DetectError(
-                f"{where}: `version` beside a required name is not read any more; put it into its metadata",
-                slug="plan-version",
-                at=f"{where}, key requires.version",
-            )
-    return toml.convert(table, DetectPlan, where=where, error=DetectError)
+        for j, require in enumerate(requires if isinstance(requires, list) else ()):
+            if isinstance(require, dict) and "version" in require:
+                raise DetectError(
+                    f"{where}: `version` beside a required name is not read any more; put it into its metadata",
+                    slug="plan-version",
+                    at=place(data.decode(), f"{above}requires[{j}].version", where),
+                )
+    return toml.convert(table, DetectPlan, where=where, error=DetectError, text=data.decode())

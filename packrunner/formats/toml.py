@@ -10,34 +10,42 @@ import msgspec
 import tomli_w
 
 from packrunner.errors import BuildError, PackrunnerError
+from packrunner.formats.positions import numbered, place
 
 T = TypeVar("T")
 
 _PATH = re.compile(r" - at `\$(?P<path>.*)`$")
 
 
+_LINE = re.compile(r" \(at line (?P<line>\d+), column \d+\)$")
+
+
 def decode(data: bytes, kind: type[T], *, where: str, error: type[PackrunnerError] = BuildError) -> T:
     """Read TOML as `kind`; raises `error`, naming `where` and the line or key that is wrong."""
     try:
-        table = tomllib.loads(data.decode())
+        text = data.decode()
     except UnicodeDecodeError as e:
-        raise error(f"{where} is not UTF-8", slug="toml", at=f"{where}, byte {e.start}") from e
+        line = data.count(b"\n", 0, e.start) + 1
+        raise error(f"{where} is not UTF-8", slug="toml", at=f"{where}:{line}") from e
+    try:
+        table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as e:
-        raise error(f"{where} is not TOML: {e}", slug="toml", at=where) from e
-    return convert(table, kind, where=where, error=error)
+        found = _LINE.search(str(e))
+        line = int(found["line"]) if found else text.count("\n") + 1
+        raise error(f"{where} is not TOML: {e}", slug="toml", at=f"{where}:{line}") from e
+    return convert(table, kind, where=where, error=error, text=text)
 
 
-def convert(table: Any, kind: type[T], *, where: str, error: type[PackrunnerError] = BuildError) -> T:
-    """Turn plain values into `kind`; raises `error`, naming `where` and the key that is wrong."""
+def convert(table: Any, kind: type[T], *, where: str, error: type[PackrunnerError] = BuildError, text: str = "") -> T:
+    """Turn plain values into `kind`; raises `error`, naming `where`, the key that is wrong and its line in `text`."""
     try:
         return msgspec.convert(table, kind, strict=True)
     except msgspec.ValidationError as e:
-        text = str(e)
-        found = _PATH.search(text)
-        key = found["path"].lstrip(".") if found else ""
-        plain = _PATH.sub("", text)
+        found = _PATH.search(str(e))
+        key = numbered(table, kind, found["path"].lstrip(".")) if found else ""
+        plain = _PATH.sub("", str(e))
         plain = plain[:1].lower() + plain[1:]
-        raise error(f"{where}: {plain}", slug="toml", at=f"{where}, key {key}" if key else where) from e
+        raise error(f"{where}: {plain}", slug="toml", at=place(text, key, where) if key else where) from e
 
 
 def encode(value: Any) -> bytes:

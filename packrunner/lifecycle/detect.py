@@ -279,14 +279,14 @@ class _Detection:
         for member in fresh:
             run = self.runs[member.key]
             name = _plan_name(member)
+            where = f"the plan of {member.id}"
             try:
-                data = self._plans.read(name) or b""
-                run.plan = read_detect_plan(data, where=f"the plan of {member.id}")
+                run.plan = read_detect_plan(self._plans.read(name) or b"", where=where)
             except UnsafeArchiveError as e:
                 run.error = f"its plan cannot be read: {e.cause}"
             except DetectError as e:
-                key = (e.at or "").partition(", key ")[2]
-                run.error = f"{e.brief} (key {key})" if key else e.brief
+                at = (e.at or "").removeprefix(where).removeprefix(":").removeprefix(", ")
+                run.error = f"{e.brief} (line {at})" if at[:1].isdigit() else f"{e.brief} ({at})" if at else e.brief
 
 
 def _plan_name(member: Member) -> str:

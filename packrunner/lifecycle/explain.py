@@ -165,27 +165,67 @@ def _count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
-def _closest(groups: Sequence[GroupOutcome], app: AppFiles | None) -> tuple[str, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """The group that came closest: its number, counted from 1, what keeps it from fitting, and what would help."""
+
+    number: int
+    group: GroupOutcome
+    obstacles: tuple[MemberOutcome, ...]
+    tries: tuple[str, ...]
+
+
+def nearest(groups: Sequence[GroupOutcome], app: AppFiles | None = None) -> Nearest | None:
+    """The group nearest to fitting; None when none has a member whose answer could change that."""
     names = app.names if app is not None else ()
+    candidates = [(i, group, blocking) for i, group in enumerate(groups, 1) if (blocking := _blocking(group))]
+    if not candidates:
+        return None
+    # min keeps the first of equals: the order's own preference.
+    number, group, blocking = min(candidates, key=lambda found: _distance(found[1], found[2], names))
+    tries = tuple(dict.fromkeys(text for member in blocking for text in _tries(member)))
+    return Nearest(number=number, group=group, obstacles=tuple(blocking), tries=tries)
+
+
+def group_name(group: GroupOutcome) -> str:
+    """What people call a group: its first buildpack that it cannot do without."""
+    required = [m for m in group.members if not m.optional and m.status != "skipped"]
+    return next((m.short for m in (*required, *group.members)), "(empty)")
+
+
+def _closest(groups: Sequence[GroupOutcome], app: AppFiles | None) -> tuple[str, tuple[str, ...]]:
     if app is not None and not app.count:
         return "", ("name the application's directory: --path DIR",)
-    candidates = [(group, blocking) for group in groups if (blocking := _blocking(group))]
-    if not candidates:
+    found = nearest(groups, app)
+    if found is None:
         why = next((group.why for group in groups if group.why), "")
         return _sentence(why), ("name a buildpack: --buildpack NAME, or --buildpack ./DIR for one of your own",)
-    # min keeps the first of equals: the order's own preference.
-    _, blocking = min(candidates, key=lambda found: _distance(found[0], found[1], names))
-    member = blocking[0]
+    member = found.obstacles[0]
     prefix = "Closest was " if len(groups) > 1 else ""
     subject = "it " if member.why.startswith(("needs ", "requires ", "provides ")) else ""
-    tries = member.tries or ("name a buildpack of your own: --buildpack ./DIR",)
+    tries = _tries(member) or ("name a buildpack of your own: --buildpack ./DIR",)
     return _sentence(f"{prefix}{member.short}: {subject}{member.why}"), tries
+
+
+def _tries(member: MemberOutcome) -> tuple[str, ...]:
+    """What would take an obstacle away: the buildpack's own advice, else what its plan lacks."""
+    if member.tries:
+        return member.tries
+    found = []
+    for problem in member.problems:
+        if problem.kind == "unmet":
+            found.append(f"add a buildpack that provides `{problem.name}` before {member.short}")
+        elif problem.kind == "unused":
+            found.append(f"add a buildpack that requires `{problem.name}` after {member.short}")
+    if member.status == "errored":
+        found.append(f"leave {member.short} out" if member.code is None else f"correct what {member.short} reports")
+    return tuple(found)
 
 
 def _blocking(group: GroupOutcome) -> list[MemberOutcome]:
     """What keeps the group from fitting: its required members, or where all are optional, all of them."""
-    lost = [m for m in group.members if m.status in {"failed", "unmet"}]
-    return lost or [m for m in group.members if m.status == "skipped" and m.code is not None]
+    lost = [m for m in group.members if m.status in {"failed", "unmet"} or (m.status == "errored" and not m.optional)]
+    return lost or [m for m in group.members if m.status in {"skipped", "errored"} and m.code is not None]
 
 
 def _distance(group: GroupOutcome, blocking: list[MemberOutcome], names: tuple[str, ...]) -> tuple[bool, int, bool]:

@@ -209,7 +209,7 @@ def _environment(
                 return
             value = environ[name]
         merged[name] = value
-        origins[f"env:{name}"] = "flag"
+        origins[f"env:{name}"] = "env-file" if where else "flag"
 
     for name, value in project.variables().items() if project else ():
         merged[name] = value

@@ -64,12 +64,14 @@ def describe(targets: Collection[Target]) -> str:
 
 
 def fill_distro(base: RunTarget, os_release: bytes) -> RunTarget:
-    """Complete a missing distribution from the base's /etc/os-release (TGT-07)."""
+    """Complete a missing distribution from the base's /etc/os-release (TGT-07); a version only of that one."""
     values: dict[str, str] = {}
     for line in os_release.decode(errors="replace").splitlines():
         name, found, value = line.strip().partition("=")
         if found and name in {"ID", "VERSION_ID"}:
             values[name] = _unquote(value)
+    if base.distro_name and base.distro_name != values.get("ID"):
+        return base
     return base._replace(
         distro_name=base.distro_name or values.get("ID", ""),
         distro_version=base.distro_version or values.get("VERSION_ID", ""),

@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from packrunner.formats import labels
 from packrunner.images.image import Descriptor, Image, Layer
 from packrunner.images.store import StoredImage
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from packrunner.cli.services import Known, Pruned, Services
     from packrunner.events import Reporter
+    from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
 
 
@@ -93,9 +96,11 @@ class FakeServices:
 
     on_build: Callable[[BuildRequest, Reporter], Outcome] = lambda request, reporter: Outcome()
     on_run: Callable[[], int] = lambda: 0
+    on_detect: Callable[[BuildRequest], Answer] = lambda request: pytest.fail("nobody was to be asked")
     images: FakeStore = field(default_factory=FakeStore)
     prunable: Sequence[Pruned] = ()
     requests: list[BuildRequest] = field(default_factory=list)
+    orders: list[dict[str, Any]] = field(default_factory=list)
     runs: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     prunes: list[tuple[bool, bool]] = field(default_factory=list)
     known: list[Known | None] = field(default_factory=list)
@@ -104,6 +109,11 @@ class FakeServices:
         self.requests.append(request)
         self.known.append(known)
         return self.on_build(request, reporter)
+
+    def detect(self, request: BuildRequest, reporter: Reporter, **order: Any) -> Answer:
+        self.requests.append(request)
+        self.orders.append(order)
+        return self.on_detect(request)
 
     def store(self) -> FakeStore:
         return self.images

@@ -14,6 +14,8 @@ from packrunner.console.redact import Lines, Redactor, is_secret, visible
         ("API_KEY", True),
         ("GH_PAT", True),
         ("PATH", False),
+        ("PWD", False),
+        ("DB_PWD", True),
         ("KEYBOARD", False),
         ("COMPAT", False),
     ],

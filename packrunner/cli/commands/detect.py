@@ -1,0 +1,126 @@
+"""`packrunner detect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from packrunner.cli.app import session_of
+
+COMMON, ORDER = "Common", "Order"
+
+
+def command(  # noqa: PLR0913  one parameter per flag
+    ctx: typer.Context,
+    *,
+    path: Annotated[
+        str | None,
+        typer.Option("-p", "--path", metavar="DIR", help="Where the application is.", rich_help_panel=COMMON),
+    ] = None,
+    builder: Annotated[
+        str | None,
+        typer.Option(
+            "-B",
+            "--builder",
+            metavar="NAME",
+            help="What would build it: debian:13 or debian:trixie. Also `builder` in project.toml.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    buildpack: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-b",
+            "--buildpack",
+            metavar="NAME",
+            help="A buildpack to use, by name, id@version or directory; repeat it or separate with commas.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-e",
+            "--env",
+            metavar="NAME=VALUE",
+            help="A variable for buildpacks; NAME alone passes the value that it has here. Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    env_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env-file",
+            metavar="FILE",
+            help="Variables for buildpacks, one NAME=VALUE per line; -e wins over them. Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option("--network", metavar="host|none", help="The network that buildpacks see.", rich_help_panel=COMMON),
+    ] = None,
+    run_image: Annotated[
+        str | None,
+        typer.Option(
+            "--run-image",
+            metavar="IMAGE",
+            help="The image whose platform and distribution buildpacks have to fit, as for build.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Every group and buildpack, and why it was chosen or not.", rich_help_panel=COMMON
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON document with all of it, for programs.", rich_help_panel=COMMON)
+    ] = False,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            "--order",
+            metavar="FILE",
+            help="An order.toml whose groups are tried, instead of the builder's.",
+            rich_help_panel=ORDER,
+        ),
+    ] = None,
+    buildpacks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--buildpacks",
+            metavar="DIR",
+            help="Where the buildpacks of the order are, as DIR/<id with _>/<version> or one directory each; "
+            "the built-in ones are known too. Repeatable.",
+            rich_help_panel=ORDER,
+        ),
+    ] = None,
+) -> int:
+    """Say which buildpacks would build the application, without building it. Exits as detection does: with 20
+    when no group of buildpacks fits, with 21 when one erred as well.
+
+    packrunner detect                                   the group, its order and its plan
+    packrunner detect --explain                         why each buildpack was chosen or not
+    packrunner detect --explain | grep ' error '        the ones that erred
+    packrunner detect --order order.toml --buildpacks ./buildpacks
+    """
+    from packrunner.cli import building, detecting
+    from packrunner.lifecycle.request import Flags
+
+    session = session_of(ctx)
+    session.json = json
+    flags = Flags(
+        cwd=building.working_directory(),
+        path=path,
+        builder=builder,
+        buildpacks=tuple(buildpack or ()),
+        env=tuple(env or ()),
+        env_files=tuple((name, building.read_env_file(name)) for name in env_file or ()),
+        run_image=run_image,
+        network=network,
+    )
+    wish = detecting.Wish(explain=explain, json=json, order=order, directories=tuple(buildpacks or ()))
+    return detecting.perform(flags, wish, session)
