@@ -38,6 +38,9 @@ test: check ## everything; tiers whose service is missing are skipped and say wh
 	cd launcher && ../$(BIN)/python hatch_build.py --test
 	$(BIN)/python -m pytest tests/faults tests/contract tests/buildpacks tests/acceptance
 
+conformance: setup launcher ## run the tests that prove items of the specification, print which proves what
+	@$(BIN)/python -m tests.conformance
+
 bench: setup launcher ## time packrunner beside the peers on this machine
 	@$(BIN)/python -m benchmarks
 
