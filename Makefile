@@ -36,7 +36,7 @@ check: setup launcher ## formatting, lint, types, import order, unit tests
 
 test: check ## everything; tiers whose service is missing are skipped and say why
 	cd launcher && ../$(BIN)/python hatch_build.py --test
-	$(BIN)/python -m pytest tests/faults tests/contract tests/buildpacks tests/acceptance
+	$(BIN)/python -m pytest tests/storage tests/faults tests/contract tests/buildpacks tests/acceptance
 
 conformance: setup launcher ## run the tests that prove items of the specification, print which proves what
 	@$(BIN)/python -m tests.conformance

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from packrunner.errors import CorruptError
 from packrunner.images.tarread import LONGEST_HEADER, Tape, TarReader
-from tests.unit.images.rawtar import (
+from tests.rawtar import (
     END,
     base256,
     directory,

@@ -20,7 +20,7 @@ from packrunner.images.image import Descriptor, Image, Layer
 from packrunner.images.snapshot import Snapshots
 from packrunner.images.store import LocalStore
 from packrunner.names import Digest
-from tests.unit.images.rawtar import contents, directory, entry, hard_link, link, tar
+from tests.rawtar import contents, directory, entry, hard_link, link, tar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

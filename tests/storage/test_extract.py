@@ -26,7 +26,7 @@ from packrunner.images.extract import Limits, extract
 from packrunner.images.layer import Tree, write_layer
 from packrunner.images.store import LocalStore
 from packrunner.names import Digest
-from tests.unit.images.rawtar import (
+from tests.rawtar import (
     MTIME,
     OUT,
     base256,
