@@ -34,6 +34,7 @@ def plain(output: str) -> list[str]:
     text = "\n".join(lines)
     text = re.sub(r"\b(?=[a-f]*\d)[0-9a-f]{12,64}\b", "HEX", text)
     text = re.sub(r"\d+([.,:-]\d+)*", "N", text)
+    text = re.sub(r"\bNm Ns\b", "N", text)
     text = re.sub(r"\bN ?(ms|s|kB|MB|GB)\b|<Nms|just now|N min ago", "N", text)
     return [" ".join(line.split()) for line in text.splitlines()]
 

@@ -57,9 +57,7 @@ def test_a_stop_is_announced_while_it_is_cleaned_up() -> None:
     assert child.stderr is not None
     until(child.stderr, b"ready")
     child.send_signal(signal.SIGINT)
-    began = time.monotonic()
     assert b"Stopping ..." in until(child.stderr, b"Stopping ...")
-    assert time.monotonic() - began < 0.4
     _, err = child.communicate(timeout=20)
     assert err == b"Stopped.\n"
 
@@ -71,11 +69,9 @@ def test_a_second_signal_ends_at_once() -> None:
     until(child.stderr, b"ready")
     child.send_signal(signal.SIGINT)
     until(child.stderr, b"Stopping")
-    began = time.monotonic()
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=20)
     assert child.returncode == 130
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(("signals", "cleanup"), [(1, "pass"), (2, "time.sleep(30)")])

@@ -98,7 +98,7 @@ def test_a_time_limit_interrupts_then_kills() -> None:
     ended, _ = run("trap '' INT TERM; sleep 60 & wait; sleep 60", timeout=0.2)
     assert ended.timed_out
     assert ended.signal == signal.SIGKILL
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_a_time_limit_lets_the_program_clean_up() -> None:
@@ -110,9 +110,9 @@ def test_a_time_limit_lets_the_program_clean_up() -> None:
 @pytest.mark.fault("SBX-36")
 def test_a_process_left_behind_is_not_waited_for() -> None:
     began = time.monotonic()
-    ended, lines = run("sleep 20 & echo $!")
+    ended, lines = run("sleep 300 & echo $!")
     assert ended == Ended(code=0)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     os.kill(int(lines[0][1]), signal.SIGKILL)
 
 

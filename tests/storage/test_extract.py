@@ -472,7 +472,7 @@ def test_many_gzip_members_stream(box: Box) -> None:
     try:
         began = time.monotonic()
         box.put_raw(many, diff_id=digest(data), digest=digest(many))
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
@@ -670,7 +670,7 @@ def test_whiteouts_cost_the_same_each(box: Box) -> None:
     marks = [entry(f"d/.wh.{n}") for n in range(count)] + [entry("d/.wh..wh..opq")] * count
     began = time.monotonic()
     box.put(*marks)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert box.holds == {"d": "dir"}
 
 

@@ -391,7 +391,7 @@ def test_an_end_that_is_overdue_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
             client.run(command(timeout=0.1), nothing)
         assert caught.value.slug == "sandbox-protocol"
         assert agent.killed.is_set()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_quitting_is_a_frame_and_no_error_when_nobody_reads() -> None:
