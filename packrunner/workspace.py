@@ -36,6 +36,20 @@ SOURCE = "source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Paths as buildpacks and images see them; the phases' flags may name others than these defaults."""
+
+    app: str = APP_DIR
+    layers: str = LAYERS_DIR
+    platform: str = PLATFORM_DIR
+    buildpacks: str = BUILDPACKS_DIR
+    plans: str = PLANS_DIR
+
+
+PLACES = Places()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """Host paths of one application's workspace; `owner` is set when root must give files to the image's user."""
 

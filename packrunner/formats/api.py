@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from packrunner.errors import PlatformApiError
+
 BUILDPACK_APIS = ("0.7", "0.8", "0.9", "0.10", "0.11", "0.12")
 PLATFORM_APIS = ("0.7", "0.8", "0.9", "0.10", "0.11", "0.12", "0.13", "0.14", "0.15")
 PLATFORM_API = "0.15"
@@ -47,4 +49,66 @@ def buildpack_features(version: str) -> BuildpackFeatures:
         command_list=v >= (0, 9),
         targets=v >= (0, 10),
         exec_env=v >= (0, 12),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformFeatures:
+    """What a platform of some API hands over, and what it finds afterwards."""
+
+    sboms: bool
+    """SBOM files are collected and restored (0.8)."""
+    source_date_epoch: bool
+    """SOURCE_DATE_EPOCH is the time of the image (0.9, EXP-28)."""
+    bom_files: bool
+    """A legacy `[[bom]]` goes into files below <layers>/sbom, and no longer into the label (0.9, BLD-28)."""
+    command_list: bool
+    """A process's command is written as a list, which user arguments leave alone (0.10, BLD-15, LAU-06)."""
+    launcher_sbom: bool
+    """SBOMs of the lifecycle itself join those of buildpacks (0.11, EXP-11)."""
+    run_toml: bool
+    """Run images are listed in run.toml; in stack.toml before (0.12, IMG-07)."""
+    targets: bool
+    """Buildpacks are checked against the run image's target (0.12, TGT-05)."""
+    history: bool
+    """The image's history says what each layer is (0.12, EXP-29)."""
+    layout: bool
+    """Images are read from and written to OCI layouts (0.12, EXC-05)."""
+    extensions_stable: bool
+    """Image extensions are no experiment (0.13, EXC-05)."""
+    generated_flat: bool
+    """<layers>/generated/<extension>/<kind>.Dockerfile; <kind>/<extension>/Dockerfile before (0.13, EXT-06)."""
+    cached_launch: bool
+    """A launch layer that only the cache knows comes back (0.14, RES-13)."""
+    system: bool
+    """system.toml has buildpacks that join every group (0.15, BPD-11)."""
+    exec_env: bool
+    """Execution environments count: in detection, in labels, at launch (0.15, DET-26, EXP-27, LAU-08)."""
+
+
+def platform_features(version: str) -> PlatformFeatures:
+    """The features of a supported Platform API version. Raises PlatformApiError for another (EXC-03)."""
+    v = parse(version)
+    if v not in {parse(supported) for supported in PLATFORM_APIS}:
+        raise PlatformApiError(
+            f"Platform API {version[:20]} is not supported" if version else "the Platform API is not set",
+            slug="platform-api",
+            cause=f"packrunner supports {', '.join(PLATFORM_APIS)}",
+            tries=(f"CNB_PLATFORM_API={PLATFORM_API}",),
+        )
+    return PlatformFeatures(
+        sboms=v >= (0, 8),
+        source_date_epoch=v >= (0, 9),
+        bom_files=v >= (0, 9),
+        command_list=v >= (0, 10),
+        launcher_sbom=v >= (0, 11),
+        run_toml=v >= (0, 12),
+        targets=v >= (0, 12),
+        history=v >= (0, 12),
+        layout=v >= (0, 12),
+        extensions_stable=v >= (0, 13),
+        generated_flat=v >= (0, 13),
+        cached_launch=v >= (0, 14),
+        system=v >= (0, 15),
+        exec_env=v >= (0, 15),
     )

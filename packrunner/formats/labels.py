@@ -130,6 +130,7 @@ class BuildLabel(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True
     processes: tuple[LabelProcess, ...]
     extensions: tuple[LabelBuildpack, ...] = ()
     buildpack_default_process_type: str = ""
+    bom: tuple[dict[str, Any], ...] = ()
 
 
 def read_lifecycle(labels: dict[str, str]) -> LifecycleLabel:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from packrunner.errors import ExportError
+from packrunner.formats import toml
 from packrunner.formats.group import GroupMember
 from packrunner.formats.layer import Label, Slice
 
@@ -12,7 +16,8 @@ class LaunchProcess(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=T
     """A process as the launcher sees it."""
 
     type: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] | str
+    """One word for platforms below 0.10."""
     args: tuple[str, ...]
     direct: bool
     buildpack_id: str
@@ -29,3 +34,10 @@ class LaunchMetadata(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=
     processes: tuple[LaunchProcess, ...] = ()
     labels: tuple[Label, ...] = ()
     slices: tuple[Slice, ...] = ()
+    bom: tuple[dict[str, Any], ...] = ()
+    """Legacy entries, for platforms below 0.9."""
+
+
+def read(data: bytes, *, where: str) -> LaunchMetadata:
+    """Read a metadata.toml that the build phase wrote. Raises ExportError."""
+    return toml.decode(data, LaunchMetadata, where=where, error=ExportError)

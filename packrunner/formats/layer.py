@@ -52,12 +52,20 @@ class Slice(msgspec.Struct, frozen=True):
     paths: tuple[str, ...] = ()
 
 
+class BomEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[[bom]]`, what SBOM files have replaced (BLD-28)."""
+
+    name: str
+    metadata: dict[str, Any] = {}
+
+
 class LaunchFile(msgspec.Struct, frozen=True):
     """launch.toml."""
 
     processes: tuple[Process, ...] = ()
     labels: tuple[Label, ...] = ()
     slices: tuple[Slice, ...] = ()
+    bom: tuple[BomEntry, ...] = ()
 
 
 class Unmet(msgspec.Struct, frozen=True):
@@ -70,6 +78,7 @@ class BuildFile(msgspec.Struct, frozen=True):
     """build.toml."""
 
     unmet: tuple[Unmet, ...] = ()
+    bom: tuple[BomEntry, ...] = ()
 
 
 class StoreFile(msgspec.Struct, frozen=True):
@@ -94,12 +103,30 @@ def read_layer(data: bytes, *, where: str) -> LayerFile:
 def read_launch(data: bytes, *, where: str, features: BuildpackFeatures) -> LaunchFile:
     """Read a launch.toml of any supported API, upgraded (BLD-10 - BLD-13)."""
     table = toml.decode(data, dict, where=where)
+    _check_bom(table, where)
     processes = table.get("processes", [])
     if isinstance(processes, list):
         table["processes"] = [_upgrade(p, where, features) if isinstance(p, dict) else p for p in processes]
     file = toml.convert(table, LaunchFile, where=where)
     _check(file, where)
     return file
+
+
+def read_build(data: bytes, *, where: str) -> BuildFile:
+    """Read a build.toml."""
+    table = toml.decode(data, dict, where=where)
+    _check_bom(table, where)
+    return toml.convert(table, BuildFile, where=where)
+
+
+def _check_bom(table: dict[str, Any], where: str) -> None:
+    entries = table.get("bom", [])
+    if isinstance(entries, list) and any(isinstance(entry, dict) and "version" in entry for entry in entries):
+        raise BuildError(
+            f"{where}: `version` beside the name in [[bom]] is not read any more; put it into the metadata",
+            slug="bom-version",
+            at=f"{where}, key bom.version",
+        )
 
 
 def _upgrade(process: dict[str, Any], where: str, features: BuildpackFeatures) -> dict[str, Any]:

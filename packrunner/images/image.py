@@ -116,6 +116,10 @@ class Image:
         """The image made at `created`, RFC 3339 in UTC (EXP-28)."""
         return self._with(created=created)
 
+    def without_history(self) -> Self:
+        """The image whose history tells nothing of any layer, as platforms below 0.12 have it (EXP-29)."""
+        return self._with(layers=tuple(replace(one, created_by="", comment="", author="") for one in self.layers))
+
     def get_env(self, name: str) -> str | None:
         """The value of a variable, None where it is not set."""
         return dict(self.env).get(name)

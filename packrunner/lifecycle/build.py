@@ -18,22 +18,24 @@ from packrunner.environment import BuildEnv, target_env
 from packrunner.errors import BuildpackFailedError
 from packrunner.events import LayerReported, Output, StepDone, StepStarted, Warned
 from packrunner.formats import toml
-from packrunner.formats.api import buildpack_features
-from packrunner.lifecycle import launch, notes
+from packrunner.formats.api import PLATFORM_API, buildpack_features, platform_features
+from packrunner.lifecycle import bom, launch, notes
 from packrunner.lifecycle.build_plan import plan_for, without_met
 from packrunner.lifecycle.outputs import BuildpackOutput, read_outputs
 from packrunner.names import BuildpackId
-from packrunner.workspace import APP_DIR, BUILDPACKS_DIR, LAYERS_DIR, PLANS_DIR, PLATFORM_DIR
+from packrunner.workspace import PLACES, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from packrunner.catalog.stage import StagedBuildpack
     from packrunner.engines.base import Exit, Sandbox, Stream
     from packrunner.events import Reporter
+    from packrunner.formats.api import PlatformFeatures
     from packrunner.formats.group import GroupMember
     from packrunner.formats.launch import LaunchMetadata
     from packrunner.formats.plan import Plan
+    from packrunner.lifecycle.sbom import Sbom
     from packrunner.lifecycle.targets import RunTarget
 
 _TAIL_BYTES = 64 << 10
@@ -61,6 +63,8 @@ class BuildInputs:
     platform_env: Mapping[str, str] = field(default_factory=dict)
     operator: Mapping[str, bytes] = field(default_factory=dict)
     exec_env: str = "production"
+    platform_api: str = PLATFORM_API
+    places: Places = PLACES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,8 @@ class BuildResult:
 
     outputs: tuple[BuildpackOutput, ...]
     launch: LaunchMetadata
+    sboms: tuple[Sbom, ...] = ()
+    """All that is in `<layers>/sbom`."""
     said: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """What buildpacks said about their layers, by buildpack id and layer name."""
 
@@ -83,28 +89,37 @@ def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter) -> Build
         builder = _Builder(inputs, layers, plans, sandbox, reporter)
         outputs = tuple(builder.run(member) for member in inputs.group)
         files = [(output.member, output.launch) for output in outputs]
-        metadata = launch.metadata(inputs.group, files)
+        features = platform_features(inputs.platform_api)
         warning = launch.merge(files).warning
         if warning:
             reporter.emit(Warned(text=warning))
-        _write_results(layers, outputs, metadata, inputs.owner)
-    return BuildResult(outputs=outputs, launch=metadata, said=builder.said)
+        entries = bom.collect(outputs, reporter)
+        metadata = launch.metadata(inputs.group, files, platform_api=inputs.platform_api, bom=entries.launch)
+        sboms = _sboms(outputs, entries, features)
+        _write_results(layers, sboms, metadata, inputs.owner)
+    return BuildResult(outputs=outputs, launch=metadata, sboms=sboms, said=builder.said)
+
+
+def _sboms(outputs: tuple[BuildpackOutput, ...], entries: bom.Entries, features: PlatformFeatures) -> tuple[Sbom, ...]:
+    if not features.sboms:
+        return ()
+    legacy = entries.files() if features.bom_files else ()
+    return (*(one for output in outputs for one in output.sboms), *legacy)
 
 
 def _write_results(
     layers: confined.Root,
-    outputs: tuple[BuildpackOutput, ...],
+    sboms: Iterable[Sbom],
     metadata: LaunchMetadata,
     owner: tuple[int, int] | None,
 ) -> None:
     """Replace what buildpacks may have put where the lifecycle's own files go (SBX-04)."""
     for name in ("sbom", "config"):
         layers.remove(name)
-    for output in outputs:
-        for sbom in output.sboms:
-            path = f"sbom/{sbom.scope}/{sbom.path}"
-            layers.makedirs(os.path.dirname(path), owner=owner)
-            layers.write(path, sbom.data, owner=owner)
+    for sbom in sboms:
+        path = f"sbom/{sbom.scope}/{sbom.path}"
+        layers.makedirs(os.path.dirname(path), owner=owner)
+        layers.write(path, sbom.data, owner=owner)
     layers.makedirs("config", owner=owner)
     layers.write("config/metadata.toml", toml.encode(metadata), owner=owner)
 
@@ -145,7 +160,10 @@ class _Builder:
             raise self._failed(subject, escaped, ended, tail)
         told = notes.take_notes(self.layers, escaped)
         output = read_outputs(
-            self.layers, member, layers_dir=LAYERS_DIR, sbom_formats=staged.descriptor.buildpack.sbom_formats
+            self.layers,
+            member,
+            layers_dir=self.inputs.places.layers,
+            sbom_formats=staged.descriptor.buildpack.sbom_formats,
         )
         self.plan = without_met(self.plan, given, output.build.unmet, where=f"{escaped}/build.toml")
         self.env = self.env.after(output.env)
@@ -154,19 +172,20 @@ class _Builder:
 
     def _command(self, member: GroupMember, staged: StagedBuildpack, escaped: str) -> Command:
         features = buildpack_features(member.api)
-        directory = f"{BUILDPACKS_DIR}/{escaped}/{member.version}"
-        layers, plan = f"{LAYERS_DIR}/{escaped}", f"{PLANS_DIR}/build/{escaped}/plan.toml"
+        places = self.inputs.places
+        directory = f"{places.buildpacks}/{escaped}/{member.version}"
+        layers, plan = f"{places.layers}/{escaped}", f"{places.plans}/build/{escaped}/plan.toml"
         env = self.env.for_buildpack(
             self.inputs.platform_env, clear_env=staged.descriptor.buildpack.clear_env, operator=self.inputs.operator
         )
         env["CNB_BUILDPACK_DIR"] = directory
         if features.env_paths:
-            env.update(CNB_LAYERS_DIR=layers, CNB_PLATFORM_DIR=PLATFORM_DIR, CNB_BP_PLAN_PATH=plan)
+            env.update(CNB_LAYERS_DIR=layers, CNB_PLATFORM_DIR=places.platform, CNB_BP_PLAN_PATH=plan)
         if features.targets:
             env.update(target_env(self.inputs.target))
         if features.exec_env:
             env["CNB_EXEC_ENV"] = self.inputs.exec_env
-        return Command(argv=(f"{directory}/bin/build", layers, PLATFORM_DIR, plan), env=env, cwd=APP_DIR)
+        return Command(argv=(f"{directory}/bin/build", layers, places.platform, plan), env=env, cwd=places.app)
 
     def _failed(self, subject: str, escaped: str, ended: Exit, tail: _Tail) -> BuildpackFailedError:
         said = notes.take_failure(self.layers, escaped)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BUILD_ONLY = "used by other buildpacks during the build, and not cached"
 NOT_CACHED = "no longer in the cache"
+NOT_IN_IMAGE = "the previous image does not have it"
 DISAGREE = "the image and the cache hold different versions of it"
 CLEARED = "the cache was cleared"
 OTHER_ENV = "the last build was for another execution environment"
@@ -43,14 +44,23 @@ class Dropped:
 
 
 def decide(
-    group: tuple[GroupMember, ...], *, label: LifecycleLabel, cache: CacheRecord, clear: bool, exec_env: str
+    group: tuple[GroupMember, ...],
+    *,
+    label: LifecycleLabel,
+    cache: CacheRecord,
+    clear: bool,
+    exec_env: str,
+    cached_launch: bool = True,
 ) -> tuple[Wanted | Dropped, ...]:
-    """What happens to each known layer of the new group's buildpacks, by buildpack and then by name."""
+    """What happens to each known layer of the new group's buildpacks, by buildpack and then by name.
+
+    `cached_launch`: launch layers that only the cache knows come back (RES-13).
+    """
     refused = _refusal(label, cache, clear=clear, exec_env=exec_env)
     decided: list[Wanted | Dropped] = []
     for member in group:
         record = record_of(label, member.id)
-        for decision in _of_buildpack(member.id, record, cache.layers_of(member.id)):
+        for decision in _of_buildpack(member.id, record, cache.layers_of(member.id), cached_launch=cached_launch):
             if refused and isinstance(decision, Wanted):
                 decided.append(Dropped(buildpack=member.id, name=decision.name, reason=refused))
             else:
@@ -72,11 +82,15 @@ def _refusal(label: LifecycleLabel, cache: CacheRecord, *, clear: bool, exec_env
 
 
 def _of_buildpack(
-    buildpack: str, record: BuildpackRecord | None, cached: dict[str, CachedLayer]
+    buildpack: str, record: BuildpackRecord | None, cached: dict[str, CachedLayer], *, cached_launch: bool
 ) -> Iterator[Wanted | Dropped]:
     image = record.layers if record else {}
     for name in sorted(image.keys() | cached.keys()):
-        yield _of_layer(buildpack, name, image.get(name), cached.get(name))
+        known = cached.get(name)
+        if known and known.launch and name not in image and not cached_launch:
+            yield Dropped(buildpack=buildpack, name=name, reason=NOT_IN_IMAGE)
+        else:
+            yield _of_layer(buildpack, name, image.get(name), known)
 
 
 def _of_layer(buildpack: str, name: str, image: LayerRecord | None, cached: CachedLayer | None) -> Wanted | Dropped:

@@ -23,7 +23,7 @@ from packrunner.lifecycle import order as orders
 from packrunner.lifecycle.detect_run import PASS, Held, Run, ending
 from packrunner.lifecycle.explain import AppFiles, GroupOutcome, failure
 from packrunner.lifecycle.resolve import STEPS, Candidate, Resolution, resolve
-from packrunner.workspace import APP_DIR, BUILDPACKS_DIR, PLANS_DIR, PLATFORM_DIR
+from packrunner.workspace import PLACES, Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +56,8 @@ class DetectInputs:
     operator: Mapping[str, bytes] = field(default_factory=dict)
     home: str = "/home/cnb"
     exec_env: str = "production"
+    platform_api: str = api.PLATFORM_API
+    places: Places = PLACES
     owner: tuple[int, int] | None = None
     app_files: AppFiles | None = None
 
@@ -120,8 +122,13 @@ def examine(inputs: DetectInputs, *, sandbox: Sandbox) -> Findings:
 def _groups(inputs: DetectInputs) -> Iterator[ExpandedGroup]:
     if "/" in inputs.exec_env or not inputs.exec_env:
         raise UsageError(f"{inputs.exec_env!r} cannot be an execution environment: a name without `/`", slug="exec-env")
-    descriptors = {key: staged.descriptor for key, staged in inputs.buildpacks.items()}
-    return orders.expand(inputs.order, system=inputs.system, descriptors=descriptors, exec_env=inputs.exec_env)
+    features = api.platform_features(inputs.platform_api)
+    return orders.expand(
+        inputs.order,
+        system=inputs.system if features.system else None,
+        descriptors={key: staged.descriptor for key, staged in inputs.buildpacks.items()},
+        exec_env=inputs.exec_env if features.exec_env else None,
+    )
 
 
 def _examine(inputs: DetectInputs, groups: Iterator[ExpandedGroup], sandbox: Sandbox) -> Findings:
@@ -158,6 +165,7 @@ class _Detection:
         self._sandbox = sandbox
         self._plans = plans
         self._target = targets.RunTarget(*inputs.target)
+        self._features = api.platform_features(inputs.platform_api)
         self.runs: dict[Key, Run] = {}
         self._environments: dict[bool, dict[str, str]] = {}
         self._names = names(inputs)
@@ -218,7 +226,7 @@ class _Detection:
             if member.key in self.runs:
                 continue
             declared = targets.declared(member.descriptor)
-            if targets.matches(declared, self._target):
+            if not self._features.targets or targets.matches(declared, self._target):
                 waiting.append(member)
             else:
                 why = f"made for {targets.describe(declared)}, and this is {self._target}"
@@ -238,10 +246,12 @@ class _Detection:
         if self._plans.kind(name) == "dir":  # what an earlier build's buildpack made of its plan
             self._plans.remove(name)
         self._plans.write(name, b"", mode=0o644, owner=self._inputs.owner)
-        place = f"{BUILDPACKS_DIR}/{member.id.replace('/', '_')}/{member.version}"
-        plan = f"{PLANS_DIR}/{name}"
+        place = f"{self._inputs.places.buildpacks}/{member.id.replace('/', '_')}/{member.version}"
+        plan = f"{self._inputs.places.plans}/{name}"
         return Command(
-            argv=(f"{place}/bin/detect", PLATFORM_DIR, plan), env=self._env(member, place, plan), cwd=APP_DIR
+            argv=(f"{place}/bin/detect", self._inputs.places.platform, plan),
+            env=self._env(member, place, plan),
+            cwd=self._inputs.places.app,
         )
 
     def _env(self, member: Member, place: str, plan: str) -> dict[str, str]:
@@ -249,7 +259,7 @@ class _Detection:
         env = dict(self._base_env(clear_env=member.descriptor.buildpack.clear_env))
         env["CNB_BUILDPACK_DIR"] = place
         if features.env_paths:
-            env["CNB_PLATFORM_DIR"] = PLATFORM_DIR
+            env["CNB_PLATFORM_DIR"] = self._inputs.places.platform
             env["CNB_BUILD_PLAN_PATH"] = plan
         if features.targets:
             env.update(target_env(self._target))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from packrunner.errors import ExportError
 from packrunner.events import LayerReported, Warned
 from packrunner.formats import toml
-from packrunner.formats.api import PLATFORM_API
+from packrunner.formats.api import PLATFORM_API, platform_features
 from packrunner.formats.report import Report, ReportImage
 from packrunner.images.image import CREATED
 from packrunner.lifecycle import labels_out, slices
@@ -22,7 +22,7 @@ from packrunner.lifecycle.cache import CachedBuildpack, CachedLayer, CacheRecord
 from packrunner.lifecycle.decisions import record_of
 from packrunner.lifecycle.layers import LAUNCHER, PROCESS_DIR, LayerWriter, created_by
 from packrunner.names import BuildpackId
-from packrunner.workspace import APP_DIR, LAYERS_DIR
+from packrunner.workspace import PLACES, Places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +61,8 @@ class ExportInputs:
     launcher_version: str
     process_type: str = ""
     exec_env: str = "production"
+    platform_api: str = PLATFORM_API
+    places: Places = PLACES
     created: str = CREATED
     project: Mapping[str, Any] = field(default_factory=dict)
 
@@ -93,6 +95,7 @@ class ExportResult:
 def export(inputs: ExportInputs, *, store: LocalStore, reporter: Reporter) -> ExportResult:
     """Write all layers and compose the image. Raises ExportError (62); nothing refers to the layers yet then."""
     launch = inputs.built.launch
+    features = platform_features(inputs.platform_api)
     entrypoint = entrypoint_for(
         inputs.process_type, [p.type for p in launch.processes], launch.buildpack_default_process_type
     )
@@ -102,29 +105,46 @@ def export(inputs: ExportInputs, *, store: LocalStore, reporter: Reporter) -> Ex
         inputs.built,
         parts,
         inputs.analyzed.run,
-        exec_env=inputs.exec_env,
+        exec_env=inputs.exec_env if features.exec_env else "",
         launcher_version=inputs.launcher_version,
         project=inputs.project,
     )
-    image = compose(inputs.analyzed.run.image, parts.all, labels, entrypoint=entrypoint, created=inputs.created)
+    image = compose(
+        inputs.analyzed.run.image,
+        parts.all,
+        labels,
+        entrypoint=entrypoint,
+        created=inputs.created,
+        platform_api=inputs.platform_api,
+        places=inputs.places,
+    )
     return ExportResult(image=image, layers=tuple(exporter.reports), cache=exporter.cache())
 
 
 def compose(
-    run_image: Image, layers: Sequence[Layer], labels: Mapping[str, str], *, entrypoint: str, created: str
+    run_image: Image,
+    layers: Sequence[Layer],
+    labels: Mapping[str, str],
+    *,
+    entrypoint: str,
+    created: str,
+    platform_api: str = PLATFORM_API,
+    places: Places = PLACES,
 ) -> Image:
     """The run image with our layers on top; all that is not named here stays as it is there (EXP-17 - EXP-19)."""
     path = run_image.get_env("PATH")
+    image = run_image.with_layers(*layers)
+    if not platform_features(platform_api).history:
+        image = image.without_history()
     return (
-        run_image.with_layers(*layers)
-        .with_env("CNB_LAYERS_DIR", LAYERS_DIR)
-        .with_env("CNB_APP_DIR", APP_DIR)
-        .with_env("CNB_PLATFORM_API", PLATFORM_API)
+        image.with_env("CNB_LAYERS_DIR", places.layers)
+        .with_env("CNB_APP_DIR", places.app)
+        .with_env("CNB_PLATFORM_API", platform_api)
         .with_env("CNB_DEPRECATION_MODE", "quiet")
         .with_env("PATH", f"{_SEARCH}:{path}" if path else _SEARCH)
         .with_labels(labels)
         .with_entrypoint(entrypoint)
-        .with_working_dir(APP_DIR)
+        .with_working_dir(places.app)
         .with_created(created)
     )
 
@@ -162,7 +182,7 @@ class _Exporter:
     def __init__(self, inputs: ExportInputs, store: LocalStore, reporter: Reporter) -> None:
         self.inputs = inputs
         self.reporter = reporter
-        self.writer = LayerWriter(store, inputs.user)
+        self.writer = LayerWriter(store, inputs.user, layers_dir=inputs.places.layers)
         self.reports: list[LayerReport] = []
         self.cached: dict[str, dict[str, CachedLayer]] = {}
         self.cached_sbom = ""
@@ -176,8 +196,7 @@ class _Exporter:
             for layer in output.layers
             if (written := self._buildpack_layer(output, layer)) and layer.types.launch
         }
-        files = [sbom for output in built.outputs for sbom in output.sboms]
-        sbom = self.writer.sboms("launch", files, previous=_sha(label.sbom))
+        sbom = self.writer.sboms("launch", built.sboms, previous=_sha(label.sbom))
         app = self._app()
         launcher = self.writer.launcher(self.inputs.launcher, previous=_sha(label.launcher))
         config = self.writer.config(toml.encode(built.launch), previous=_sha(label.config))
@@ -192,7 +211,7 @@ class _Exporter:
         for name, layer, before in own:
             if layer:
                 self._report(name, layer, _sha(before))
-        cached_sbom = self.writer.sboms("cache", files, previous=self.inputs.cache.sbom)
+        cached_sbom = self.writer.sboms("cache", built.sboms, previous=self.inputs.cache.sbom)
         self.cached_sbom = str(cached_sbom.diff_id) if cached_sbom else ""
         return labels_out.Parts(
             buildpacks=buildpacks,

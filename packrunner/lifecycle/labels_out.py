@@ -51,12 +51,14 @@ class Parts:
 def compose(
     built: BuildResult, parts: Parts, run: RunImage, *, exec_env: str, launcher_version: str, project: Mapping[str, Any]
 ) -> dict[str, str]:
-    """All labels; those of buildpacks come last and so may replace any (EXP-25)."""
+    """All labels; those of buildpacks come last and so may replace any (EXP-25). Platforms below 0.15 record no
+    `exec_env` (EXP-27).
+    """
     return {
         labels.LIFECYCLE: labels.to_json(lifecycle_label(built, parts, run, exec_env=exec_env)),
         labels.BUILD: labels.to_json(build_label(built.launch, launcher_version=launcher_version)),
         labels.PROJECT: labels.to_json(project),
-        labels.EXEC_ENV: exec_env,
+        **({labels.EXEC_ENV: exec_env} if exec_env else {}),
         **{label.key: label.value for label in built.launch.labels},
     }
 
@@ -104,6 +106,7 @@ def build_label(launch: LaunchMetadata, *, launcher_version: str) -> BuildLabel:
             LabelBuildpack(id=m.id, version=m.version, homepage=m.homepage, api=m.api) for m in launch.buildpacks
         ),
         launcher=LauncherRecord(version=launcher_version),
+        bom=launch.bom,
         processes=tuple(
             LabelProcess(
                 type=p.type,

@@ -46,10 +46,14 @@ def created_by(buildpack: str, name: str) -> str:
 
 
 class LayerWriter:
-    """Writes layers into `store`; contents belong to `user` (uid, gid), whoever owns them here."""
+    """Writes layers into `store`; contents belong to `user` (uid, gid), whoever owns them here.
 
-    def __init__(self, store: LocalStore, user: tuple[int, int]) -> None:
+    `layers_dir` is where images have their layers.
+    """
+
+    def __init__(self, store: LocalStore, user: tuple[int, int], *, layers_dir: str = LAYERS_DIR) -> None:
         self.store = store
+        self.layers_dir = layers_dir
         self.uid, self.gid = user
 
     def tree(self, source: str, place: str, *, comment: str, proof: TreeProof | None, previous: str) -> Known:
@@ -58,7 +62,7 @@ class LayerWriter:
             digest = Digest(proof.diff_id)
             blob = Descriptor(digest=digest, size=proof.size)
             return Known(layer=Layer(diff_id=digest, blob=blob, created_by=comment), tree=proof.tree)
-        target = f"{LAYERS_DIR}/{place}"
+        target = f"{self.layers_dir}/{place}"
         parts: list[Part] = [
             *self._dirs(_above(target)),
             Tree(source=source, target=target, uid=self.uid, gid=self.gid),
@@ -77,7 +81,7 @@ class LayerWriter:
 
     def sboms(self, scope: str, sboms: Iterable[Sbom], *, previous: str) -> Layer | None:
         """The tree `<layers>/sbom/<scope>`, if anything is in it (EXP-10)."""
-        files = {f"{LAYERS_DIR}/sbom/{scope}/{s.path}": s.data for s in sboms if s.scope == scope}
+        files = {f"{self.layers_dir}/sbom/{scope}/{s.path}": s.data for s in sboms if s.scope == scope}
         if not files:
             return None
         parts: list[Part] = [self._file(path, files[path]) for path in files]
@@ -96,7 +100,7 @@ class LayerWriter:
 
     def config(self, metadata: bytes, *, previous: str) -> Layer:
         """`<layers>/config/metadata.toml`."""
-        target = f"{LAYERS_DIR}/config/metadata.toml"
+        target = f"{self.layers_dir}/config/metadata.toml"
         parts: list[Part] = [*self._dirs(_above(target)), self._file(target, metadata)]
         return self.write(parts, "Buildpacks Launcher Config", previous).layer
 

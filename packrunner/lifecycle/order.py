@@ -64,9 +64,11 @@ def expand(
     descriptors: Mapping[Key, BuildpackDescriptor],
     system: System | None = None,
     extensions: Mapping[Key, BuildpackDescriptor] | None = None,
-    exec_env: str = "production",
+    exec_env: str | None = "production",
 ) -> Iterator[ExpandedGroup]:
     """Check the whole order, then give its groups one at a time (BPD-02, BPD-04 - BPD-14).
+
+    Without an `exec_env` no member is left out for its execution environments (DET-26).
 
     Raises BuildpackApiError for an unsupported API anywhere in the order, reached or not; UsageError for an unknown
     or ambiguous reference (`unknown-buildpack`), a composite that holds itself (`buildpack-cycle`) and an extension
@@ -192,7 +194,7 @@ class _State(msgspec.Struct, frozen=True):
 class _Expansion:
     """The depth-first walk, on a stack of its own: nesting as deep as you like."""
 
-    def __init__(self, buildpacks: Index, extensions: Index, orders: _Alternatives, exec_env: str) -> None:
+    def __init__(self, buildpacks: Index, extensions: Index, orders: _Alternatives, exec_env: str | None) -> None:
         self._buildpacks = buildpacks
         self._extensions = extensions
         self._extension_orders = orders
@@ -270,7 +272,9 @@ def _join(done: list[Member], member: Member) -> None:
     done.append(member)
 
 
-def _excluded(ref: GroupRef, descriptor: BuildpackDescriptor, exec_env: str) -> str:
+def _excluded(ref: GroupRef, descriptor: BuildpackDescriptor, exec_env: str | None) -> str:
+    if exec_env is None:
+        return ""
     if not _runs_in(ref.exec_env, exec_env):
         return f"the order names it for {', '.join(ref.exec_env)} only, this is {exec_env}"
     envs = descriptor.buildpack.exec_envs

@@ -151,7 +151,7 @@ def _launch(layers: Root, buildpack: str, member: GroupMember) -> LaunchFile:
 def _build(layers: Root, buildpack: str) -> BuildFile:
     where = f"{buildpack}/build.toml"
     data = layers.read(where)
-    return files.BuildFile() if data is None else toml.decode(data, files.BuildFile, where=where)
+    return files.BuildFile() if data is None else files.read_build(data, where=where)
 
 
 def _store(layers: Root, buildpack: str) -> dict[str, Any] | None:

@@ -16,9 +16,11 @@ from packrunner import confined
 from packrunner.errors import CorruptError, UnsafeArchiveError, UsageError
 from packrunner.events import Noted, Warned
 from packrunner.formats import toml
+from packrunner.formats.api import PLATFORM_API, platform_features
 from packrunner.lifecycle.cache import prove
 from packrunner.lifecycle.decisions import Dropped, Wanted, decide, record_of
 from packrunner.names import BuildpackId, Digest, LayerName
+from packrunner.workspace import PLACES, Places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +41,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreInputs:
-    """`layers` is the host's path of /layers; `owner` is who files belong to when root restores, else None."""
+    """`layers` is the host's path of /layers; `owner` is who files belong to when root restores, else None.
+
+    `places` says where images have their layers.
+    """
 
     layers: str
     owner: tuple[int, int] | None
@@ -48,6 +53,8 @@ class RestoreInputs:
     cache: CacheRecord
     clear: bool = False
     exec_env: str = "production"
+    platform_api: str = PLATFORM_API
+    places: Places = PLACES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +86,14 @@ class RestoreResult:
 
 def restore(inputs: RestoreInputs, *, store: LocalStore, reporter: Reporter) -> RestoreResult:
     """Bring the layers directory to the state that the records call for; a damaged copy only warns (RES-18)."""
-    decided = decide(inputs.group, label=inputs.label, cache=inputs.cache, clear=inputs.clear, exec_env=inputs.exec_env)
+    decided = decide(
+        inputs.group,
+        label=inputs.label,
+        cache=inputs.cache,
+        clear=inputs.clear,
+        exec_env=inputs.exec_env,
+        cached_launch=platform_features(inputs.platform_api).cached_launch,
+    )
     with confined.Root.open(inputs.layers) as root:
         restorer = _Restorer(inputs, root, store, reporter)
         return restorer.run(decided)
@@ -93,6 +107,7 @@ class _Restorer:
         self.reporter = reporter
         self.decisions: list[LayerDecision] = []
         self.proofs: dict[tuple[str, str], TreeProof] = {}
+        self._inner = inputs.places.layers.strip("/")  # the layers directory in a layer's tar
 
     def run(self, decided: tuple[Wanted | Dropped, ...]) -> RestoreResult:
         wanted = [d for d in decided if isinstance(d, Wanted) and _plain_name(d.name)]
@@ -160,7 +175,7 @@ class _Restorer:
             self._decided(one, "kept")
             return True
         place = _place(one)
-        if not self._unpack(one.cached.diff_id, f"layers/{place}", place):
+        if not self._unpack(one.cached.diff_id, f"{self._inner}/{place}", place):
             self.reporter.emit(
                 Warned(
                     text=f"the cached layer {one.name} of {one.buildpack} is not used: {DAMAGED}",
@@ -202,7 +217,7 @@ class _Restorer:
             if not digest or not back:
                 continue
             kept = f"{_STAGING}-{scope}"
-            if self._unpack(digest, f"layers/sbom/{scope}", kept):
+            if self._unpack(digest, f"{self._inner}/sbom/{scope}", kept):
                 for one in back:
                     self._copy_sboms(f"{kept}/{_escaped(one.buildpack)}/{one.name}", _place(one))
             self.root.remove(kept)
