@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from packrunner.catalog.stage import StagedBuildpack
+from packrunner.formats.api import PLATFORM_API
 from packrunner.formats.buildpack import BuildpackDescriptor, BuildpackInfo
 from packrunner.formats.group import GroupMember
 from packrunner.formats.plan import Plan
@@ -43,6 +44,7 @@ class World:
     sandbox: FakeSandbox = field(default_factory=lambda: FakeSandbox(programs={}))
     restored: RestoreResult = field(default_factory=RestoreResult)
     built: BuildResult | None = None
+    platform_api: str = PLATFORM_API
 
     def __post_init__(self) -> None:
         for name in ("layers", "plans", "platform", "app"):
@@ -114,6 +116,7 @@ class World:
             group=tuple(self.members),
             label=self.analyze().label,
             cache=self.cache,
+            platform_api=self.platform_api,
         )
         self.restored = restore(replace(inputs, **changes), store=self.store, reporter=self.reporter)
         return self.restored
@@ -131,6 +134,7 @@ class World:
             image_env={"PATH": "/usr/bin", "LANG": "C"},
             home="/home/cnb",
             target=TARGET,
+            platform_api=self.platform_api,
         )
         self.built = build(replace(inputs, **changes), sandbox=self.sandbox, reporter=self.reporter)
         return self.built
@@ -152,6 +156,7 @@ class World:
             cache=self.cache,
             launcher=str(launcher),
             launcher_version="0.1.0",
+            platform_api=self.platform_api,
         )
         return export(replace(inputs, **changes), store=self.store, reporter=self.reporter)
 

@@ -1,0 +1,38 @@
+"""API versions and what they bring."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+
+from packrunner.errors import PlatformApiError
+from packrunner.formats import api
+
+SINCE = {
+    "0.8": {"sboms"},
+    "0.9": {"source_date_epoch", "bom_files"},
+    "0.10": {"command_list"},
+    "0.11": {"launcher_sbom"},
+    "0.12": {"run_toml", "targets", "history", "layout"},
+    "0.13": {"extensions_stable", "generated_flat"},
+    "0.14": {"cached_launch"},
+    "0.15": {"system", "exec_env"},
+}
+
+
+@pytest.mark.cnb("EXC-01")
+@pytest.mark.parametrize("version", api.PLATFORM_APIS)
+def test_each_level_has_what_came_until_then(version: str) -> None:
+    until = api.PLATFORM_APIS[: api.PLATFORM_APIS.index(version) + 1]
+    expected = {name for level in until for name in SINCE.get(level, ())}
+    assert {name for name, has in asdict(api.platform_features(version)).items() if has} == expected
+
+
+@pytest.mark.cnb("EXC-03")
+@pytest.mark.parametrize("version", ["", "0.6", "0.16", "1.0", "x", "0.15.1"])
+def test_other_levels_are_refused_with_11(version: str) -> None:
+    with pytest.raises(PlatformApiError) as raised:
+        api.platform_features(version)
+    assert raised.value.exit_code == 11
+    assert "0.7, 0.8" in str(raised.value.cause)
