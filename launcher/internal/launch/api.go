@@ -14,7 +14,7 @@ var (
 
 	platformReplacesArgs = version{0, 10} // user arguments replace args (LAU-06); `command` is a list
 	platformHasExecEnv   = version{0, 15} // processes are bound to execution environments (LAU-08)
-	buildpackDirectOnly  = version{0, 9}  // launch.toml has list commands and replaceable args (LAU-06, LAU-07)
+	buildpackDirectOnly  = version{0, 9}  // processes are direct and their args replaceable (LAU-06, LAU-07)
 )
 
 func parseVersion(text string) (version, bool) {

@@ -1,10 +1,10 @@
 package launch
 
 import (
-	"errors"
-	"io/fs"
+	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -95,24 +95,22 @@ func (e *environment) addRoot(layer string) {
 	}
 }
 
-// addDirectory applies the files of an env directory in name order; an absent one is empty (BLD-22 to BLD-25).
-func (e *environment) addDirectory(directory string) error {
-	files, err := regularFiles(directory)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
+// addFiles applies the files of an env directory (BLD-22 to BLD-25).
+func (e *environment) addFiles(from folder) error {
+	for _, file := range from.files {
 		name, action, _ := strings.Cut(file, ".")
 		if !isAction(action) || !validName(name) {
 			continue
 		}
-		value, err := readVariable(filepath.Join(directory, file))
+		value, err := readVariable(filepath.Join(from.path, file))
 		if err != nil {
 			return err
 		}
-		delimiter, err := readVariable(filepath.Join(directory, name+".delim"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		delimiter := ""
+		if joins(action) && e.get(name) != "" && slices.Contains(from.files, name+".delim") {
+			if delimiter, err = readVariable(filepath.Join(from.path, name+".delim")); err != nil {
+				return err
+			}
 		}
 		e.modify(name, action, value, delimiter)
 	}
@@ -125,6 +123,10 @@ func isAction(action string) bool {
 		return true
 	}
 	return false
+}
+
+func joins(action string) bool {
+	return action == "append" || action == "prepend"
 }
 
 // modify applies one env file's action to one variable.
@@ -161,38 +163,12 @@ func validName(name string) bool {
 }
 
 func readVariable(path string) (string, error) {
-	content, err := os.ReadFile(path)
+	content, err := readFile(path)
 	if err != nil {
 		return "", err
 	}
-	if strings.IndexByte(string(content), 0) >= 0 {
+	if bytes.IndexByte(content, 0) >= 0 {
 		return "", fail(CodeLaunch, "%s holds a NUL byte, which no variable can", path)
 	}
 	return string(content), nil
-}
-
-// regularFiles lists the files of a directory, and links to files, by name. An absent directory has none.
-func regularFiles(directory string) ([]string, error) {
-	entries, err := os.ReadDir(directory)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, entry := range entries {
-		regular := entry.Type().IsRegular()
-		if entry.Type()&fs.ModeSymlink != 0 {
-			info, err := os.Stat(filepath.Join(directory, entry.Name()))
-			if err != nil {
-				return nil, err
-			}
-			regular = info.Mode().IsRegular()
-		}
-		if regular {
-			files = append(files, entry.Name())
-		}
-	}
-	return files, nil
 }

@@ -46,7 +46,7 @@ func TestEnvFileActions(t *testing.T) { // BLD-22 to BLD-24, LAU-13
 			if test.old != "-" {
 				env.set("V", test.old)
 			}
-			if err := env.addDirectory(directory); err != nil {
+			if err := addAll(env, directory); err != nil {
 				t.Fatal(err)
 			}
 			if got := env.get("V"); got != test.want {
@@ -65,7 +65,7 @@ func TestEnvDirectoryFollowsLinksToFilesOnly(t *testing.T) {
 	os.Symlink(target, filepath.Join(directory, "LINK"))
 	os.Symlink(filepath.Dir(target), filepath.Join(directory, "DIR"))
 	env := processEnvironment(nil)
-	if err := env.addDirectory(directory); err != nil {
+	if err := addAll(env, directory); err != nil {
 		t.Fatal(err)
 	}
 	if pairs := strings.Join(env.pairs(), " "); pairs != "LINK=linked" {
@@ -135,4 +135,18 @@ func FuzzMetadata(f *testing.F) {
 			t.Fatalf("selected nothing: %+v", chosen)
 		}
 	})
+}
+
+// addAll applies one env directory.
+func addAll(env *environment, directory string) error {
+	found, err := folders(directory, "")
+	if err != nil {
+		return err
+	}
+	for _, from := range found {
+		if err := env.addFiles(from); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -25,6 +25,10 @@ func Launch(argv []string) error {
 	if err != nil {
 		return err
 	}
+	self, arguments := "launcher", []string(nil)
+	if len(argv) > 0 { // a program may be started with no arguments at all, not even its name
+		self, arguments = argv[0], argv[1:]
+	}
 	layersDir, app := setting("CNB_LAYERS_DIR", defaultLayers), setting("CNB_APP_DIR", defaultApp)
 	found, err := readMetadata(filepath.Join(layersDir, "config", "metadata.toml"))
 	if err != nil {
@@ -38,7 +42,7 @@ func Launch(argv []string) error {
 	if unwanted := os.Getenv("CNB_PROCESS_TYPE"); unwanted != "" {
 		fmt.Fprintf(os.Stderr, "packrunner launcher: CNB_PROCESS_TYPE is not used any more: set the entrypoint to %s instead\n", unwanted)
 	}
-	chosen, err := selectProcess(found, platform, setting("CNB_EXEC_ENV", defaultExecEnv), argv[0], argv[1:])
+	chosen, err := selectProcess(found, platform, setting("CNB_EXEC_ENV", defaultExecEnv), self, arguments)
 	if err != nil {
 		return err
 	}
@@ -59,7 +63,7 @@ func Launch(argv []string) error {
 	if chosen.direct {
 		return startDirect(chosen, workdir, env)
 	}
-	return startShell(argv[0], chosen, layers, app, workdir, env)
+	return startShell(self, chosen, layers, app, workdir, env)
 }
 
 func setting(name, fallback string) string {
@@ -83,45 +87,44 @@ func prepare(layersDir string, buildpacks []buildpack, name string) ([]string, *
 			env.addRoot(layer)
 		}
 		for _, layer := range layers {
-			directories := append([]string{filepath.Join(layer, "env")}, perType(filepath.Join(layer, "env.launch"), name)...)
-			for _, directory := range directories {
-				if err := env.addDirectory(directory); err != nil {
-					return nil, nil, err
-				}
+			if err := addEnvDirectories(env, layer, name); err != nil {
+				return nil, nil, err
 			}
 		}
 		all = append(all, layers...)
 	}
 	// As the reference launcher does it: a layer's general and typed programs, then the next layer's.
 	for _, layer := range all {
-		for _, directory := range perType(filepath.Join(layer, "exec.d"), name) {
-			if err := runDirectory(directory, env); err != nil {
-				return nil, nil, err
+		programs, err := folders(filepath.Join(layer, "exec.d"), name)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, from := range programs {
+			for _, file := range from.files {
+				if err := runExecD(filepath.Join(from.path, file), env); err != nil {
+					return nil, nil, err
+				}
 			}
 		}
 	}
 	return all, env, nil
 }
 
-func runDirectory(directory string, env *environment) error {
-	files, err := regularFiles(directory)
+func addEnvDirectories(env *environment, layer, name string) error {
+	always, err := folders(filepath.Join(layer, "env"), "")
 	if err != nil {
 		return err
 	}
-	for _, file := range files {
-		if err := runExecD(filepath.Join(directory, file), env); err != nil {
+	atLaunch, err := folders(filepath.Join(layer, "env.launch"), name)
+	if err != nil {
+		return err
+	}
+	for _, from := range append(always, atLaunch...) {
+		if err := env.addFiles(from); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// perType is a directory and, when a process type is selected, its subdirectory for that type.
-func perType(directory, name string) []string {
-	if name == "" {
-		return []string{directory}
-	}
-	return []string{directory, filepath.Join(directory, name)}
 }
 
 // layerDirectories lists a buildpack's layers by name; a buildpack without any has no directory in the image.
@@ -130,17 +133,14 @@ func layerDirectories(directory string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(absolute)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	entries, err := readDirectory(absolute)
 	if err != nil {
 		return nil, err
 	}
 	var layers []string
-	for _, entry := range entries {
-		if entry.IsDir() {
-			layers = append(layers, filepath.Join(absolute, entry.Name()))
+	for _, e := range entries {
+		if e.mode.IsDir() {
+			layers = append(layers, filepath.Join(absolute, e.name))
 		}
 	}
 	return layers, nil
@@ -163,12 +163,6 @@ func startShell(self string, chosen selection, layers []string, app, workdir str
 	profiles, err := profileScripts(layers, chosen.name, app)
 	if err != nil {
 		return err
-	}
-	// The shell enters the working directory after the profile scripts; here it is only found out that it can.
-	for _, directory := range [...]string{workdir, app} {
-		if err := enter(directory); err != nil {
-			return err
-		}
 	}
 	err = syscall.Exec(shell, shellArguments(self, profiles, workdir, chosen), env.pairs())
 	if errors.Is(err, fs.ErrNotExist) {

@@ -3,7 +3,6 @@ package launch
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -40,7 +39,7 @@ type process struct {
 }
 
 func readMetadata(path string) (metadata, error) {
-	content, err := os.ReadFile(path)
+	content, err := readFile(path)
 	if err != nil {
 		return metadata{}, fail(CodeMetadata, "cannot read %s: %v: is CNB_LAYERS_DIR right, and the image whole?", path, errors.Unwrap(err))
 	}
@@ -52,9 +51,12 @@ func readMetadata(path string) (metadata, error) {
 }
 
 func parseMetadata(content []byte) (metadata, error) {
-	var parsed metadata
-	if err := toml.Unmarshal(content, &parsed); err != nil {
-		return metadata{}, err
+	parsed, usual := decodeQuickly(content)
+	if !usual {
+		parsed = metadata{}
+		if err := toml.Unmarshal(content, &parsed); err != nil {
+			return metadata{}, err
+		}
 	}
 	for i := range parsed.Processes {
 		p := &parsed.Processes[i]
@@ -72,6 +74,8 @@ func parseCommand(value any) ([]string, error) {
 		return nil, nil
 	case string:
 		return []string{value}, nil
+	case []string:
+		return value, nil
 	case []any:
 		words := make([]string, len(value))
 		for i, word := range value {

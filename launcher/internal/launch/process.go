@@ -44,36 +44,39 @@ func (p process) with(arguments []string, buildpacks []buildpack, platform versi
 	if len(p.command) == 0 || p.command[0] == "" {
 		return selection{}, fail(CodeLaunch, "process %s has no command: the buildpack %s must give it one", p.Type, p.BuildpackID)
 	}
-	fixed, args := slices.Clone(p.command[1:]), p.Args
-	if len(arguments) > 0 {
-		replace, err := p.replacesArgs(buildpacks, platform)
-		if err != nil {
-			return selection{}, err
-		}
-		if replace {
-			args = arguments
-		} else {
-			args = slices.Concat(args, arguments)
-		}
+	defaults, known := p.hasDefaultArgs(buildpacks, platform)
+	if !known && len(arguments) > 0 {
+		return selection{}, fail(CodeLaunch, "process %s comes from the unknown buildpack %q: rebuild the image", p.Type, p.BuildpackID)
+	}
+	args := p.Args
+	switch {
+	case len(arguments) == 0:
+	case defaults:
+		args = arguments
+	default:
+		args = slices.Concat(args, arguments)
 	}
 	return selection{
-		name: p.Type, command: p.command[0], args: slices.Concat(fixed, args), direct: p.Direct, workdir: p.WorkingDir,
+		name: p.Type, command: p.command[0], args: slices.Concat(p.command[1:], args),
+		direct: p.Direct || defaults, workdir: p.WorkingDir,
 	}, nil
 }
 
-func (p process) replacesArgs(buildpacks []buildpack, platform version) (bool, error) {
+// hasDefaultArgs reports whether the buildpack's args are defaults that the user's replace; such a process is direct.
+// known is false when metadata.toml does not list the buildpack, so that nothing tells.
+func (p process) hasDefaultArgs(buildpacks []buildpack, platform version) (defaults, known bool) {
 	if platform.less(platformReplacesArgs) {
-		return false, nil
+		return false, true
 	}
 	if len(p.command) > 1 {
-		return true, nil // only newer buildpacks can say so
+		return true, true // only newer buildpacks can say so
 	}
 	for _, author := range buildpacks {
 		if author.ID == p.BuildpackID {
-			return !author.version.less(buildpackDirectOnly), nil
+			return !author.version.less(buildpackDirectOnly), true
 		}
 	}
-	return false, fail(CodeLaunch, "process %s comes from the unknown buildpack %q: rebuild the image", p.Type, p.BuildpackID)
+	return false, false
 }
 
 // userCommand is a command given instead of a process type (LAU-03 to LAU-05).

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,7 +36,8 @@ func shellArguments(self string, profiles []string, workdir string, chosen selec
 	for _, profile := range profiles {
 		script.WriteString("source " + quoted(profile) + "\n")
 	}
-	script.WriteString("cd -- " + quoted(workdir) + " || exit\n")
+	// Only now: a profile script may be what makes the directory. The shell says itself why it cannot enter.
+	fmt.Fprintf(&script, "cd -- %s || exit %d\n", quoted(workdir), CodeLaunch)
 	if len(chosen.args) == 0 {
 		script.WriteString(runScript)
 	} else {
@@ -53,13 +55,13 @@ func quoted(text string) string {
 func profileScripts(layers []string, name, app string) ([]string, error) {
 	var profiles []string
 	for _, layer := range layers {
-		for _, directory := range perType(filepath.Join(layer, "profile.d"), name) {
-			files, err := regularFiles(directory)
-			if err != nil {
-				return nil, err
-			}
-			for _, file := range files {
-				profiles = append(profiles, filepath.Join(directory, file))
+		scripts, err := folders(filepath.Join(layer, "profile.d"), name)
+		if err != nil {
+			return nil, err
+		}
+		for _, from := range scripts {
+			for _, file := range from.files {
+				profiles = append(profiles, filepath.Join(from.path, file))
 			}
 		}
 	}
