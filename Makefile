@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
+FUZZTIME ?= 20s
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo check test conformance bench docs dist lock clean
+.PHONY: help setup demo check test conformance fuzz bench docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,6 +41,9 @@ test: check ## everything; tiers whose service is missing are skipped and say wh
 
 conformance: setup launcher ## run the tests that prove items of the specification, print which proves what
 	@$(BIN)/python -m tests.conformance
+
+fuzz: setup ## fuzz the Go programs, each target for FUZZTIME (20s)
+	@$(BIN)/python launcher/hatch_build.py --fuzz $(FUZZTIME)
 
 bench: setup launcher ## time packrunner beside the peers on this machine
 	@$(BIN)/python -m benchmarks

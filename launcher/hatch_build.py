@@ -5,6 +5,8 @@ The build back end (hatchling) loads this file and calls `LauncherHook`; develop
     python launcher/hatch_build.py                 this machine's architecture
     python launcher/hatch_build.py --all           every architecture, as in a wheel
     python launcher/hatch_build.py --test          gofmt, go vet and go test
+    python launcher/hatch_build.py --test --json   the tests alone, as the event stream of `go test -json` on stdout
+    python launcher/hatch_build.py --fuzz [20s]    every fuzz target for that long
     python launcher/hatch_build.py go test ./...   the pinned Go, in this directory
 
 The programs go into images, so their bytes are part of every digest: only the Go release that `pyproject.toml` pins
@@ -110,7 +112,7 @@ class Go:
     def _output(self, *arguments: str, program: str | None = None) -> str:
         command = [program or self.program, *arguments]
         return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+            command, cwd=self.source, env=self.environment, capture_output=True, text=True, check=False, timeout=300
         ).stdout
 
     def run(self, arguments: list[str], *, architecture: str | None = None) -> int:
@@ -129,6 +131,28 @@ class Go:
             sys.stderr.write(f"not as gofmt writes it:\n{misformatted.stdout}{misformatted.stderr}")
             return 1
         return self.run(["vet", "./..."]) or self.run(["test", "./..."])
+
+    def fuzz(self, duration: str) -> int:
+        """Run every fuzz target for `duration`, one after another; return the first exit code other than 0.
+
+        What fails a target is left in its package's testdata/fuzz, from where every later test run replays it.
+        """
+        # A package's targets are listed ahead of its own line, "ok  PACKAGE  0.1s".
+        targets: list[str] = []
+        code = 1
+        for line in self._output("test", "-list", "^Fuzz", "./...").splitlines():
+            if line.startswith("Fuzz"):
+                targets.append(line)
+                continue
+            package = line.split()[1]
+            for target in targets:
+                code = self.run(
+                    ["test", "-run=^$", f"-fuzz=^{target}$", f"-fuzztime={duration}", "-fuzzminimizetime=100x", package]
+                )
+                if code:
+                    return code
+            targets.clear()
+        return code  # 1 where the tests do not even compile
 
 
 def _packaged_go() -> str | None:
@@ -237,6 +261,10 @@ def main(arguments: list[str]) -> int:
             return Go(root).run(arguments[1:])
         if arguments == ["--test"]:
             return Go(root).check()
+        if arguments == ["--test", "--json"]:
+            return Go(root).run(["test", "-json", "./..."])
+        if arguments[:1] == ["--fuzz"] and len(arguments) <= 2:
+            return Go(root).fuzz(*(arguments[1:] or ["20s"]))
         if arguments not in ([], ["--all"]):
             sys.stderr.write(f"{__doc__}\n")
             return 2

@@ -12,39 +12,68 @@ const (
 	processesTable  = "processes"
 )
 
-// decodeQuickly reads metadata.toml in the shape in which lifecycles write it: lists of tables such as [[processes]],
-// and keys whose values are strings, booleans or lists of strings. It takes a fraction of the time of the general
-// decoder, which fills structs by reflection and is left to read, or refuse, every other document: where ok is false,
-// nothing is known of this one.
+// decodeQuickly reads metadata.toml in the shapes in which lifecycles write it: lists of tables, either [[processes]]
+// or processes = [{}], and keys whose values are strings, booleans or lists of strings. It takes a fraction of the time
+// of the general decoder, which fills structs by reflection and is left to read, or refuse, every other document: where
+// ok is false, nothing is known of this one.
 func decodeQuickly(content []byte) (found metadata, ok bool) {
 	var parser unstable.Parser
 	parser.Reset(content)
-	table := ""                       // the list that the current table belongs to; empty at the top
-	keys := []string{}                // of the current table, so far
-	top := map[string]unstable.Kind{} // what every name at the top is
+	top := table{}
+	current := &top
 	for parser.NextExpression() {
 		expression := parser.Expression()
-		name, plain := plainKey(expression)
-		if !plain {
-			return metadata{}, false
-		}
-		if expression.Kind == unstable.ArrayTable {
-			if kind, used := top[name]; used && kind != unstable.ArrayTable {
+		if expression.Kind != unstable.ArrayTable {
+			if !found.setPair(current, expression) {
 				return metadata{}, false
 			}
-			table, keys, top[name] = name, keys[:0], unstable.ArrayTable
-			found.add(table)
 			continue
 		}
-		if slices.Contains(keys, name) || !found.set(table, name, expression.Value()) {
+		name, plain := plainKey(expression)
+		if !plain || slices.Contains(top.keys, name) {
 			return metadata{}, false
 		}
-		keys = append(keys, name)
-		if table == "" {
-			top[name] = unstable.KeyValue
-		}
+		current = &table{list: name}
+		found.add(name)
 	}
 	return found, parser.Error() == nil
+}
+
+// table is one of a list of tables, or the top of the document, where list is empty; with its keys so far.
+type table struct {
+	list string
+	keys []string
+}
+
+// setPair takes over a key of a table.
+func (m *metadata) setPair(of *table, pair *unstable.Node) bool {
+	key, plain := plainKey(pair)
+	if !plain || slices.Contains(of.keys, key) {
+		return false
+	}
+	of.keys = append(of.keys, key)
+	value := pair.Value()
+	if first := value.Child(); of.list == "" && value.Kind == unstable.Array && (first == nil || first.Kind == unstable.InlineTable) {
+		return m.setTables(key, value)
+	}
+	return m.set(of.list, key, value)
+}
+
+// setTables takes over a list of tables that is written inline.
+func (m *metadata) setTables(list string, array *unstable.Node) bool {
+	for children := array.Children(); children.Next(); {
+		if children.Node().Kind != unstable.InlineTable {
+			return false
+		}
+		m.add(list)
+		inline := table{list: list}
+		for pairs := children.Node().Children(); pairs.Next(); {
+			if !m.setPair(&inline, pairs.Node()) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // plainKey is the name that a key, or the header of a list of tables, consists of. Names with capitals are left out
@@ -58,7 +87,7 @@ func plainKey(expression *unstable.Node) (string, bool) {
 		return "", false
 	}
 	name, odd := string(parts.Node().Data), func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' }
-	return name, !parts.Next() && !strings.ContainsFunc(name, odd)
+	return name, name != "" && !parts.Next() && !strings.ContainsFunc(name, odd)
 }
 
 // add begins a table of the list.

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestEnvFileActions(t *testing.T) { // BLD-22 to BLD-24, LAU-13
+func TestLAU_13_BLD_22_BLD_23_BLD_24_EnvFileActions(t *testing.T) {
 	for name, test := range map[string]struct {
 		files map[string]string
 		old   string // "-" is unset
@@ -56,7 +56,7 @@ func TestEnvFileActions(t *testing.T) { // BLD-22 to BLD-24, LAU-13
 	}
 }
 
-func TestEnvDirectoryFollowsLinksToFilesOnly(t *testing.T) {
+func TestSBX_02_EnvDirectoryFollowsLinksToFilesOnly(t *testing.T) {
 	directory := t.TempDir()
 	target := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(target, []byte("linked"), 0o644); err != nil {
@@ -71,70 +71,6 @@ func TestEnvDirectoryFollowsLinksToFilesOnly(t *testing.T) {
 	if pairs := strings.Join(env.pairs(), " "); pairs != "LINK=linked" {
 		t.Fatalf("got %q", pairs)
 	}
-}
-
-// FuzzEnvFile: any file name and content either change one variable as the rules say or nothing, and what comes out
-// can be handed to the system.
-func FuzzEnvFile(f *testing.F) {
-	f.Add("PATH.append", "b", ":", "a")
-	f.Add("A.b.c", "", "", "")
-	f.Fuzz(func(t *testing.T, file, value, delimiter, old string) {
-		name, action, _ := strings.Cut(file, ".")
-		if !isAction(action) || !validName(name) {
-			return
-		}
-		env := processEnvironment(nil)
-		env.set(name, old)
-		env.set("OTHER"+name, "same")
-		env.modify(name, action, value, delimiter)
-		got := env.get(name)
-		switch {
-		case env.get("OTHER"+name) != "same":
-			t.Fatal("another variable changed")
-		case action != "default" && !strings.Contains(got, value):
-			t.Fatalf("%s: %q is not in %q", file, value, got)
-		case (action == "append" || action == "prepend") && old != "" && len(got) != len(old)+len(delimiter)+len(value):
-			t.Fatalf("%s: %q", file, got)
-		case len(env.pairs()) != 2:
-			t.Fatalf("%q", env.pairs())
-		}
-	})
-}
-
-func FuzzExecD(f *testing.F) {
-	f.Add([]byte("A = \"1\"\nB = '2'\n"))
-	f.Add([]byte("[a]\nb = 1"))
-	f.Add([]byte("\"A=B\" = \"x\""))
-	f.Fuzz(func(t *testing.T, output []byte) {
-		variables, err := parseExecD(output)
-		if err != nil {
-			oneLine(err)
-			return
-		}
-		for name, value := range variables {
-			if !validName(name) || strings.IndexByte(value, 0) >= 0 {
-				t.Fatalf("accepted %q = %q", name, value)
-			}
-		}
-	})
-}
-
-func FuzzMetadata(f *testing.F) {
-	f.Add([]byte("[[processes]]\ntype = 'web'\ncommand = ['a', 'b']\nargs = []\ndirect = true\nbuildpack-id = 'x'\n[[buildpacks]]\nid = 'x'\napi = '0.12'\n"), "web")
-	f.Add([]byte("[[processes]]\ncommand = 'a'\nexec-env = ['*']\n"), "")
-	f.Fuzz(func(t *testing.T, content []byte, self string) {
-		found, err := parseMetadata(content)
-		if err != nil {
-			if strings.Contains(oneLine(err), "\n") {
-				t.Fatalf("more than one line: %q", oneLine(err))
-			}
-			return
-		}
-		chosen, err := selectProcess(found, newestPlatform, defaultExecEnv, self, []string{"argument"})
-		if err == nil && chosen.command == "" {
-			t.Fatalf("selected nothing: %+v", chosen)
-		}
-	})
 }
 
 // addAll applies one env directory.

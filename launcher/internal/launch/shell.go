@@ -18,9 +18,11 @@ const (
 const runScript = `exec bash -c "$1"`
 
 // runTokens evaluates each token as in double quotes, again in a fresh shell. A token that closes the quotes may give
-// several words; they are one argument all the same. Programs replace the shell, builtins run in it.
+// several words; they are one argument all the same, and what the shell cannot read is an empty one, after its
+// complaint. Programs replace the shell, builtins run in it.
 const runTokens = `exec bash -c '__packrunner_argv=()
 for __packrunner_token in "$0" "$@"; do
+  __packrunner_words=()
   eval "__packrunner_words=(\"$__packrunner_token\")"
   IFS=" " eval '\''__packrunner_argv+=("${__packrunner_words[*]}")'\''
 done
