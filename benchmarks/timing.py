@@ -46,19 +46,38 @@ def measure(
     for _ in range(runs):
         if before:
             before()
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert process.stdout is not None
-        printed = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds.append(time.perf_counter() - began)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        peak = max(peak, usage.ru_maxrss * 1024)
-        if process.returncode:
-            raise SystemExit(f"{' '.join(argv)} exited with {process.returncode}:\n{printed.decode(errors='replace')}")
+        took, memory = _run(argv, env, cwd)
+        seconds.append(took)
+        peak = max(peak, memory)
     return Timing(seconds=tuple(seconds), peak=peak)
+
+
+def _run(argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | None) -> tuple[float, int]:
+    """Seconds and peak memory of one run."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    took = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(argv)} exited with {process.returncode}:\n{printed.decode(errors='replace')}")
+    return took, usage.ru_maxrss * 1024
+
+
+def measure_in_turn(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], *, runs: int) -> list[Timing]:
+    """Time commands, each with its environment, in turn: where milliseconds differ, all must meet the same noise."""
+    results: list[list[tuple[float, int]]] = [[] for _ in commands]
+    for _ in range(runs):
+        for (argv, env), result in zip(commands, results, strict=True):
+            result.append(_run(argv, env, None))
+    return [
+        Timing(seconds=tuple(took for took, _ in result), peak=max(memory for _, memory in result))
+        for result in results
+    ]
 
 
 def bare_start(runs: int) -> Timing:

@@ -42,3 +42,31 @@ def append_line(path: str) -> None:
     """The smallest edit that anyone makes."""
     with open(path, "a") as file:
         file.write("# one more line\n")
+
+
+def launch_image(path: str, *, buildpacks: int = 5, layers: int = 2, files: int = 2) -> dict[str, str]:
+    """What a launcher reads of an image, below `path`; returns the variables of its container."""
+    os.makedirs(os.path.join(path, "app"))
+    os.makedirs(os.path.join(path, "layers", "config"))
+    for layer in (f"bench_{b}/layer{n}" for b in range(buildpacks) for n in range(layers)):
+        for folder in ("bin", "lib", "env", "env.launch"):
+            os.makedirs(os.path.join(path, "layers", layer, folder))
+        for n in range(files):
+            name = os.path.join(path, "layers", layer, ("env", "env.launch")[n % 2], f"VARIABLE_{n}.append")
+            with open(name, "w") as file:
+                file.write(f" of {layer}")
+    listed = "".join(f'    {{ id = "bench/{b}", version = "1.0.{b}", api = "0.12" }},\n' for b in range(buildpacks))
+    process = (
+        '[[processes]]\ntype = "{}"\ncommand = ["/bin/true"]\nargs = []\ndirect = true\nbuildpack-id = "bench/0"\n'
+    )
+    with open(os.path.join(path, "layers", "config", "metadata.toml"), "w") as file:
+        file.write(f"buildpacks = [\n{listed}]\n\n")
+        file.writelines(
+            process.format(kind) + 'exec-env = ["*"]\n\n' for kind in ("console", "release", "web", "worker")
+        )
+    return {
+        "CNB_PLATFORM_API": "0.15",
+        "CNB_LAYERS_DIR": os.path.join(path, "layers"),
+        "CNB_APP_DIR": os.path.join(path, "app"),
+        "PATH": "/cnb/process:/cnb/lifecycle:/usr/local/bin:/usr/bin:/bin",
+    }

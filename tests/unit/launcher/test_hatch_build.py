@@ -174,3 +174,33 @@ def test_the_programs_are_the_same_wherever_they_are_compiled(tmp_path: Path) ->
 def test_developers_get_an_exit_code_and_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert hook.main(["--nonsense"]) == 2
     assert "--all" in capsys.readouterr().err
+
+
+FAKE_TESTING_GO = """#!/bin/sh
+case "$*" in
+version) echo "go version go0.99.1 linux/amd64" ;;
+*-list*) printf 'FuzzA\\nFuzzB\\nok  \\tx/one\\t0.1s\\n?   \\tx/two\\t[no test files]\\nFuzzC\\nok  \\tx/three\\t0.1s\\n' ;;
+*) echo "$*" >> "$FAKE_LOG"; case "$*" in *FuzzB*) exit 3 ;; esac ;;
+esac
+"""
+
+
+def test_every_fuzz_target_is_run_in_its_package_until_one_fails(project: Path) -> None:
+    go = project.parent / "tools" / "go"
+    go.write_text(FAKE_TESTING_GO)
+    log = project.parent / "log"
+    assert hook.Go(project).fuzz("9s") == 3
+    assert [line.split()[2:4] + line.split()[-1:] for line in log.read_text().splitlines()] == [
+        ["-fuzz=^FuzzA$", "-fuzztime=9s", "x/one"],
+        ["-fuzz=^FuzzB$", "-fuzztime=9s", "x/one"],
+    ]
+    go.write_text(FAKE_TESTING_GO.replace("exit 3", "exit 0"))
+    log.unlink()
+    assert hook.Go(project).fuzz("9s") == 0
+    assert [line.split()[-1] for line in log.read_text().splitlines()] == ["x/one", "x/one", "x/three"]
+
+
+def test_fuzzing_nothing_is_a_failure(project: Path) -> None:
+    go = project.parent / "tools" / "go"
+    go.write_text(FAKE_TESTING_GO.replace("FuzzA\\nFuzzB\\nok", "FAIL").replace("FuzzC\\n", ""))
+    assert hook.Go(project).fuzz("9s") == 1
