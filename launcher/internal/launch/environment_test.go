@@ -30,6 +30,7 @@ func TestLAU_13_BLD_22_BLD_23_BLD_24_EnvFileActions(t *testing.T) {
 		"delimiter is no variable":       {map[string]string{"V.delim": ":"}, "a", "a"},
 		"unknown action":                 {map[string]string{"V.bar": "b"}, "a", "a"},
 		"action with more":               {map[string]string{"V.append.x": "b"}, "a", "a"},
+		"a dot and no action":            {map[string]string{"V.": "b"}, "a", "b"},
 		"bytes stay":                     {map[string]string{"V": "$HOME `x` \xff\n\n"}, "a", "$HOME `x` \xff\n\n"},
 		"file names decide the order":    {map[string]string{"V.append": "1", "V.default": "2", "V.override": "3", "V.prepend": "4"}, "-", "43"},
 		"no suffix comes before append":  {map[string]string{"V": "1", "V.append": "2"}, "old", "12"},

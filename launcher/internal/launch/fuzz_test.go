@@ -135,7 +135,7 @@ func FuzzEnvDirectory(f *testing.F) {
 	})
 }
 
-var envFile = regexp.MustCompile(`(?s)^([^.=]+)(\.(append|default|override|prepend))?$`)
+var envFile = regexp.MustCompile(`(?s)^([^.=]+)(\.(append|default|override|prepend|))?$`)
 
 // modelOfEnvDirectory changes the variables and reports whether all values can be variables.
 func modelOfEnvDirectory(files, variables map[string]string) bool {

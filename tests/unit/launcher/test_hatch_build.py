@@ -179,7 +179,7 @@ def test_developers_get_an_exit_code_and_one_line(project: Path, capsys: pytest.
 FAKE_TESTING_GO = """#!/bin/sh
 case "$*" in
 version) echo "go version go0.99.1 linux/amd64" ;;
-*-list*) printf 'FuzzA\\nFuzzB\\nok  \\tx/one\\t0.1s\\n?   \\tx/two\\t[no test files]\\nFuzzC\\nok  \\tx/three\\t0.1s\\n' ;;
+*-list*) printf 'FuzzA\\nFuzzB\\nok x/one 0.1s\\n? x/two [no test files]\\nFuzzC\\nok x/three 0.1s\\n' ;;
 *) echo "$*" >> "$FAKE_LOG"; case "$*" in *FuzzB*) exit 3 ;; esac ;;
 esac
 """
