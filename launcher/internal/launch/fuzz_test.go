@@ -30,6 +30,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add([]byte("[[processes]]\ntype = 'a'\nType = 'b'\n"))
 	f.Add([]byte("[[processes]]\ntype = 'a'\ntype = 'b'\n"))
 	f.Add([]byte("processes = 'x'\n[[processes]]\n"))
+	f.Add([]byte("labels = 'x'\n[[labels]]\n"))
 	f.Add([]byte("[processes]\n"))
 	f.Add([]byte("[[\"\"]]\nprocesses = [{type = 'a'}]\n"))
 	f.Add([]byte("a = 1__2"))

@@ -22,9 +22,9 @@ const runScript = `exec bash -c "$1"`
 // complaint. Programs replace the shell, builtins run in it.
 const runTokens = `exec bash -c '__packrunner_argv=()
 for __packrunner_token in "$0" "$@"; do
-  __packrunner_words=()
-  eval "__packrunner_words=(\"$__packrunner_token\")"
-  IFS=" " eval '\''__packrunner_argv+=("${__packrunner_words[*]}")'\''
+  __packrunner_words=" "
+  eval "builtin printf -v __packrunner_words \" %s\" \"$__packrunner_token\""
+  __packrunner_argv+=("${__packrunner_words:1}")
 done
 case "$(type -t -- "${__packrunner_argv[0]}")" in
 builtin) "${__packrunner_argv[@]}" ;;
