@@ -2,7 +2,8 @@
 
     <cache>/apps/<name>-<hash>/
       layers/      shown at /layers; cached layers stay here between builds
-      platform/    shown at /platform, read-only; env/ holds the user's variables, one file each (DET-06)
+      platform/    shown at /platform, read-only; env/ holds the user's variables, one file each (DET-06),
+                   bindings/<name>/ what --binding and --secret gave; there only while a build runs
       plans/       shown at /cnb/plans; build plans going in and out
       app/         upper/ and work/ of the overlay over the source, or copy/ where overlays are refused
       lock, source (the application's path), cache.json
@@ -86,9 +87,15 @@ def location(cache_dir: str, source: str, builder: str) -> str:
 
 @contextmanager
 def opened(
-    path: str, source: str, *, owner: tuple[int, int] | None, env: Mapping[str, str], waiting: Callable[[], None]
+    path: str,
+    source: str,
+    *,
+    owner: tuple[int, int] | None,
+    env: Mapping[str, str],
+    bindings: Mapping[str, Mapping[str, bytes]],
+    waiting: Callable[[], None],
 ) -> Iterator[Workspace]:
-    """Lock the workspace of `source`, making it if need be, and set out platform/env.
+    """Lock the workspace of `source`, making it if need be, and set out platform/env and platform/bindings.
 
     `waiting` is called when another build has held the lock for two seconds.
     """
@@ -102,16 +109,26 @@ def opened(
                 root.remove(name)
             root.makedirs("plans", mode=0o755, owner=owner)
             root.makedirs("platform/env", mode=0o755)
-            for name, value in env.items():
-                root.write(f"platform/env/{name}", os.fsencode(value))
             # By this, prune knows when the application is gone.
             root.write(SOURCE, os.fsencode(source), mode=0o600)
         try:
+            _set_out(path, env, bindings)
             yield workspace
         finally:
-            # The values of variables do not stay on disk longer than they are used.
+            # Values of variables and bindings do not stay on disk longer than they are used.
             with confined.Root.open(path) as root:
                 root.remove("platform")
+
+
+def _set_out(path: str, env: Mapping[str, str], bindings: Mapping[str, Mapping[str, bytes]]) -> None:
+    with confined.Root.open(path) as root:
+        for name, value in env.items():
+            root.write(f"platform/env/{name}", os.fsencode(value))
+        for name, files in bindings.items():
+            for key, data in files.items():
+                place = f"platform/bindings/{name}/{key}"
+                root.makedirs(os.path.dirname(place), mode=0o755)
+                root.write(place, data)
 
 
 def remove(path: str) -> None:

@@ -7,11 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from packrunner.catalog import builtin
+from packrunner.catalog import builtin, inline
 from packrunner.catalog.locate import Located, check_version, locate, unknown
 from packrunner.catalog.ordering import read_order
 from packrunner.catalog.shelf import Shelf
 from packrunner.catalog.stage import Stage, StagedBuildpack
+from packrunner.catalog.wanted import NOTHING, Groups
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
 from packrunner.formats import toml
@@ -21,6 +22,8 @@ from packrunner.formats.group import Order, System, SystemRefs, SystemTable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import TypeVar
+
+    from packrunner.catalog.wanted import Wanted
 
     T = TypeVar("T", Order, System)
 
@@ -49,14 +52,15 @@ class Selection:
     inputs: tuple[str, ...]
 
 
-def select(requested: tuple[str, ...], *, settings: CatalogSettings) -> Selection:
-    """Select the buildpacks `requested`, as one group in that order, or without any the built-in order.
+def select(requested: tuple[str, ...], *, settings: CatalogSettings, project: Groups = NOTHING) -> Selection:
+    """Select the buildpacks `requested`, as one group in that order; without any the project's group, else the
+    built-in order with what the project puts before and after each group (PRJ-05, PRJ-07).
 
     Each text may name several, divided by commas. System buildpacks join either way (BPD-11). Raises UsageError
     (`unknown-buildpack`, `buildpack-locator`, `buildpack-descriptor`, `buildpack-program`, `toml`),
     BuildpackApiError before anything runs (BPD-02), UnsafeArchiveError (`buildpack-tree`) and StoreError.
     """
-    return _Selecting(settings).run(requested)
+    return _Selecting(settings).run(requested, project)
 
 
 def select_order(path: str, directories: tuple[str, ...], *, settings: CatalogSettings) -> Selection:
@@ -76,13 +80,18 @@ class _Selecting:
         self._inputs: dict[str, None] = {}
         self._sources: dict[str, StagedBuildpack] = {}
 
-    def run(self, requested: tuple[str, ...]) -> Selection:
+    def run(self, requested: tuple[str, ...], project: Groups) -> Selection:
         texts = _split(requested)
         asked = [self._add(locate(text, builtin_dir=self._settings.builtin_dir)) for text in texts]
         if asked:
             order = Order(order=(OrderGroup(group=tuple(dict.fromkeys(_ref(b) for b in asked))),))
+        elif project.group:
+            order = Order(order=(OrderGroup(group=self._wanted(project.group)),))
         else:
-            order = self._builtin_order()
+            pre, post = self._wanted(project.pre), self._wanted(project.post)
+            found = self._builtin_order()
+            groups = tuple(OrderGroup(group=(*pre, *g.group, *post)) for g in found.order)
+            order = Order(order=groups, order_extensions=found.order_extensions)
         return self._selection(order, self._system())
 
     def run_order(self, path: str) -> Selection:
@@ -128,6 +137,22 @@ class _Selecting:
         self._found[staged.id, staged.version] = staged
         self._inputs[located.source] = None
         return staged
+
+    def _wanted(self, entries: tuple[Wanted, ...]) -> tuple[GroupRef, ...]:
+        """References to what a group of project.toml names, each staged."""
+        refs = []
+        for entry in entries:
+            if entry.inline:
+                place = inline.write(self._settings.stage_dir, entry)
+                staged = self._add(Located(asked=entry.text, source=place))
+                # The project file, which is an input of its own, decides about it.
+                self._inputs.pop(place)
+            else:
+                staged = self._add(locate(entry.text, builtin_dir=self._settings.builtin_dir))
+            refs.append(
+                GroupRef(id=staged.id, version=staged.version, optional=entry.optional, exec_env=entry.exec_env)
+            )
+        return tuple(refs)
 
     def _builtin_order(self) -> Order:
         file = self._builtin_file("order.toml", Order)

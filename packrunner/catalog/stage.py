@@ -4,6 +4,7 @@
       trees/<digest>/                         one buildpack's content, with the SDK inside where it asks for it
       selections/<digest>/<id>/<version>/     hard links to the trees of one selection: one bind shows them all
       selections/<digest>.table               what a stat of the selection said when it was made
+      inline/<digest>/                        buildpacks that stand in project files, written out
       sources/<hash of a source path>         which tree a source was staged to, and the fingerprint it had then
       new/                                    trees and selections in the making
       lock                                    held while a selection is made or things are pruned
@@ -109,7 +110,7 @@ class Stage:
         limit = time.time() - unused_for
         freed = 0
         with self._lock():
-            for kind in ("selections", "trees", "new"):
+            for kind in ("selections", "trees", "inline", "new"):
                 for name in _names(os.path.join(self._directory, kind)):
                     path = os.path.join(self._directory, kind, name)
                     if not name.endswith(".table") and _older(path, limit):

@@ -12,8 +12,11 @@ from packrunner.console.redact import Redactor, is_secret
 from packrunner.console.reporters import Tee, choose
 from packrunner.console.terminal import Terminal
 from packrunner.errors import DetectErroredError, DetectNoneError, PackrunnerError, UsageError
+from packrunner.lifecycle import bindings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from packrunner.cli.session import Session
     from packrunner.console.reporters import Progress, Renderer
     from packrunner.events import Reporter
@@ -53,21 +56,16 @@ def resolve(flags: Flags, session: Session) -> BuildRequest:
     _check_source(source)
     # What was asked of stderr holds for the errors of project.toml too.
     session.color = config.resolve("color", flag=flags.color, environ=session.environ, config=settings).value
-    return request.merge(flags, session.environ, _project(source), settings)
+    return request.merge(flags, session.environ, _project(source, flags), settings)
 
 
-def _project(source: str) -> Project | None:
-    path = os.path.join(source, "project.toml")
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
+def _project(source: str, flags: Flags) -> Project | None:
+    named = None if flags.project is None else os.path.join(flags.cwd, flags.project)
+    if named is None and not os.path.lexists(os.path.join(source, "project.toml")):
         return None
-    except OSError as e:
-        raise UsageError(f"{paths.readable(path)} cannot be read: {e.strerror}", slug="project") from e
-    from packrunner.formats import project
+    from packrunner.catalog import project
 
-    return project.read(data, where=paths.readable(path))
+    return project.load(source, named)
 
 
 def _check_source(path: str) -> None:
@@ -79,13 +77,13 @@ def _check_source(path: str) -> None:
     raise UsageError(f"{shown} does not exist", slug="no-such-path", tries=("--path DIR, the application's",))
 
 
-def reporter(request: BuildRequest, session: Session, *, progress: Progress) -> Renderer:
-    """The reporter that the request asks for; from here on its secrets are hidden wherever text leaves."""
+def reporter(request: BuildRequest, session: Session, *, progress: Progress, hidden: Iterable[str] = ()) -> Renderer:
+    """The reporter that the request asks for; from here on its secrets, and what is `hidden`, are in no text."""
     import sys
 
     session.color, session.verbose = request.color, request.verbose
     secret = [value for name, value in request.env if is_secret(name)]
-    session.redact = Redactor.of(session.environ).knowing(secret)
+    session.redact = Redactor.of(session.environ).knowing([*secret, *hidden])
     return choose(
         progress,
         sys.stderr,
@@ -105,18 +103,17 @@ def tell(request: BuildRequest, shown: Reporter) -> None:
             shown.emit(events.Noted(text=f"{name} comes from {origin}"))
     for text, hint in request.warnings:
         shown.emit(events.Warned(text=text, hint=hint))
-    for text in request.notes:
-        shown.emit(events.Noted(text=text, always=True))
 
 
 def perform(request: BuildRequest, session: Session) -> int:
     """Build, then write the result line; every event also goes to the build's log."""
-    shown = reporter(request, session, progress=request.progress)
+    held = bindings.hold(request.bindings, request.secrets, session.environ)
+    shown = reporter(request, session, progress=request.progress, hidden=held.texts())
     written = log.LogReporter(os.path.join(paths.state_dir(), "logs"), request.name, redact=session.redact)
     session.reporter = Tee((shown, written))
     tell(request, session.reporter)
     try:
-        outcome = session.services.build(request, session.reporter, session.known)
+        outcome = session.services.build(request, session.reporter, session.known, held)
     except (DetectNoneError, DetectErroredError) as e:
         from packrunner.cli import detecting
 

@@ -10,6 +10,8 @@ from packrunner import fingerprint, paths, record
 from packrunner.bases import lock_path
 from packrunner.console.units import number
 from packrunner.images.transfer import parse_locator
+from packrunner.lifecycle.bindings import FROM_ENVIRONMENT
+from packrunner.lifecycle.bindings import variables as secret_variables
 from packrunner.names import ImageName
 
 if TYPE_CHECKING:
@@ -26,15 +28,17 @@ if TYPE_CHECKING:
 
 def inputs(request: BuildRequest, launcher: str, base: Base, selection: Selection) -> list[str]:
     """Everything the result depends on, the application first, then what the request itself was read from."""
-    project = os.path.join(request.source, "project.toml")
+    secrets = [place for _, place in request.secrets if not place.startswith(FROM_ENVIRONMENT)]
     return [
         request.source,
-        project,
+        request.project_file,
         paths.config_file(),
         *request.env_files,
         launcher,
         lock_path(paths.data_dir(), base.reference, base.architecture),
         *selection.inputs,
+        *(place for _, place in request.bindings),
+        *secrets,
         *([parse_locator(request.run_image).path] if request.run_image and ":/" in request.run_image else []),
     ]
 
@@ -64,11 +68,12 @@ def remember(
     digests = [image.digest, image.config.digest, *(layer.blob.digest for layer in image.layers)]
     names = [image_path(output) for output in request.outputs]
     count = len(report.group)
+    named = (*request.inherited, *secret_variables(request.secrets))
     settings = len(request.env) + sum(origin != "default" for origin in request.origins.values())
     kept.save(
         {
-            "environment": record.environment_digest(os.environ, request.inherited),
-            "environment_names": list(request.inherited),
+            "environment": record.environment_digest(os.environ, named),
+            "environment_names": list(named),
             "skip": sorted(scan.app_skip),
             "settings": list(range(1, 3 + len(request.env_files))),
             "always": request.rebuild or request.clear_cache,

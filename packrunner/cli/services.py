@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
+    from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.record import Record, Scan
@@ -52,8 +53,10 @@ class Pruned:
 class Services(Protocol):
     """The composition root."""
 
-    def build(self, request: BuildRequest, reporter: Reporter, known: Known | None = None) -> BuildOutcome:
-        """Build, store and put out an image."""
+    def build(
+        self, request: BuildRequest, reporter: Reporter, known: Known | None = None, held: Held | None = None
+    ) -> BuildOutcome:
+        """Build, store and put out an image; `held` are the contents of its bindings."""
 
     def detect(
         self, request: BuildRequest, reporter: Reporter, *, order: str | None = None, directories: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import RunImage
+    from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.lifecycle.runner import Tools
@@ -59,7 +60,9 @@ def engine() -> SandboxEngine:
     return SandboxEngine(os.path.join(paths.cache_dir(), "engine"), environ=os.environ)
 
 
-def build(request: BuildRequest, reporter: Reporter, known: Known | None = None) -> BuildOutcome:
+def build(
+    request: BuildRequest, reporter: Reporter, known: Known | None = None, held: Held | None = None
+) -> BuildOutcome:
     """Build, store and put out an image; leave a record for the next time."""
     from packrunner.cli import remembering
     from packrunner.console.units import duration
@@ -86,7 +89,8 @@ def build(request: BuildRequest, reporter: Reporter, known: Known | None = None)
                 table=scan.tables[0],
                 before=known.record.app_table() if known and known.record.facts else b"",
                 rules=rules,
-                env=dict(request.env),
+                env={**(held.variables if held else {}), **dict(request.env)},
+                bindings=held.bindings if held else {},
                 place=_place(request, base),
                 selection=selection,
                 build_image=runner.BuildImage(rootfs=base.build_rootfs(), env=base.build_env, user=base.user),
@@ -94,6 +98,7 @@ def build(request: BuildRequest, reporter: Reporter, known: Known | None = None)
                 network=request.network,
                 clear_cache=request.clear_cache,
                 source_date_epoch=os.environ.get("SOURCE_DATE_EPOCH"),
+                project=request.project,
             ),
             _tools(where, images, reporter),
         )
@@ -179,7 +184,7 @@ def _select(request: BuildRequest, order: str | None = None, directories: tuple[
     settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
     if order is not None:
         return select_order(order, directories, settings=settings)
-    return select(request.buildpacks, settings=settings)
+    return select(request.buildpacks, settings=settings, project=request.groups)
 
 
 def _place(request: BuildRequest, base: Base) -> str:

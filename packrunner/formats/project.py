@@ -1,7 +1,6 @@
 """project.toml: what an application says about its own build (project descriptor 0.1 - 0.3; PRJ-01 - PRJ-08).
 
-Read so far: the builder, variables for the build, which files take part. Keys that mean something to other platforms
-and nothing yet to this one are listed in `ignored`; keys that mean nothing to anyone, in `unknown`.
+Keys that mean nothing to anyone are listed in `unknown`; tables of other organisations may hold anything.
 """
 
 from __future__ import annotations
@@ -11,22 +10,10 @@ from typing import Any
 import msgspec
 
 from packrunner.errors import UsageError
-from packrunner.formats import toml
+from packrunner.formats import project_members, toml
+from packrunner.formats.project_members import Member
 
 SCHEMAS = ("0.1", "0.2", "0.3")
-_DESCRIPTIVE = frozenset(
-    {
-        "schema-version",
-        "id",
-        "name",
-        "version",
-        "authors",
-        "documentation-url",
-        "source-url",
-        "licenses",
-        "metadata",
-    }
-)
 
 
 class BuildVariable(msgspec.Struct, frozen=True, rename="kebab"):
@@ -44,9 +31,26 @@ class Project(msgspec.Struct, frozen=True):
     env: tuple[BuildVariable, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
+    group: tuple[Member, ...] = ()
+    pre: tuple[Member, ...] = ()
+    post: tuple[Member, ...] = ()
+    version: str = ""
+    source_url: str = ""
     unknown: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What project-metadata.toml and the project label say of the source (EXP-24); empty when nothing is known."""
+        if not (self.version or self.source_url):
+            return {}
+        return {
+            "source": {
+                "type": "project",
+                "version": {"declared": self.version},
+                "metadata": {"url": self.source_url},
+            }
+        }
 
     def variables(self, exec_env: str = "production") -> dict[str, str]:
         """The variables of one execution environment; of two with one name the later counts."""
@@ -61,12 +65,39 @@ class _BuildAlias(msgspec.Struct, frozen=True):
     build: tuple[BuildVariable, ...] = ()
 
 
+class _Group(msgspec.Struct, frozen=True):
+    """`[io.buildpacks.pre]` and `[io.buildpacks.post]`."""
+
+    group: tuple[Member, ...] = ()
+
+
+class _License(msgspec.Struct, frozen=True):
+    type: str = ""
+    uri: str = ""
+
+
+class _Descriptive(msgspec.Struct, frozen=True, rename="kebab"):
+    """`[_]` of 0.2 and 0.3, `[project]` of 0.1."""
+
+    id: str = ""
+    name: str = ""
+    version: str = ""
+    authors: tuple[str, ...] = ()
+    documentation_url: str = ""
+    source_url: str = ""
+    licenses: tuple[_License, ...] = ()
+    metadata: dict[str, Any] = {}
+
+
 class _Buildpacks(msgspec.Struct, frozen=True):
     """`[io.buildpacks]` of 0.2 and 0.3."""
 
     builder: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    group: tuple[Member, ...] = ()
+    pre: _Group = _Group()
+    post: _Group = _Group()
     build: _EnvTable = _EnvTable()
     env: _BuildAlias = _BuildAlias()
 
@@ -78,13 +109,14 @@ class _Build(msgspec.Struct, frozen=True):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     env: tuple[BuildVariable, ...] = ()
+    buildpacks: tuple[Member, ...] = ()
 
 
 def read(data: bytes, *, where: str) -> Project:
     """Read a project.toml of any schema.
 
     Raises UsageError: `toml`, `project-schema` (PRJ-02), `project-files` for include beside exclude (PRJ-03),
-    `project-env` for what cannot be a variable.
+    `project-env` for what cannot be a variable, `project-group` for what names no buildpack (PRJ-05, PRJ-06).
     """
     document = toml.decode(data, dict, where=where, error=UsageError)
     schema = _schema(document, where)
@@ -99,6 +131,9 @@ def read(data: bytes, *, where: str) -> Project:
             tries=('keep one of them; `include = ["*", "!name"]` leaves something out as well',),
         )
     _check_variables(project.env, where)
+    for members in (project.group, project.pre, project.post):
+        for member in members:
+            project_members.check(member, where)
     return project
 
 
@@ -126,33 +161,55 @@ def _no_schema(document: dict[str, Any], where: str) -> str:
 def _read_first(document: dict[str, Any], where: str) -> Project:
     table = _table(document, where, "build")
     build = toml.convert(table, _Build, where=where, error=UsageError)
-    known = {"builder", "include", "exclude", "env"}
+    about = _descriptive(_table(document, where, "project"), where, "project")
+    unknown = [f"build.{key}" for key in _others(table, _Build)]
+    unknown += [f"build.buildpacks.{key}" for key in project_members.others(table.get("buildpacks", ()))]
     return Project(
         builder=build.builder,
         env=build.env,
         include=build.include,
         exclude=build.exclude,
-        ignored=tuple(f"build.{key}" for key in sorted(table) if key == "buildpacks"),
-        unknown=tuple(f"build.{key}" for key in sorted(set(table) - known - {"buildpacks"})),
+        group=build.buildpacks,
+        version=about.version,
+        source_url=about.source_url,
+        unknown=tuple(unknown),
     )
 
 
 def _read_later(document: dict[str, Any], where: str) -> Project:
     table = _table(document, where, "io", "buildpacks")
     found = toml.convert(table, _Buildpacks, where=where, error=UsageError)
-    later = {"group", "pre", "post"}
-    known = {"builder", "include", "exclude", "build", "env"}
-    unknown = [f"io.buildpacks.{key}" for key in sorted(set(table) - known - later)]
-    unknown += [f"io.buildpacks.build.{key}" for key in sorted(set(table.get("build", {})) - {"env"})]
-    unknown += [f"_.{key}" for key in sorted(set(_table(document, where, "_")) - _DESCRIPTIVE)]
+    own = _table(document, where, "_")
+    about = _descriptive(own, where, "_")
+    unknown = [f"io.buildpacks.{key}" for key in _others(table, _Buildpacks)]
+    unknown += [f"io.buildpacks.build.{key}" for key in _others(table.get("build", {}), _EnvTable)]
+    for name, members in (("", table), ("pre.", table.get("pre", {})), ("post.", table.get("post", {}))):
+        others = project_members.others(members.get("group", ()))
+        unknown += [f"io.buildpacks.{name}group.{key}" for key in others]
+    unknown += [f"_.{key}" for key in _others(own, _Descriptive) if key != "schema-version"]
     return Project(
         builder=found.builder,
         env=(*found.env.build, *found.build.env),
         include=found.include,
         exclude=found.exclude,
-        ignored=tuple(f"io.buildpacks.{key}" for key in sorted(later & set(table))),
+        group=found.group,
+        pre=found.pre.group,
+        post=found.post.group,
+        version=about.version,
+        source_url=about.source_url,
         unknown=tuple(unknown),
     )
+
+
+def _descriptive(table: dict[str, Any], where: str, key: str) -> _Descriptive:
+    found = toml.convert(table, _Descriptive, where=where, error=UsageError)
+    if any(not (one.type or one.uri) for one in found.licenses):
+        raise UsageError(f"{where}: a license has neither type nor uri", slug="toml", at=f"{where}, key {key}.licenses")
+    return found
+
+
+def _others(table: dict[str, Any], known: type[msgspec.Struct]) -> list[str]:
+    return sorted(set(table) - set(known.__struct_encode_fields__))
 
 
 def _table(document: dict[str, Any], where: str, *keys: str) -> dict[str, Any]:

@@ -12,13 +12,16 @@ from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from packrunner import config as settings
+from packrunner.catalog.wanted import NOTHING, Groups, Wanted
 from packrunner.errors import UsageError
+from packrunner.lifecycle.bindings import parse_binding, parse_secret
 from packrunner.names import ImageName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from packrunner.config import Config, Origin
+    from packrunner.formats.project_members import Member
 
 LOCATORS = ("oci", "oci-archive", "docker-archive")
 
@@ -41,8 +44,20 @@ class ProjectSettings(Protocol):
         """Patterns of files to leave out."""
 
     @property
-    def ignored(self) -> Sequence[str]:
-        """Keys that packrunner does not use yet."""
+    def group(self) -> Sequence[Member]:
+        """Buildpacks in place of the builder's order."""
+
+    @property
+    def pre(self) -> Sequence[Member]:
+        """Buildpacks before each group of it."""
+
+    @property
+    def post(self) -> Sequence[Member]:
+        """Buildpacks after each group of it."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the project label says of the source."""
 
     @property
     def unknown(self) -> Sequence[str]:
@@ -63,8 +78,11 @@ class Flags:
     cwd: str
     image: str | None = None
     path: str | None = None
+    project: str | None = None
     builder: str | None = None
     buildpacks: tuple[str, ...] = ()
+    bindings: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     env_files: tuple[tuple[str, str], ...] = ()
     """(path, text) of --env-file."""
@@ -81,12 +99,21 @@ class Flags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """A build, as asked for. `source` and paths in `outputs`, `run_image` and `env_files` are absolute."""
+    """A build, as asked for. All paths are absolute; `project_file` is where project.toml is, or would be."""
 
     name: str
     source: str
+    project_file: str = ""
     builder: str = "debian:13"
     buildpacks: tuple[str, ...] = ()
+    groups: Groups = NOTHING
+    """What project.toml asks for where `buildpacks` asks for nothing."""
+    project: Mapping[str, Any] = field(default_factory=dict)
+    """What the project label says."""
+    bindings: tuple[tuple[str, str], ...] = ()
+    """(name, directory); contents are never part of a request."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """(id, file), or (id, `env:VARIABLE`)."""
     env: tuple[tuple[str, str], ...] = ()
     """Build variables, merged: project.toml, then --env-file, then -e; sorted by name."""
     inherited: tuple[str, ...] = ()
@@ -106,7 +133,6 @@ class BuildRequest:
     animation: bool = True
     warnings: tuple[tuple[str, str], ...] = ()
     """(text, what to do) about the settings themselves."""
-    notes: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
@@ -117,7 +143,10 @@ class BuildRequest:
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """The request that `to_plain` made; raises ValueError for anything else."""
         try:
-            return cls(**{name: _frozen(value) for name, value in plain.items()})
+            values = {name: _frozen(value) for name, value in plain.items()}
+            if "groups" in values:
+                values["groups"] = Groups(*(tuple(Wanted(*one) for one in group) for group in values["groups"]))
+            return cls(**values)
         except (TypeError, AttributeError) as e:
             raise ValueError(str(e)) from e
 
@@ -159,13 +188,21 @@ def merge(
     source = os.path.normpath(os.path.join(flags.cwd, pick("path", flags.path)))
     env, inherited = _environment(flags, environ, project, origins)
     origins["image"] = "flag" if flags.image else "default"
+    project_file = os.path.normpath(os.path.join(source, "project.toml"))
+    if flags.project is not None:
+        project_file = os.path.normpath(os.path.join(flags.cwd, flags.project))
     buildpacks = pick("buildpack", flags.buildpacks)
     run_image = pick("run-image", flags.run_image)
     return BuildRequest(
         name=image_name(flags.image) if flags.image else name_of_directory(source),
         source=source,
+        project_file=project_file,
         builder=pick("builder", flags.builder, project.builder if project else None),
         buildpacks=tuple(_buildpack(b, flags.cwd) for text in buildpacks for b in text.split(",") if b),
+        groups=_groups(project, os.path.dirname(project_file)),
+        project=dict(project.metadata) if project else {},
+        bindings=tuple(parse_binding(text, flags.cwd) for text in flags.bindings),
+        secrets=tuple(parse_secret(text, flags.cwd) for text in flags.secrets),
         env=env,
         inherited=inherited,
         env_files=tuple(os.path.join(flags.cwd, path) for path, _ in flags.env_files),
@@ -182,7 +219,6 @@ def merge(
         color=pick("color", flags.color),
         animation=pick("animation"),
         warnings=_warnings(environ, project),
-        notes=_notes(project),
         origins=origins,
     )
 
@@ -234,10 +270,13 @@ def _warnings(environ: Mapping[str, str], project: ProjectSettings | None) -> tu
     return tuple(found)
 
 
-def _notes(project: ProjectSettings | None) -> tuple[str, ...]:
-    if project is None or not project.ignored:
-        return ()
-    return (f"project.toml: ignored, not used by this version yet: {', '.join(project.ignored)}",)
+def _groups(project: ProjectSettings | None, directory: str) -> Groups:
+    if project is None:
+        return NOTHING
+    # A recorded request has them already.
+    from packrunner.catalog.project import groups
+
+    return groups(project, directory)
 
 
 def image_name(text: str) -> str:

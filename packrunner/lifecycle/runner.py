@@ -53,7 +53,8 @@ class BuildImage:
 class Job:
     """What to build and from what; `table` is the source's fingerprint and `before` that of the last build, or b"".
 
-    `env` are the user's variables for buildpacks, `place` the directory of the workspace.
+    `env` are the user's variables for buildpacks, `bindings` what they find at /platform/bindings, `place` the
+    directory of the workspace.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Job:
     before: bytes = b""
     rules: Rules
     env: Mapping[str, str]
+    bindings: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
     place: str
     selection: Selection
     build_image: BuildImage
@@ -105,7 +107,12 @@ def run(job: Job, tools: Tools) -> BuildReport:
     with (
         store.lease(),
         workspace.opened(
-            job.place, job.source, owner=tools.owner, env=job.env, waiting=lambda: reporter.emit(waiting)
+            job.place,
+            job.source,
+            owner=tools.owner,
+            env=job.env,
+            bindings=job.bindings,
+            waiting=lambda: reporter.emit(waiting),
         ) as ws,
     ):
         _report_changes(job, reporter)

@@ -19,6 +19,15 @@ def command(  # noqa: PLR0913  one parameter per flag
         str | None,
         typer.Option("-p", "--path", metavar="DIR", help="Where the application is.", rich_help_panel=COMMON),
     ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="FILE",
+            help="The project file; project.toml of the application unless given.",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
     builder: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +65,24 @@ def command(  # noqa: PLR0913  one parameter per flag
             metavar="FILE",
             help="Variables for buildpacks, one NAME=VALUE per line; -e wins over them. Repeatable.",
             rich_help_panel=COMMON,
+        ),
+    ] = None,
+    binding: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--binding",
+            metavar="NAME=DIR",
+            help="A service binding that buildpacks can read while they run; it is kept nowhere. Repeatable.",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--secret",
+            metavar="ID=FILE|env",
+            help="A secret for buildpacks: a file, the variable ID (env) or another (env:NAME). Repeatable.",
+            rich_help_panel=SOURCE,
         ),
     ] = None,
     output: Annotated[
@@ -142,8 +169,11 @@ def command(  # noqa: PLR0913  one parameter per flag
         cwd=building.working_directory(),
         image=image,
         path=path,
+        project=project,
         builder=builder,
         buildpacks=tuple(buildpack or ()),
+        bindings=tuple(binding or ()),
+        secrets=tuple(secret or ()),
         env=tuple(env or ()),
         env_files=tuple((name, building.read_env_file(name)) for name in env_file or ()),
         outputs=tuple(output or ()),

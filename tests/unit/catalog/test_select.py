@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from packrunner.catalog.builtin import builtin_dir, sdk_dir, short_names
 from packrunner.catalog.select import CatalogSettings, Selection, select
+from packrunner.catalog.wanted import Groups, Wanted
 from packrunner.errors import BuildpackApiError, UsageError
 
 if TYPE_CHECKING:
@@ -305,3 +307,53 @@ def test_the_real_builtins_can_be_selected(tmp_path: Path) -> None:
     for name in names:
         staged = select((name,), settings=CatalogSettings(stage_dir=str(tmp_path / "stage")))
         assert f"packrunner/{name}" in {b.id for b in staged.buildpacks.values()}
+
+
+SCRIPT = Wanted(text="acme/script@0.0.0", inline="echo built > file", shell="/bin/sh", api="0.12")
+
+
+@pytest.mark.cnb("PRJ-05")
+def test_the_projects_group_replaces_the_order_and_gives_way_to_the_command_line(
+    settings: CatalogSettings, tmp_path: Path
+) -> None:
+    mine = write(tmp_path, "mine", identity="acme/mine", version="2.0.0")
+    wanted = Groups(
+        group=(Wanted(text="packrunner/java"), Wanted(text=str(mine), optional=True)),
+        pre=(Wanted(text="packrunner/python"),),
+    )
+    found = select((), settings=settings, project=wanted)
+    assert groups(found) == [["packrunner/java@1.0.0", "acme/mine@2.0.0"]]
+    assert [ref.optional for ref in found.order.order[0].group] == [False, True]
+    assert groups(select(("python",), settings=settings, project=wanted)) == [["packrunner/python@1.0.0"]]
+
+
+@pytest.mark.cnb("PRJ-07")
+def test_what_comes_before_and_after_wraps_each_group_in_file_order(settings: CatalogSettings, tmp_path: Path) -> None:
+    places = {name: str(write(tmp_path, name, identity=f"acme/{name}")) for name in ("a", "b", "y", "z")}
+    wanted = Groups(
+        pre=(Wanted(text=places["a"]), Wanted(text=places["b"])),
+        post=(Wanted(text=places["y"]), Wanted(text=places["z"])),
+    )
+    ids = [[ref.partition("@")[0] for ref in group] for group in groups(select((), settings=settings, project=wanted))]
+    assert ids == [["acme/a", "acme/b", f"packrunner/{middle}", "acme/y", "acme/z"] for middle in ("java", "python")]
+
+
+@pytest.mark.cnb("PRJ-06")
+def test_a_script_becomes_a_buildpack(settings: CatalogSettings) -> None:
+    found = select((), settings=settings, project=Groups(group=(SCRIPT,)))
+    assert groups(found) == [["acme/script@0.0.0"]]
+    place = os.path.join(found.root, "acme_script", "0.0.0")
+    for program in ("detect", "build"):
+        assert os.access(os.path.join(place, "bin", program), os.X_OK)
+    with open(os.path.join(place, "bin", "build")) as file:
+        assert file.read() == "#!/bin/sh\necho built > file\n"
+    assert subprocess.run([os.path.join(place, "bin", "detect")], check=False).returncode == 0
+    assert not [path for path in found.inputs if "inline" in path]
+    assert select((), settings=settings, project=Groups(group=(SCRIPT,))).root == found.root
+
+
+@pytest.mark.cnb("PRJ-06")
+def test_a_scripts_version_is_checked_where_it_was_written(settings: CatalogSettings) -> None:
+    with pytest.raises(UsageError) as caught:
+        select((), settings=settings, project=Groups(group=(SCRIPT._replace(text="acme/script@1.0"),)))
+    assert "project.toml" in (caught.value.at or "")

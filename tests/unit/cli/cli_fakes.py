@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from packrunner.cli.services import Known, Pruned, Services
     from packrunner.events import Reporter
+    from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
 
@@ -104,9 +105,13 @@ class FakeServices:
     runs: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     prunes: list[tuple[bool, bool]] = field(default_factory=list)
     known: list[Known | None] = field(default_factory=list)
+    held: list[Held | None] = field(default_factory=list)
 
-    def build(self, request: BuildRequest, reporter: Reporter, known: Known | None = None) -> Outcome:
+    def build(
+        self, request: BuildRequest, reporter: Reporter, known: Known | None = None, held: Held | None = None
+    ) -> Outcome:
         self.requests.append(request)
+        self.held.append(held)
         self.known.append(known)
         return self.on_build(request, reporter)
 

@@ -121,10 +121,48 @@ def test_the_environment_and_files_fill_what_flags_leave(app: Path, monkeypatch:
     assert request.env == (("A", "project"),)
 
 
-def test_what_project_toml_asks_in_vain_is_announced(app: Path, capsys: Capture) -> None:
-    (app / "project.toml").write_text('[_]\nschema-version = "0.2"\n[[io.buildpacks.group]]\nid = "x"\n')
-    assert call("build") == 0
-    assert "note: project.toml: ignored, not used by this version yet: io.buildpacks.group" in capsys.readouterr().err
+@pytest.mark.cnb("PRJ-01")
+def test_the_project_file_may_be_another(app: Path, capsys: Capture) -> None:
+    (app / "project.toml").write_text('[_]\nschema-version = "0.2"\n[io.buildpacks]\nexclude = ["a"]\n')
+    (app / "other.toml").write_text('[_]\nschema-version = "0.2"\n[io.buildpacks]\nexclude = ["b"]\n')
+    fake = FakeServices()
+    assert call("build", "--project", "other.toml", fake=fake) == 0
+    assert (fake.requests[0].exclude, fake.requests[0].project_file) == (("b",), str(app / "other.toml"))
+    assert call("build", "--project", "gone.toml", fake=fake) == 2
+    assert "error[project-missing]" in capsys.readouterr().err
+
+
+@pytest.mark.cnb("PRJ-04")
+def test_the_projects_builder_counts_unless_another_is_named(app: Path) -> None:
+    (app / "project.toml").write_text('[_]\nschema-version = "0.2"\n[io.buildpacks]\nbuilder = "debian:trixie"\n')
+    fake = FakeServices()
+    assert call("build", fake=fake) == 0
+    assert call("build", "--builder", "debian:13", fake=fake) == 0
+    assert [r.builder for r in fake.requests] == ["debian:trixie", "debian:13"]
+
+
+def test_bindings_are_read_once_and_hidden_wherever_they_are_shown(
+    app: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (app / "db").mkdir()
+    (app / "db/type").write_text("mysql")
+    (app / "db/password").write_text("tiger-tiger\n")
+    monkeypatch.setenv("DEPLOY", "burning-bright")
+
+    def says(request: Any, reporter: Any) -> Any:
+        reporter.emit(events.Warned(text="mysql: tiger-tiger burning-bright"))
+        return Outcome()
+
+    fake = FakeServices(on_build=says)
+    args = ("build", "--binding", "db=db", "--secret", "deploy=env:DEPLOY")
+    assert call(*args, fake=fake) == 0
+    told = capsys.readouterr().err
+    assert "mysql: (hidden) (hidden)" in told
+    (request,), (held,) = fake.requests, fake.held
+    assert (request.bindings, request.secrets) == ((("db", str(app / "db")),), (("deploy", "env:DEPLOY"),))
+    assert held is not None
+    assert held.bindings["deploy"] == {"type": b"secret", "value": b"burning-bright"}
+    assert "tiger" not in repr((request, held)) + request.to_json()
 
 
 def test_a_misspelt_variable_is_pointed_out(app: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from packrunner.catalog.project import load
-from packrunner.errors import UsageError
+from packrunner.catalog.project import groups, load
+from packrunner.errors import BuildpackApiError, UsageError
 from packrunner.formats.project import Project, read
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_what_is_read(schema: str) -> None:
     )
     assert (found.builder, found.exclude, found.include) == ("debian:13", ("*.md", "!README.md"), ())
     assert found.variables() == {"A": "1"}
-    assert (found.ignored, found.unknown, found.warnings) == ((), (), ())
+    assert (found.unknown, found.warnings) == ((), ())
 
 
 @pytest.mark.cnb("PRJ-02")
@@ -53,7 +53,8 @@ def test_no_schema_is_the_first_one_with_a_warning() -> None:
     text = '[build]\nbuilder = "b"\ninclude = ["x"]\nenv = [{ name = "A", value = "1" }]\nbuildpacks = [{ id = "c" }]\n'
     found = parsed(text + 'other = 1\n[project]\nname = "n"\n')
     assert (found.builder, found.include, found.variables()) == ("b", ("x",), {"A": "1"})
-    assert (found.ignored, found.unknown) == (("build.buildpacks",), ("build.other",))
+    assert [member.id for member in found.group] == ["c"]
+    assert found.unknown == ("build.other",)
     assert len(found.warnings) == 1
     assert parsed('[_]\nschema-version = "0.1"\n' + text).warnings == ()
 
@@ -75,13 +76,106 @@ def test_unknown_schemas_fail(schema: str) -> None:
 
 
 @pytest.mark.cnb("PRJ-02")
-def test_unknown_and_later_keys_are_listed_apart() -> None:
+def test_unknown_keys_are_listed() -> None:
     found = parsed(
-        NEW + "colour = 1\n[io.buildpacks]\nbuidler = 1\ngroup = []\n[io.buildpacks.pre]\ngroup = []\n"
-        "[io.buildpacks.build]\nargs = 1\n"
+        NEW + "colour = 1\n[io.buildpacks]\nbuidler = 1\n"
+        '[[io.buildpacks.group]]\nid = "a"\nkey = 1\nscript = { api = "0.12", inline = "x", args = 1 }\n'
+        '[[io.buildpacks.pre.group]]\nid = "a"\nother = 1\n[io.buildpacks.build]\nargs = 1\n'
     )
-    assert found.ignored == ("io.buildpacks.group", "io.buildpacks.pre")
-    assert found.unknown == ("io.buildpacks.buidler", "io.buildpacks.build.args", "_.colour")
+    assert found.unknown == (
+        "io.buildpacks.buidler",
+        "io.buildpacks.build.args",
+        "io.buildpacks.group.key",
+        "io.buildpacks.group.script.args",
+        "io.buildpacks.pre.group.other",
+        "_.colour",
+    )
+
+
+@pytest.mark.cnb("PRJ-02")
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("version = 1\n", "key version"),
+        ('authors = "a"\n', "key authors"),
+        ("licenses = [{}]\n", "key _.licenses"),
+        ("metadata = 1\n", "key metadata"),
+    ],
+)
+def test_the_descriptive_table_is_checked(text: str, at: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(NEW + text)
+    assert at in (caught.value.at or "")
+
+
+@pytest.mark.cnb("EXP-24")
+@pytest.mark.parametrize("text", [NEW, '[_]\nschema-version = "0.1"\n[project]\n'])
+def test_what_the_project_label_says_of_the_source(text: str) -> None:
+    assert parsed(text).metadata == {}
+    found = parsed(text + 'version = "1.2"\nsource-url = "https://example.com/shop"\n')
+    source = {"type": "project", "version": {"declared": "1.2"}, "metadata": {"url": "https://example.com/shop"}}
+    assert found.metadata == {"source": source}
+
+
+GROUP = NEW + "[[io.buildpacks.group]]\n"
+SCRIPT = 'id = "a"\n[io.buildpacks.group.script]\n'
+
+
+@pytest.mark.cnb("PRJ-05", "PRJ-06")
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("", "key group.id"),
+        ('version = "1.0.0"\n', "key group.id"),
+        ('uri = "."\nversion = "1.0.0"\n', "key group.version"),
+        ('uri = "."\n[io.buildpacks.group.script]\napi = "0.12"\ninline = "x"\n', "key group.script"),
+        ('id = "a b"\n', "key group.id"),
+        ('id = "app"\n', "key group.id"),
+        ("id = 1\n", "key group[0].id"),
+        ('id = "a"\nscript = "x"\n', "key group[0].script"),
+        (SCRIPT + 'api = "0.12"\n', "key group.script.inline"),
+        (SCRIPT + 'inline = "x"\n', "key group.script.api"),
+        (SCRIPT + 'inline = "x"\napi = "0.12"\nshell = "sh"\n', "key group.script.shell"),
+        (SCRIPT + 'inline = "x"\napi = "0.12"\nshell = "/bin/sh\\n/bin/rm"\n', "key group.script.shell"),
+    ],
+)
+def test_members_that_name_no_buildpack(text: str, at: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed(GROUP + text)
+    assert at in (caught.value.at or "")
+    for place in ("pre", "post"):
+        with pytest.raises(UsageError):
+            parsed(
+                GROUP.replace("group", f"{place}.group") + text.replace("buildpacks.group", f"buildpacks.{place}.group")
+            )
+
+
+@pytest.mark.cnb("PRJ-06")
+def test_the_api_of_a_script_must_be_one_of_ours() -> None:
+    with pytest.raises(BuildpackApiError) as caught:
+        parsed(GROUP + SCRIPT + 'api = "0.99"\ninline = "x"\n')
+    assert caught.value.exit_code == 12
+
+
+@pytest.mark.cnb("PRJ-05")
+def test_an_id_alone_is_accepted() -> None:
+    assert [(m.id, m.version) for m in parsed(GROUP + 'id = "a"\n').group] == [("a", "")]
+
+
+@pytest.mark.cnb("PRJ-05")
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("mine", "/apps/shop/mine"),
+        ("../mine", "/apps/mine"),
+        ("file:///abs/a%20b", "/abs/a b"),
+        ("urn:cnb:builder:acme/x@1.0.0", "acme/x@1.0.0"),
+        ("docker://example.com/x", "docker://example.com/x"),
+    ],
+)
+def test_places_are_relative_to_the_file(uri: str, text: str) -> None:
+    (wanted,) = groups(parsed(GROUP + f'uri = "{uri}"\n'), "/apps/shop").group
+    assert wanted.text == text
 
 
 @pytest.mark.cnb("PRJ-03")
@@ -145,15 +239,17 @@ def test_files_that_cannot_be_right_are_named_with_the_key(text: str, at: str) -
 
 @pytest.mark.cnb("PRJ-01")
 def test_the_default_file_may_be_absent_an_explicit_one_may_not(tmp_path: Path) -> None:
-    assert load(str(tmp_path)) == Project()
+    assert load(str(tmp_path)) is None
     other = tmp_path / "other.toml"
     with pytest.raises(UsageError) as caught:
         load(str(tmp_path), str(other))
     assert caught.value.slug == "project-missing"
     other.write_text(NEW + '[io.buildpacks]\nbuilder = "b"\n')
     (tmp_path / "project.toml").write_text(NEW + '[io.buildpacks]\nbuilder = "a"\n')
-    assert load(str(tmp_path)).builder == "a"
-    assert load(str(tmp_path), str(other)).builder == "b"
+    found, named = load(str(tmp_path)), load(str(tmp_path), str(other))
+    assert found is not None
+    assert named is not None
+    assert (found.builder, named.builder) == ("a", "b")
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from packrunner.catalog.wanted import Groups, Wanted
 from packrunner.config import Config
 from packrunner.errors import UsageError
 from packrunner.formats import project
@@ -52,6 +53,32 @@ def test_any_request_survives_json(env: list[tuple[str, str]], rebuild: bool, or
 def test_what_is_no_request_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         BuildRequest.from_json(text)
+
+
+@pytest.mark.cnb("PRJ-05", "PRJ-06", "PRJ-07")
+def test_what_project_toml_asks_for_survives_json() -> None:
+    text = b"""
+    [_]
+    schema-version = "0.2"
+    [[io.buildpacks.group]]
+    uri = "../mine"
+    optional = true
+    [[io.buildpacks.group]]
+    id = "acme/script"
+    script = { api = "0.12", inline = "make" }
+    [[io.buildpacks.pre.group]]
+    id = "acme/first"
+    version = "1.2.3"
+    """
+    request = merge(Flags(cwd="/", path="/apps/shop"), {}, project.read(text, where="project.toml"))
+    assert request.groups == Groups(
+        group=(
+            Wanted(text="/apps/mine", optional=True),
+            Wanted(text="acme/script@0.0.0", inline="make", shell="/bin/sh", api="0.12"),
+        ),
+        pre=(Wanted(text="acme/first@1.2.3"),),
+    )
+    assert BuildRequest.from_json(request.to_json()) == request
 
 
 def test_project_settings_give_way_to_files_and_those_to_flags() -> None:
@@ -132,9 +159,8 @@ def test_a_flag_with_an_impossible_value_is_refused() -> None:
 
 
 def test_what_project_toml_says_in_vain_is_kept_for_the_reader() -> None:
-    text = b'[_]\nschema-version = "0.2"\n[io.buildpacks]\nbuildr = "x"\n[[io.buildpacks.group]]\nid = "x"\n'
+    text = b'[_]\nschema-version = "0.2"\n[io.buildpacks]\nbuildr = "x"\n'
     request = merge(Flags(cwd="/"), {"PACKRUNNER_BUILDR": "x"}, project.read(text, where="project.toml"))
-    assert request.notes == ("project.toml: ignored, not used by this version yet: io.buildpacks.group",)
     assert [text for text, _ in request.warnings] == [
         "PACKRUNNER_BUILDR is not a variable of packrunner",
         "project.toml: io.buildpacks.buildr is not a key of its schema",
