@@ -18,9 +18,9 @@ Build container images from source, without a Dockerfile, a daemon or root.
 Application   build  run  detect
 Images        images  inspect  rm  prune
 Machine       doctor  completion
-Help          packrunner COMMAND --help, packrunner help exit-codes|environment|configuration|errors"""
+Help          packrunner COMMAND --help, packrunner help exit-codes|environment|configuration|project|bindings|errors"""
 
-PAGES = ("exit-codes", "environment", "configuration", "errors")
+PAGES = ("exit-codes", "environment", "configuration", "project", "bindings", "errors")
 
 
 def text(topic: str | None, code: str | None = None) -> str:

@@ -75,7 +75,7 @@ def ask(
     waiting = Noted(text="a build of this application is running; detection starts when that ends", always=True)
     table = fingerprint.scan(inquiry.source, skip=inquiry.rules.skip)
     with workspace.opened(
-        inquiry.place, inquiry.source, owner=owner, env=inquiry.env, waiting=lambda: reporter.emit(waiting)
+        inquiry.place, inquiry.source, owner=owner, bindings={}, env=inquiry.env, waiting=lambda: reporter.emit(waiting)
     ) as ws:
         app = application.prepare(ws, inquiry.source, table, rules=inquiry.rules, user=inquiry.user, overlays=overlays)
         spec = SandboxSpec(
