@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from packrunner import paths
-from packrunner.events import BuildStarted, Finished
+from packrunner.events import BuildStarted, Finished, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def build(
     """Build, store and put out an image; leave a record for the next time."""
     from packrunner.cli import remembering
     from packrunner.console.units import duration
-    from packrunner.lifecycle import runner
+    from packrunner.lifecycle import runner, suiting
     from packrunner.lifecycle.application import Rules
 
     began_ns, began = time.time_ns(), time.monotonic()
@@ -78,6 +78,10 @@ def build(
         stack.callback(unpacked.close)
         base = _base(request, images, unpacked, where, reporter)
         stack.callback(base.close)
+        run_image = _run_image(request, base, images)
+        doubt = suiting.distributions(_own_target(base), run_image.target)
+        if doubt:
+            reporter.emit(Warned(text=doubt))
         selection = _select(request)
         rules = Rules(include=request.include, exclude=request.exclude)
         inputs = remembering.inputs(request, launcher(), base, selection)
@@ -94,7 +98,7 @@ def build(
                 place=_place(request, base),
                 selection=selection,
                 build_image=runner.BuildImage(rootfs=base.build_rootfs(), env=base.build_env, user=base.user),
-                run_image=_run_image(request, base, images),
+                run_image=run_image,
                 network=request.network,
                 clear_cache=request.clear_cache,
                 source_date_epoch=os.environ.get("SOURCE_DATE_EPOCH"),
@@ -206,15 +210,24 @@ def _run_image(request: BuildRequest, base: Base, images: LocalStore) -> RunImag
 
 def _target(request: BuildRequest, base: Base, images: LocalStore) -> RunTarget:
     """What the run image is for; of the base it is known without the image."""
+    from packrunner.lifecycle.suiting import check_platforms
     from packrunner.lifecycle.targets import RunTarget, fill_distro
 
-    own = base.target
+    own = _own_target(base)
     if request.run_image is None:
-        return RunTarget(own.os, own.arch, own.variant, own.distro_name, own.distro_version)
+        return own
     image = read_image(request.run_image, images)
     name, version = (image.labels.get(f"io.buildpacks.base.distro.{part}", "") for part in ("name", "version"))
     found = RunTarget(image.os, image.architecture, image.variant, name, version)
+    check_platforms(own, found, name=request.run_image)
     return found if name and version else fill_distro(found, _os_release(base.build_rootfs()))
+
+
+def _own_target(base: Base) -> RunTarget:
+    from packrunner.lifecycle.targets import RunTarget
+
+    own = base.target
+    return RunTarget(own.os, own.arch, own.variant, own.distro_name, own.distro_version)
 
 
 def _os_release(rootfs: Sequence[str]) -> bytes:

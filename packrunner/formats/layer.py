@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import msgspec
@@ -97,7 +98,7 @@ def read_layer(data: bytes, *, where: str) -> LayerFile:
             slug="layer-types",
             at=f"{where}, key {stray[0]}",
         )
-    return toml.convert(table, LayerFile, where=where)
+    return toml.convert(table, LayerFile, where=where, text=data.decode())
 
 
 def read_launch(data: bytes, *, where: str, features: BuildpackFeatures) -> LaunchFile:
@@ -107,7 +108,7 @@ def read_launch(data: bytes, *, where: str, features: BuildpackFeatures) -> Laun
     processes = table.get("processes", [])
     if isinstance(processes, list):
         table["processes"] = [_upgrade(p, where, features) if isinstance(p, dict) else p for p in processes]
-    file = toml.convert(table, LaunchFile, where=where)
+    file = toml.convert(table, LaunchFile, where=where, text=data.decode())
     _check(file, where)
     return file
 
@@ -116,7 +117,14 @@ def read_build(data: bytes, *, where: str) -> BuildFile:
     """Read a build.toml."""
     table = toml.decode(data, dict, where=where)
     _check_bom(table, where)
-    return toml.convert(table, BuildFile, where=where)
+    return toml.convert(table, BuildFile, where=where, text=data.decode())
+
+
+def remarks(data: bytes, *, where: str, features: BuildpackFeatures) -> tuple[str, ...]:
+    """What is tolerated in a launch.toml that was read, and deserves a warning (BLD-11)."""
+    if features.working_dir or not any("working-dir" in p for p in tomllib.loads(data.decode()).get("processes", ())):
+        return ()
+    return (f"{where}: working-dir is ignored, which came with Buildpack API 0.8",)
 
 
 def _check_bom(table: dict[str, Any], where: str) -> None:

@@ -78,6 +78,11 @@ class BuildResult:
     said: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """What buildpacks said about their layers, by buildpack id and layer name."""
 
+    @property
+    def sboms(self) -> tuple[Sbom, ...]:
+        """All of `<layers>/sbom`."""
+        return (*(one for output in self.outputs for one in output.sboms), *self.legacy)
+
 
 def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter) -> BuildResult:
     """Run every bin/build; write `<layers>/sbom` and `<layers>/config` afterwards.
@@ -167,6 +172,8 @@ class _Builder:
         )
         self.plan = without_met(self.plan, given, output.build.unmet, where=f"{escaped}/build.toml")
         self.env = self.env.after(output.env)
+        for remark in output.remarks:
+            self.reporter.emit(Warned(text=remark))
         self._report(subject, output, told, time.monotonic() - began)
         return output
 

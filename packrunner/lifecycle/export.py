@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from packrunner import confined
 from packrunner.errors import ExportError
 from packrunner.events import LayerReported, Warned
 from packrunner.formats import toml
 from packrunner.formats.api import PLATFORM_API, platform_features
 from packrunner.formats.report import Report, ReportImage
 from packrunner.images.image import CREATED
-from packrunner.lifecycle import labels_out, slices
+from packrunner.lifecycle import labels_out, sbom, slices
 from packrunner.lifecycle.cache import CachedBuildpack, CachedLayer, CacheRecord
 from packrunner.lifecycle.decisions import record_of
 from packrunner.lifecycle.layers import LAUNCHER, PROCESS_DIR, LayerWriter, created_by
@@ -196,14 +197,15 @@ class _Exporter:
             for layer in output.layers
             if (written := self._buildpack_layer(output, layer)) and layer.types.launch
         }
-        sbom = self.writer.sboms("launch", built.sboms, previous=_sha(label.sbom))
+        files = [*built.sboms, *self._launcher_sboms()]
+        sboms = self.writer.sboms("launch", files, previous=_sha(label.sbom))
         app = self._app()
         launcher = self.writer.launcher(self.inputs.launcher, previous=_sha(label.launcher))
         config = self.writer.config(toml.encode(built.launch), previous=_sha(label.config))
         types = [p.type for p in built.launch.processes]
         process_types = self.writer.process_types(types, previous=_sha(label.process_types))
         own = (
-            ("sbom", sbom, label.sbom),
+            ("sbom", sboms, label.sbom),
             ("launcher", launcher, label.launcher),
             ("config", config, label.config),
             ("process-types", process_types, label.process_types),
@@ -219,8 +221,21 @@ class _Exporter:
             launcher=launcher,
             config=config,
             process_types=process_types,
-            sbom=sbom,
+            sbom=sboms,
         )
+
+    def _launcher_sboms(self) -> tuple[sbom.Sbom, ...]:
+        """SBOMs of the launcher, also written to where those of buildpacks are."""
+        if not platform_features(self.inputs.platform_api).launcher_sbom:
+            return ()
+        found = sbom.of_launcher(self.inputs.launcher)
+        if found:
+            with confined.Root.open(self.inputs.layers) as root:
+                for one in found:
+                    path = f"sbom/{one.scope}/{one.path}"
+                    root.makedirs(os.path.dirname(path))
+                    root.write(path, one.data)
+        return found
 
     def cache(self) -> CacheRecord:
         """What is cached from now on; whatever was not cached again is forgotten (EXP-33)."""

@@ -37,10 +37,11 @@ def merge(files: Sequence[tuple[GroupMember, LaunchFile]], *, exec_envs: bool = 
     chosen: list[LaunchProcess] = []
     default = warning = ""
     for member, file in files:
+        own = {p.type for p in file.processes if p.default}
         for process in file.processes:
             if process.default:
                 default, warning = process.type, ""
-            elif process.type == default:
+            elif process.type == default and default not in own:
                 default = ""
                 warning = f"{member.id} redefines the default process {process.type} without `default = true`"
         chosen = _replaced(chosen, [_launch_process(member, p, exec_envs=exec_envs) for p in file.processes])

@@ -52,6 +52,8 @@ class BuildpackOutput:
     store: dict[str, Any] | None
     env: tuple[LayerEnv, ...]
     sboms: tuple[sbom.Sbom, ...]
+    remarks: tuple[str, ...] = ()
+    """What is tolerated and worth a warning."""
 
 
 def read_outputs(
@@ -71,10 +73,11 @@ def read_outputs(
     kinds = {e.name: e.kind for e in entries}
     found = tuple(_layer(buildpack, name, declared[name], kinds) for name in sorted(declared))
     _ignore_unused(layers, buildpack, entries, {layer.name: layer for layer in found})
+    remarks: list[str] = []
     return BuildpackOutput(
         member=member,
         layers=found,
-        launch=_launch(layers, buildpack, member),
+        launch=_launch(layers, buildpack, member, remarks),
         build=_build(layers, buildpack),
         store=_store(layers, buildpack),
         env=tuple(
@@ -87,6 +90,7 @@ def read_outputs(
                 layers, buildpack, names, {n: file.types for n, file in declared.items()}, declared=sbom_formats
             )
         ),
+        remarks=tuple(remarks),
     )
 
 
@@ -128,13 +132,14 @@ def _ignore_unused(layers: Root, buildpack: str, entries: list[Entry], known: Ma
         layers.rename(place, place + IGNORED)
 
 
-def _launch(layers: Root, buildpack: str, member: GroupMember) -> LaunchFile:
+def _launch(layers: Root, buildpack: str, member: GroupMember, remarks: list[str]) -> LaunchFile:
     where = f"{buildpack}/launch.toml"
     data = layers.read(where)
     if data is None:
         return files.LaunchFile()
+    features = buildpack_features(member.api)
     try:
-        launch = files.read_launch(data, where=where, features=buildpack_features(member.api))
+        launch = files.read_launch(data, where=where, features=features)
     except UsageError as e:
         raise BuildError(f"{where}: {e.brief}", slug="process-type", at=where) from e
     for label in launch.labels:
@@ -145,6 +150,7 @@ def _launch(layers: Root, buildpack: str, member: GroupMember) -> LaunchFile:
                 cause=f"a key has 1 to {_LABEL_KEY} printable characters",
                 at=f"{where}, key labels.key",
             )
+    remarks += files.remarks(data, where=where, features=features)
     return launch
 
 

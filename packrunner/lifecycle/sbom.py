@@ -1,7 +1,8 @@
-"""Software bills of materials that buildpacks leave beside their layers (BLD-26, BLD-27)."""
+"""Software bills of materials: buildpacks' beside their layers, and the launcher's (BLD-26, BLD-27, EXP-11)."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +22,8 @@ MEDIA_TYPES = {
 }
 LIMIT = 32 << 20
 """Bytes of one file."""
+
+_LIFECYCLE = "buildpacksio_lifecycle"
 
 Scope = Literal["launch", "build", "cache"]
 
@@ -62,6 +65,23 @@ def collect(
         inner = "" if found["what"] in {"launch", "build"} else f"{found['what']}/"
         for scope in scopes:
             yield Sbom(scope=scope, path=f"{buildpack}/{inner}sbom.{found['extension']}", data=data)
+
+
+def of_launcher(launcher: str) -> tuple[Sbom, ...]:
+    """The SBOMs beside the launcher's program, `launcher.sbom.<ext>` and `lifecycle.sbom.<ext>` (EXP-11)."""
+    found = []
+    for extension in MEDIA_TYPES.values():
+        places: tuple[tuple[str, Scope, str], ...] = (
+            ("launcher", "launch", f"{_LIFECYCLE}/launcher/sbom.{extension}"),
+            ("lifecycle", "build", f"{_LIFECYCLE}/sbom.{extension}"),
+        )
+        for name, scope, path in places:
+            try:
+                with open(os.path.join(os.path.dirname(launcher), f"{name}.sbom.{extension}"), "rb") as file:
+                    found.append(Sbom(scope=scope, path=path, data=file.read()))
+            except FileNotFoundError:
+                continue
+    return tuple(found)
 
 
 def _check(extension: str, allowed: set[str | None], where: str) -> None:

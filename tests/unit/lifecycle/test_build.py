@@ -56,6 +56,9 @@ def test_each_member_runs_once_in_order_in_the_application(world: World) -> None
     [
         ("0.7", {"CNB_BUILDPACK_DIR"}),
         ("0.8", {"CNB_BUILDPACK_DIR", "CNB_LAYERS_DIR", "CNB_PLATFORM_DIR", "CNB_BP_PLAN_PATH"}),
+        ("0.9", {"CNB_BUILDPACK_DIR", "CNB_LAYERS_DIR", "CNB_PLATFORM_DIR", "CNB_BP_PLAN_PATH"}),
+        ("0.10", {"CNB_TARGET_OS", "CNB_TARGET_ARCH", "CNB_TARGET_DISTRO_NAME", "CNB_TARGET_DISTRO_VERSION"}),
+        ("0.11", {"CNB_TARGET_OS", "CNB_TARGET_ARCH", "CNB_TARGET_DISTRO_NAME", "CNB_TARGET_DISTRO_VERSION"}),
         ("0.12", {"CNB_TARGET_OS", "CNB_TARGET_ARCH", "CNB_TARGET_DISTRO_NAME", "CNB_EXEC_ENV"}),
     ],
 )
@@ -69,7 +72,8 @@ def test_arguments_and_variables(world: World, api: str, expected: set[str]) -> 
     assert expected <= set_here
     if api == "0.7":
         assert set_here == expected
-    if api == "0.8":
+    assert ("CNB_EXEC_ENV" in set_here) is (api == "0.12")
+    if api in {"0.8", "0.9"}:
         assert command.env["CNB_LAYERS_DIR"] == "/layers/acme_a"
         assert command.env["CNB_BP_PLAN_PATH"] == plan
         assert not any(name.startswith("CNB_TARGET") for name in set_here)
@@ -337,6 +341,26 @@ def test_a_value_that_no_variable_can_hold_is_an_error(world: World) -> None:
     with pytest.raises(BuildError) as caught:
         world.build()
     assert caught.value.slug == "env-file"
+
+
+@pytest.mark.cnb("BLD-11")
+@pytest.mark.parametrize(("api", "warned"), [("0.7", 1), ("0.8", 0)])
+def test_a_working_directory_before_it_meant_anything_is_warned_about(world: World, api: str, warned: int) -> None:
+    launch = '[[processes]]\ntype = "web"\ncommand = "run"\nworking-dir = "sub"\n'
+    world.add("a", writes({"launch.toml": launch}), api=api)
+    result = world.build()
+    assert result.launch.processes[0].working_dir == ("" if warned else "sub")
+    assert len(world.reporter.of(Warned)) == warned
+
+
+@pytest.mark.cnb("STK-01")
+def test_the_stacks_id_reaches_the_program_unchanged(world: World) -> None:
+    world.add("a", nothing, api="0.7")
+    world.build(image_env={"PATH": "/usr/bin", "CNB_STACK_ID": "io.buildpacks.stacks.bionic"})
+    world.build()
+    with_stack, without = world.sandbox.commands
+    assert with_stack.env["CNB_STACK_ID"] == "io.buildpacks.stacks.bionic"
+    assert "CNB_STACK_ID" not in without.env
 
 
 @pytest.mark.cnb("BLD-26")

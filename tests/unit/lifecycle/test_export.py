@@ -147,6 +147,20 @@ def test_a_cached_layer_without_directory_is_an_error_even_if_the_image_has_it(w
 
 
 @pytest.mark.cnb("EXP-05")
+def test_a_layer_whose_file_was_deleted_is_not_in_the_image_any_more(world: World) -> None:
+    world.add("a", writes({"x.toml": LAUNCH, "x/f": "x", "k.toml": KEPT, "k/f": "k"}))
+    world.cycle()
+
+    def deletes(call: Call) -> None:
+        os.unlink(call.path("k.toml"))
+
+    world.add("a", deletes)
+    result = world.cycle()
+    assert [c for c in by_comment(result) if c.startswith("Layer")] == []
+    assert result.cache.buildpacks == ()
+
+
+@pytest.mark.cnb("EXP-05")
 def test_layers_that_are_not_launched_are_not_in_the_image(world: World) -> None:
     files = {"c.toml": "[types]\ncache = true", "c/f": "c", "b.toml": "[types]\nbuild = true", "b/f": "b", "n/f": "n"}
     world.add("a", writes(files))
@@ -262,6 +276,21 @@ def test_no_sbom_no_layer(world: World) -> None:
     result = world.cycle()
     assert "Software Bill-of-Materials" not in by_comment(result)
     assert "sbom" not in lifecycle_label(result)
+
+
+@pytest.mark.cnb("EXP-11")
+def test_sboms_beside_the_launcher_are_exported(world: World) -> None:
+    world.add("a", writes({}))
+    assert "Software Bill-of-Materials" not in by_comment(world.cycle())
+    (world.root / "launcher.sbom.cdx.json").write_text("{launcher}")
+    (world.root / "lifecycle.sbom.spdx.json").write_text("{lifecycle}")
+    result = world.cycle()
+    layer = by_comment(result)["Software Bill-of-Materials"]
+    place = "sbom/launch/buildpacksio_lifecycle/launcher/sbom.cdx.json"
+    assert names(world, layer)[-1] == f"/layers/{place}"
+    assert not [name for name in names(world, layer) if "spdx" in name]
+    assert world.layers(place).read_text() == "{launcher}"
+    assert world.layers("sbom/build/buildpacksio_lifecycle/sbom.spdx.json").read_text() == "{lifecycle}"
 
 
 @pytest.mark.cnb("EXP-12")

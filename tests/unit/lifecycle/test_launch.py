@@ -59,6 +59,13 @@ def test_a_definition_for_another_environment_goes_in_front_instead_of_replacing
     assert [(p.command, p.exec_env) for p in merged.processes] == [(("dev",), ("development",)), (("prod",), ("*",))]
 
 
+@pytest.mark.cnb("BLD-14")
+def test_a_type_for_two_environments_in_one_file_keeps_its_default() -> None:
+    both = LaunchFile(processes=(process("web", default=True), process("web", "dev", env=("development",))))
+    merged = launch.merge([(A, both)])
+    assert (merged.default, merged.warning) == ("web", "")
+
+
 @pytest.mark.cnb("BLD-15")
 @pytest.mark.cnb("BLD-16")
 def test_metadata_toml() -> None:
