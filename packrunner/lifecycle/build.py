@@ -78,11 +78,6 @@ class BuildResult:
     said: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """What buildpacks said about their layers, by buildpack id and layer name."""
 
-    @property
-    def sboms(self) -> tuple[Sbom, ...]:
-        """All of `<layers>/sbom`."""
-        return (*(one for output in self.outputs for one in output.sboms), *self.legacy)
-
 
 def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter) -> BuildResult:
     """Run every bin/build; write `<layers>/sbom` and `<layers>/config` afterwards.
