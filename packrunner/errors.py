@@ -17,6 +17,7 @@
       BuildpackFailedError    51
       BuildError              52
       ExportError             62
+      RebaseError             72
       LaunchError             82
       StoppedError           130   128 + the signal
 
@@ -153,6 +154,12 @@ class ExportError(PackrunnerError):
     """The image cannot be composed or written."""
 
     exit_code = 62
+
+
+class RebaseError(PackrunnerError):
+    """The image cannot be put on another base."""
+
+    exit_code = 72
 
 
 class LaunchError(PackrunnerError):

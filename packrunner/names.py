@@ -12,6 +12,26 @@ from typing import Self
 from packrunner.errors import UsageError
 
 
+def canonical_image(name: str) -> str:
+    """A name of an image with its registry and tag, without a digest: `index.docker.io/library/x:latest` for `x`."""
+    text = name.partition("@")[0]
+    registry, path = _registry(text)
+    path = path if ":" in path.rpartition("/")[2] else f"{path}:latest"
+    return f"{registry}/{path}"
+
+
+def registry_of(name: str) -> str:
+    """The registry that a name of an image means."""
+    return _registry(name.partition("@")[0])[0]
+
+
+def _registry(text: str) -> tuple[str, str]:
+    first, slash, rest = text.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return ("index.docker.io" if first == "docker.io" else first), rest
+    return "index.docker.io", text if slash else f"library/{text}"
+
+
 class _Name(str):
     __slots__ = ()
     _pattern = re.compile("")

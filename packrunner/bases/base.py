@@ -29,7 +29,6 @@ from packrunner.bases.recipes import (
 )
 from packrunner.errors import CorruptError
 from packrunner.events import Noted
-from packrunner.paths import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -201,9 +200,27 @@ def open_base(
         lock = debian.prepare(suite, images, settings, tools)
     base = Base(suite, lock, settings, tools)
     base.prepare(*images)
+    _say_if_old(lock, settings, reporter)
+    return base
+
+
+def find_run_image(
+    suite: Suite, variant: Variant, *, settings: BaseSettings, store: LocalStore, reporter: Reporter
+) -> Image | None:
+    """A run image as the lock has it, if it is made: what `open_base` gives then, without the parts to make it."""
+    lock = read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
+    if lock is None:
+        return None
+    image = marker.stored(home(settings.data_dir, suite.reference, settings.architecture), lock.digest, variant, store)
+    if image:
+        _say_if_old(lock, settings, reporter)
+    return image
+
+
+def _say_if_old(lock: Lock, settings: BaseSettings, reporter: Reporter) -> None:
     age = settings.now() - lock.resolved_at
     if age > _OLD_AFTER:
         days = int(age // (24 * 3600))
-        hint = f"to take newer packages at the next build: rm {readable(path)}"
-        reporter.emit(Noted(text=f"{base.full_reference} was resolved {days} days ago; {hint}", always=True))
-    return base
+        hint = f"to take newer packages: packrunner builder update {lock.reference}"
+        text = f"{lock.reference}@{lock.digest.short} was resolved {days} days ago; {hint}"
+        reporter.emit(Noted(text=text, always=True))

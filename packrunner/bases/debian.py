@@ -8,37 +8,102 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packrunner.bases import marker
 from packrunner.bases.apt_sources import find_archives
 from packrunner.bases.download import Network
+from packrunner.bases.installed import Installed, changes
 from packrunner.bases.lock import home, lock_path, read_lock
 from packrunner.bases.making import Maker
 from packrunner.bases.proxies import Proxies
+from packrunner.bases.recipes import RECIPES, VARIANTS, image_name
 from packrunner.bases.release import KEYRING
 from packrunner.bases.resolving import Resolver
 from packrunner.confined import Root
 from packrunner.disk import FileLock, disk_error, write_atomic
-from packrunner.errors import NetworkError, PackrunnerError
+from packrunner.errors import CorruptError, NetworkError, PackrunnerError
 from packrunner.events import Noted, StepDone, StepStarted, Warned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from packrunner.bases.apt_sources import Archives
     from packrunner.bases.base import BaseSettings, Tools
+    from packrunner.bases.installed import Change
     from packrunner.bases.lock import Lock
     from packrunner.bases.recipes import ImageName, Suite
+    from packrunner.images.store import LocalStore
 
 _MAX_THREADS = 4
+_USUAL: tuple[ImageName, ...] = ("build", "python")
 
 
 def prepare(
     suite: Suite, images: Sequence[ImageName], settings: BaseSettings, tools: Tools, *, lock: Lock | None = None
 ) -> Lock:
     """Make the images that are missing; resolves the packages first where `lock` is None and none is written yet."""
-    directory = settings.directory
+    with _alone(suite, settings, tools) as here:
+        # Whoever held it may have done all of it.
+        lock = lock or read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
+        missing = list(images)
+        if lock:
+            missing = [one for one in images if not marker.is_ready(here, lock.digest, one, tools.store)]
+            if not missing:
+                return lock
+        return _Preparation(suite, settings, tools).run(lock, missing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """The locks before and after, and the images that are made of the newer one; `old` is None where there was none."""
+
+    old: Lock | None
+    new: Lock
+    images: tuple[ImageName, ...]
+
+    def changes(self, image: ImageName) -> tuple[Change, ...]:
+        """What became of an image's packages."""
+        return changes(_installed(self.old, image), _installed(self.new, image))
+
+
+def _installed(lock: Lock | None, image: ImageName) -> dict[str, Installed]:
+    return {
+        package.name: Installed(version=package.version, source=package.name, security=package.archive == "security")
+        for package in (lock.of(image) if lock and image in lock.images else ())
+    }
+
+
+def update(suite: Suite, settings: BaseSettings, tools: Tools, *, dry_run: bool = False) -> Update:
+    """Resolve the packages anew, and make the images that the old lock had; with `dry_run` only resolve.
+
+    The new lock replaces the old one last: until then, and after any failure, builds use the old base.
+    """
+    with _alone(suite, settings, tools) as here:
+        try:
+            old = read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
+        except CorruptError:
+            old = None  # renewing it is the way out
+        made = tuple(one for one in RECIPES if old and marker.read(here, old.digest, one)) or _USUAL
+        new = _Preparation(suite, settings, tools).renew(old, made, dry_run=dry_run)
+        if not dry_run:
+            _rename(suite, new, here, tools.store)
+        return Update(old=old, new=new, images=made)
+
+
+def _rename(suite: Suite, lock: Lock, here: str, store: LocalStore) -> None:
+    """Let the names of run images mean those of the lock: they may have been made before, and another since."""
+    for variant in VARIANTS:
+        image = marker.stored(here, lock.digest, variant, store)
+        if image:
+            store.write(image, [image_name(suite, variant)])
+
+
+@contextmanager
+def _alone(suite: Suite, settings: BaseSettings, tools: Tools) -> Iterator[str]:
+    """The base's directory, where no other process makes anything meanwhile."""
     here = home(settings.data_dir, suite.reference, settings.architecture)
     try:
         os.makedirs(here, mode=0o700, exist_ok=True)
@@ -49,15 +114,8 @@ def prepare(
         text = f"waiting for another packrunner, which is making {suite.reference} or another base"
         tools.reporter.emit(Noted(text=text, always=True))
 
-    with FileLock(os.path.join(directory, "lock"), notice=notice):
-        # Whoever held it may have done all of it.
-        lock = lock or read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
-        missing = list(images)
-        if lock:
-            missing = [one for one in images if not marker.is_ready(here, lock.digest, one, tools.store)]
-            if not missing:
-                return lock
-        return _Preparation(suite, settings, tools).run(lock, missing)
+    with FileLock(os.path.join(settings.directory, "lock"), notice=notice):
+        yield here
 
 
 class _Preparation:
@@ -77,12 +135,31 @@ class _Preparation:
         checked = "signatures checked"
         if lock is None:
             lock = self._resolve()
+            self._keep(lock)
         else:
             checked = f"as locked on {time.strftime('%Y-%m-%d', time.gmtime(lock.resolved_at))}"
             self._say_if_damaged(lock, images)
         count, size = self._make(lock, images)
         detail = f"{count} packages, {size / 1e6:.1f} MB, {checked}"
         reporter.emit(StepDone(phase="base", subject=lock.reference, detail=detail, seconds=time.monotonic() - began))
+        return lock
+
+    def renew(self, old: Lock | None, images: Sequence[ImageName], *, dry_run: bool) -> Lock:
+        began = time.monotonic()
+        self._tools.reporter.emit(StepStarted(phase="base", subject=self._suite.reference))
+        lock = self._resolve()
+        same = old is not None and old.digest == lock.digest
+        detail = "package lists read, signatures checked"
+        if not dry_run:
+            missing = [one for one in images if not marker.is_ready(self._home, lock.digest, one, self._tools.store)]
+            if missing:
+                count, size = self._make(lock, missing)
+                detail = f"{count} packages, {size / 1e6:.1f} MB, signatures checked"
+            # Also where it is the same: it is of today again.
+            self._keep(lock)
+        detail = f"nothing newer, {detail}" if same else detail
+        seconds = time.monotonic() - began
+        self._tools.reporter.emit(StepDone(phase="base", subject=lock.reference, detail=detail, seconds=seconds))
         return lock
 
     def _make(self, lock: Lock, images: Sequence[ImageName]) -> tuple[int, int]:
@@ -109,12 +186,11 @@ class _Preparation:
         """Mirrors drop superseded versions; nothing but a new lock helps then."""
         if error.slug != "download-gone":
             return error
-        path = lock_path(self._settings.data_dir, self._suite.reference, self._settings.architecture)
         return NetworkError(
             f"a package that {self._suite.reference} is locked to is no longer to be had",
             slug="download-gone",
             cause=f"{error.brief}; mirrors keep only the newest version",
-            tries=(f"rm {path}    (the next build resolves the packages anew)",),
+            tries=(f"packrunner builder update {self._suite.reference}",),
         )
 
     def _say_if_damaged(self, lock: Lock, images: Sequence[ImageName]) -> None:
@@ -133,15 +209,17 @@ class _Preparation:
             reporter=self._tools.reporter,
             now=settings.now,
         )
+        return resolver.lock(self._suite, settings.architecture, _read_seen(settings.directory))
+
+    def _keep(self, lock: Lock) -> None:
+        settings = self._settings
         seen = _read_seen(settings.directory)
-        lock = resolver.lock(self._suite, settings.architecture, seen)
         seen |= {index.suite: max(index.date, seen.get(index.suite, 0.0)) for index in lock.indexes}
         write_atomic(
             os.path.join(settings.directory, "seen.json"), json.dumps(seen, sort_keys=True).encode(), sync=True
         )
         path = lock_path(settings.data_dir, self._suite.reference, settings.architecture)
         write_atomic(path, lock.to_json(), sync=True)
-        return lock
 
     def _reach(self) -> tuple[Archives, Network]:
         settings = self._settings

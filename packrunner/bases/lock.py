@@ -100,7 +100,7 @@ def read_lock(path: str) -> Lock | None:
             slug="base-lock",
             cause=f"{type(error).__name__}: {str(error)[:200]}",
             at=path,
-            tries=(f"rm {path}    (the next build resolves the packages anew)",),
+            tries=("packrunner builder update",),
         ) from error
 
 

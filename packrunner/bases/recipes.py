@@ -90,6 +90,15 @@ def image_name(suite: Suite, variant: Variant) -> str:
     return f"localhost/packrunner/debian:{suite.version}-{variant}"
 
 
+def parse_image_name(name: str) -> tuple[Suite, Variant] | None:
+    """Which base's image a name in the local store is; None for a name that packrunner gave to no base."""
+    for suite in SUITES:
+        for variant in VARIANTS:
+            if name == image_name(suite, variant):
+                return suite, variant
+    return None
+
+
 def is_image_name(name: str) -> bool:
     """Whether a name in the local store is a base's, made by packrunner and made again when needed."""
     return name.startswith("localhost/packrunner/")

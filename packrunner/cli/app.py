@@ -27,7 +27,20 @@ if TYPE_CHECKING:
 
     from packrunner.cli.session import Session
 
-COMMANDS = ("build", "run", "detect", "images", "inspect", "rm", "prune", "doctor", "completion", "help")
+COMMANDS = (
+    "build",
+    "run",
+    "detect",
+    "images",
+    "inspect",
+    "rebase",
+    "rm",
+    "prune",
+    "builder update",
+    "doctor",
+    "completion",
+    "help",
+)
 OPTION_WIDTH = 26
 _HELP = ("-h", "--help")
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from packrunner.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")
-TAKES_IMAGE = ("run", "inspect", "rm", "build")
+TAKES_IMAGE = ("run", "inspect", "rm", "build", "rebase")
 IMAGES = "packrunner images 2>/dev/null | cut -f1"
 VALUES = {
     "--network": ("host", "none"),

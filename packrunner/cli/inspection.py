@@ -15,6 +15,7 @@ from packrunner.console import units
 from packrunner.console.machine import timestamp
 from packrunner.console.redact import visible
 from packrunner.formats import labels
+from packrunner.lifecycle.rebasing import newer_base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +60,7 @@ class Facts:
     buildpacks: tuple[tuple[str, str], ...]
     base: str
     base_reference: str
+    newer_base: str | None
     layers: tuple[LayerFacts, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +82,7 @@ class Facts:
                 for p in self.processes
             ],
             "buildpacks": [{"id": id_, "version": version} for id_, version in self.buildpacks],
-            "base": {"name": self.base, "reference": self.base_reference},
+            "base": {"name": self.base, "reference": self.base_reference, "newer": self.newer_base},
             "layers": [
                 {"name": x.name, "diff_id": x.diff_id, "size": x.size, "buildpack": x.buildpack, "shared": x.shared}
                 for x in self.layers
@@ -103,6 +105,7 @@ def facts(stored: StoredImage, others: Sequence[StoredImage]) -> Facts:
         buildpacks=_buildpacks(build) or tuple((b.key, b.version) for b in lifecycle.buildpacks),
         base=lifecycle.run_image.image,
         base_reference=lifecycle.run_image.reference,
+        newer_base=newer_base(image, {i.name: i.digest for i in others}),
         layers=_layers(image, lifecycle, {i.digest: i.image for i in others}),
     )
 
@@ -200,7 +203,7 @@ def page(found: Facts, terminal: Terminal, *, now: float | None = None) -> list[
     for label, rows in (
         ("processes", [_process_row(p) for p in found.processes]),
         ("buildpacks", _wrapped(", ".join(f"{short_id(i)} {v}".strip() for i, v in found.buildpacks), terminal)),
-        ("base", [found.base + (f"@{units.short(found.base_reference)}" if found.base_reference else "")]),
+        ("base", [_base_row(found)]),
         ("layers", _layer_rows(found.layers)),
         ("runs as", [image.user]),
         ("more", ["inspect --json"]),
@@ -208,6 +211,14 @@ def page(found: Facts, terminal: Terminal, *, now: float | None = None) -> list[
         shown = [row for row in rows if row.strip()]
         lines += [f"  {label if i == 0 else '':<10}  {visible(row)}".rstrip() for i, row in enumerate(shown)]
     return lines
+
+
+def _base_row(found: Facts) -> str:
+    row = found.base + (f"@{units.short(found.base_reference)}" if found.base_reference else "")
+    if not found.newer_base:
+        return row
+    image = short(found.name) or "IMAGE"
+    return f"{row}    newer base {units.short(found.newer_base)}: packrunner rebase {shlex.quote(image)}"
 
 
 def _built(written_at: float, now: float) -> str:

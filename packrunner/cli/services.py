@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from packrunner.bases.installed import Change
     from packrunner.engines.base import Engine
     from packrunner.events import Reporter
     from packrunner.images.snapshot import Snapshots
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
+    from packrunner.names import Digest
     from packrunner.record import Record, Scan
 
 
@@ -48,6 +50,41 @@ class Pruned:
 
     what: str
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebased:
+    """A rebased image; `before` is its digest before. `packages` is None where a base does not say what is in it."""
+
+    digest: Digest
+    before: Digest
+    base: str
+    old_base: str
+    new_base: str
+    replaced: int
+    kept: int
+    packages: Sequence[Change] | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the base was another one."""
+        return self.digest != self.before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseUpdate:
+    """A base by the digests of its locks, which packages differ in each image, and which applications are behind."""
+
+    reference: str
+    before: str | None
+    after: str
+    images: Mapping[str, Sequence[Change]]
+    behind: Sequence[str]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is newer."""
+        return self.before != self.after
 
 
 class Services(Protocol):
@@ -87,3 +124,18 @@ class Services(Protocol):
 
     def prune(self, *, everything: bool, dry_run: bool) -> Sequence[Pruned]:
         """Remove what nothing needs; with `everything` also caches and bases that the next build would use."""
+
+    def rebase(
+        self,
+        image: str,
+        *,
+        name: str,
+        run_image: str | None,
+        outputs: tuple[str, ...],
+        force: bool,
+        reporter: Reporter,
+    ) -> Rebased:
+        """Put an image on the newest version of its base, or on `run_image`; in its place, or into `outputs`."""
+
+    def update_base(self, builder: str, *, dry_run: bool, reporter: Reporter) -> BaseUpdate:
+        """Take newer packages into a base; with `dry_run` only look."""

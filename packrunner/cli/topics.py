@@ -16,7 +16,8 @@ Build container images from source, without a Dockerfile, a daemon or root.
   packrunner build shop -b python            choose the buildpack yourself
 
 Application   build  run  detect
-Images        images  inspect  rm  prune
+Images        images  inspect  rebase  rm  prune
+Composing     builder
 Machine       doctor  completion
 Help          packrunner COMMAND --help, packrunner help exit-codes|environment|configuration|project|bindings|errors"""
 

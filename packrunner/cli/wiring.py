@@ -14,10 +14,10 @@ from packrunner.events import BuildStarted, Finished, Warned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from packrunner.bases import Base
+    from packrunner.bases import Base, BaseSettings
     from packrunner.bases.recipes import ImageName as BaseImage
     from packrunner.catalog.select import Selection
-    from packrunner.cli.services import Known, Pruned
+    from packrunner.cli.services import BaseUpdate, Known, Pruned, Rebased
     from packrunner.engines.base import User
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
@@ -153,20 +153,25 @@ def _base(
     *,
     wanted: tuple[BaseImage, ...] = ("build", "python"),
 ) -> Base:
-    from packrunner import config
-    from packrunner.bases import BaseSettings, open_base
+    from packrunner.bases import open_base
 
-    mirror = config.resolve("debian-mirror", environ=os.environ, config=config.load()).value
-    settings = BaseSettings(data_dir=paths.data_dir(), mirror=mirror or None, architecture=architecture())
     return open_base(
         request.builder,
-        settings=settings,
+        settings=_base_settings(),
         store=images,
         snapshots=unpacked,
         engine=where,
         reporter=reporter,
         images=("build",) if request.run_image else wanted,
     )
+
+
+def _base_settings() -> BaseSettings:
+    from packrunner import config
+    from packrunner.bases import BaseSettings
+
+    mirror = config.resolve("debian-mirror", environ=os.environ, config=config.load()).value
+    return BaseSettings(data_dir=paths.data_dir(), mirror=mirror or None, architecture=architecture())
 
 
 def architecture() -> str:
@@ -317,6 +322,98 @@ def run_app(
         start = launching.start(image, lowers, env=dict(env), process=process, args=args, command=command)
         spec = SandboxSpec(rootfs=lowers, user=start.user, network=network, trust=False)
         return run_app(engine(), spec, start.argv, env=start.env, cwd=start.cwd, publish=publish)
+
+
+def rebase(
+    image: str, *, name: str, run_image: str | None, outputs: tuple[str, ...], force: bool, reporter: Reporter
+) -> Rebased:
+    """Put an image on the newest version of its base, or on `run_image`; in its place, or into `outputs`."""
+    from packrunner.cli.services import Rebased
+    from packrunner.images.transfer import parse_locator
+    from packrunner.lifecycle import rebasing
+    from packrunner.lifecycle.created import created_at
+
+    images = store()
+    with ExitStack() as stack:
+        done = rebasing.run(
+            rebasing.Job(
+                image=parse_locator(image),
+                name=name,
+                run_image=run_image,
+                force=force,
+                outputs=tuple(map(parse_locator, outputs)),
+                created=created_at(os.environ.get("SOURCE_DATE_EPOCH"), reporter),
+            ),
+            store=images,
+            find=lambda wanted: _find_run_image(wanted, images, reporter, stack),
+            reporter=reporter,
+        )
+    return Rebased(
+        digest=done.image.digest,
+        before=done.before,
+        base=rebasing.shown(done.base.name),
+        old_base=f"sha256:{done.old_base}",
+        new_base=done.base.image.digest,
+        replaced=done.replaced,
+        kept=len(done.image.layers) - len(done.base.image.layers),
+        packages=done.changes,
+    )
+
+
+def _find_run_image(name: str, images: LocalStore, reporter: Reporter, stack: ExitStack) -> Image | None:
+    """A run image; one of our own bases as its lock has it, made if need be. None where there is none."""
+    from packrunner.bases.recipes import parse_image_name
+    from packrunner.errors import UsageError
+
+    own = parse_image_name(name)
+    if own:
+        from packrunner.bases.base import find_run_image, open_base
+
+        suite, variant = own
+        settings = _base_settings()
+        found = find_run_image(suite, variant, settings=settings, store=images, reporter=reporter)
+        if found:
+            return found
+        unpacked = snapshots()
+        stack.callback(unpacked.close)
+        base = open_base(
+            suite.reference,
+            settings=settings,
+            store=images,
+            snapshots=unpacked,
+            engine=engine(),
+            reporter=reporter,
+            images=(variant,),
+        )
+        return base.run_image(variant)
+    try:
+        return read_image(name, images)
+    except UsageError as e:
+        if e.slug != "unknown-image":
+            raise
+        return None
+
+
+def update_base(builder: str, *, dry_run: bool, reporter: Reporter) -> BaseUpdate:
+    """Take newer packages into a base; with `dry_run` only look."""
+    from packrunner.bases import debian, parse_reference
+    from packrunner.bases.base import Tools
+    from packrunner.cli.services import BaseUpdate
+    from packrunner.lifecycle.rebasing import behind
+
+    suite, images = parse_reference(builder), store()
+    with ExitStack() as stack:
+        unpacked = snapshots()
+        stack.callback(unpacked.close)
+        tools = Tools(store=images, snapshots=unpacked, engine=engine(), reporter=reporter)
+        done = debian.update(suite, _base_settings(), tools, dry_run=dry_run)
+    return BaseUpdate(
+        reference=suite.reference,
+        before=done.old.digest if done.old else None,
+        after=done.new.digest,
+        images={image: done.changes(image) for image in done.images},
+        behind=behind(images.list(), suite),
+    )
 
 
 def prune(*, everything: bool, dry_run: bool) -> Sequence[Pruned]:

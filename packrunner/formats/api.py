@@ -24,6 +24,11 @@ def supports_buildpack(version: str) -> bool:
     return parse(version) in {parse(v) for v in BUILDPACK_APIS}
 
 
+def rebases_by_target(version: str) -> bool:
+    """Whether an image that says it was built at this Platform API is compared by target, not by stack (RBS-07)."""
+    return parse(version) >= (0, 12)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildpackFeatures:
     """What a buildpack of some API is given, and what its files mean."""

@@ -34,6 +34,9 @@ from packrunner.images.layout import (
     index_json,
     read_place,
     read_small,
+    shared,
+    tag_notes,
+    tag_to_replace,
     verify,
 )
 from packrunner.images.manifest import LAYER_GZIP, LAYER_TAR, REF_NAME, IndexFile, ManifestFile, SavedImage, read_json
@@ -134,29 +137,52 @@ class _Entry:
 
 def write_oci_archive(path: str, image: Image, store: LocalStore, tag: str) -> None:
     """Write the image as an archived layout; see transfer.write_output."""
-    entries = [*_blobs(image), _file("index.json", index_json(image, {REF_NAME: tag})), _file(LAYOUT_FILE, LAYOUT)]
+    entries = [*_blobs(image), _file("index.json", index_json(image, tag_notes(tag))), _file(LAYOUT_FILE, LAYOUT)]
     _write(path, entries, image, store)
 
 
-def write_docker_archive(path: str, image: Image, store: LocalStore, name: str) -> None:
-    """Write the image for `docker load`, which finds its own files and, where it knows them, OCI's."""
-    tagged = ImageName.parse(name).tagged
-    repository, _, tag = tagged.rpartition(":")
+def replace_oci_archive(path: str, image: Image, store: LocalStore, tag: str) -> None:
+    """Write the image in the place of the only one in an archived layout."""
+    with Archive(path) as archive:
+        tag = tag_to_replace(archive, tag, others_stay=False)
+    write_oci_archive(path, image, store, tag)
+
+
+def replace_docker_archive(path: str, image: Image, store: LocalStore, name: str) -> None:
+    """Write the image in the place of the only one in what `docker save` wrote, under all of its names."""
+    with Archive(path) as archive:
+        saved = read_json(read_small(archive, _SAVED), tuple[SavedImage, ...], where=f"{path}, {_SAVED}")
+    names = _chosen(path, saved, name).repo_tags or ()
+    if len(saved) > 1:
+        raise shared(path, f"{len(saved)} images")
+    write_docker_archive(path, image, store, *names)
+
+
+def write_docker_archive(path: str, image: Image, store: LocalStore, *names: str) -> None:
+    """Write the image for `docker load`, which finds its own files and, where it knows them, OCI's.
+
+    The latter know the first name only.
+    """
+    tagged = [ImageName.parse(name).tagged for name in names]
     saved = [
         {
             "Config": blob_name(image.config.digest),
-            "RepoTags": [tagged],
+            "RepoTags": tagged or None,
             "Layers": [blob_name(layer.blob.digest) for layer in image.layers],
         }
     ]
-    notes = {CONTAINERD_NAME: f"{_full(repository)}:{tag}", REF_NAME: tag}
     entries = [
         *_blobs(image),
-        _file("index.json", index_json(image, notes)),
+        _file("index.json", index_json(image, _notes(tagged[0]) if tagged else {})),
         _file(_SAVED, msgspec.json.encode(saved)),
         _file(LAYOUT_FILE, LAYOUT),
     ]
     _write(path, entries, image, store)
+
+
+def _notes(tagged: str) -> dict[str, str]:
+    repository, _, tag = tagged.rpartition(":")
+    return {CONTAINERD_NAME: f"{_full(repository)}:{tag}", REF_NAME: tag}
 
 
 def _full(repository: str) -> str:

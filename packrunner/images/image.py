@@ -120,6 +120,19 @@ class Image:
         """The image whose history tells nothing of any layer, as platforms below 0.12 have it (EXP-29)."""
         return self._with(layers=tuple(replace(one, created_by="", comment="", author="") for one in self.layers))
 
+    def with_base(
+        self, base: Image, *, layers: tuple[Layer, ...], labels: Mapping[str, str], extra_top: Mapping[str, Any]
+    ) -> Self:
+        """The image for the platform of `base`, with other layers and labels (RBS-10)."""
+        return self._with(
+            os=base.os,
+            architecture=base.architecture,
+            variant=base.variant,
+            layers=layers,
+            labels=labels,
+            extra_top=extra_top,
+        )
+
     def get_env(self, name: str) -> str | None:
         """The value of a variable, None where it is not set."""
         return dict(self.env).get(name)

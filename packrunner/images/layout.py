@@ -102,6 +102,27 @@ def read_place(place: Place, tag: str, store: LocalStore) -> Image:
     return image
 
 
+def tag_to_replace(place: Place, tag: str, *, others_stay: bool) -> str:
+    """The tag, perhaps "", of the entry that is meant. Raises UsageError where replacing it would lose other images."""
+    index = read_json(read_small(place, "index.json"), IndexFile, where=f"{place.path}, index.json")
+    entry = _chosen(place, index, tag)
+    if entry.media_type in _INDEXES:
+        raise shared(place.path, "images for several platforms under one tag")
+    if len(index.manifests) > 1 and not others_stay:
+        raise shared(place.path, f"{len(index.manifests)} images")
+    return (entry.annotations or {}).get(REF_NAME, "")
+
+
+def shared(path: str, what: str) -> UsageError:
+    """The error for an image that cannot be replaced alone."""
+    return UsageError(
+        f"the image in {path} cannot be replaced: others would be lost",
+        slug="image-shared",
+        cause=f"it holds {what}",
+        tries=("--tag NAME, which leaves it alone and stores the new image here",),
+    )
+
+
 def read_small(place: Place, name: str) -> bytes:
     """A file of JSON."""
     with place.open(name) as file:
@@ -203,6 +224,8 @@ def _blob_bytes(place: Place, blob: Descriptor) -> bytes:
 def write_layout(path: str, image: Image, store: LocalStore, tag: str) -> None:
     """Put the image into the layout at `path`, which is made or already one; other tags in it stay.
 
+    The tag "" is that of an image without one.
+
     Blobs come first and the index last, so a reader never sees a part.
     """
     old = _existing(path)
@@ -216,10 +239,15 @@ def write_layout(path: str, image: Image, store: LocalStore, tag: str) -> None:
         raise disk_error(e, path) from e
     if not os.path.exists(os.path.join(path, LAYOUT_FILE)):
         write_atomic(os.path.join(path, LAYOUT_FILE), LAYOUT, mode=0o644)
-    kept = [item for item in old if item.get("annotations", {}).get(REF_NAME) != tag]
-    index = index_json(image, {REF_NAME: tag}, kept)
+    kept = [item for item in old if (item.get("annotations") or {}).get(REF_NAME, "") != tag]
+    index = index_json(image, tag_notes(tag), kept)
     write_atomic(os.path.join(path, "index.json"), index, mode=0o644, sync=True)
     _sweep(path, blobs, [item for item in old if item not in kept], [*kept, descriptor_json(image.manifest)])
+
+
+def tag_notes(tag: str) -> dict[str, str]:
+    """The annotations of an entry with this tag."""
+    return {REF_NAME: tag} if tag else {}
 
 
 def index_json(image: Image, annotations: dict[str, str], others: list[dict[str, Any]] | None = None) -> bytes:

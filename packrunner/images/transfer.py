@@ -109,6 +109,29 @@ def write_output(locator: Locator, image: Image, store: LocalStore, name: str) -
             write_docker_archive(locator.path, image, store, locator.tag or name)
 
 
+def replace_image(locator: Locator, image: Image, store: LocalStore) -> None:
+    """Put the image where another one is, under the same names. Other tags of a layout stay.
+
+    Raises UsageError: as `write_output`, and `image-shared` where other images would be lost.
+    """
+    match locator.kind:
+        case "store":
+            store.write(image, [locator.path])
+        case "oci":
+            from packrunner.images.layout import Directory, tag_to_replace, write_layout
+
+            tag = tag_to_replace(Directory(locator.path), locator.tag, others_stay=True)
+            write_layout(locator.path, image, store, tag)
+        case "oci-archive":
+            from packrunner.images.archive import replace_oci_archive
+
+            replace_oci_archive(locator.path, image, store, locator.tag)
+        case "docker-archive":
+            from packrunner.images.archive import replace_docker_archive
+
+            replace_docker_archive(locator.path, image, store, locator.tag)
+
+
 def _tag(name: str) -> str:
     tag = name.rpartition("/")[2].partition(":")[2]
     return tag or "latest"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from packrunner import confined
@@ -160,18 +159,6 @@ def entrypoint_for(requested: str, types: Sequence[str], default: str) -> str:
         )
     chosen = requested or default
     return f"{PROCESS_DIR}/{chosen}" if chosen else LAUNCHER
-
-
-def created_at(epoch: str | None, reporter: Reporter) -> str:
-    """The time that an image says it was made: SOURCE_DATE_EPOCH, else a constant (EXP-28)."""
-    if not epoch:
-        return CREATED
-    try:
-        seconds = int(epoch)
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        reporter.emit(Warned(text=f"SOURCE_DATE_EPOCH is ignored: {epoch!r} is not a number of seconds since 1970"))
-        return CREATED
 
 
 def report(image: Image, names: Sequence[str]) -> Report:

@@ -19,6 +19,7 @@ from packrunner.events import Changed, Noted, StepDone, StepStarted, Warned
 from packrunner.lifecycle import application, cache, export
 from packrunner.lifecycle.analyze import analyze
 from packrunner.lifecycle.build import BuildInputs, build
+from packrunner.lifecycle.created import created_at
 from packrunner.lifecycle.detect import DetectInputs, detect
 from packrunner.lifecycle.explain import AppFiles
 from packrunner.lifecycle.restore import RestoreInputs, restore
@@ -139,7 +140,7 @@ def run(job: Job, tools: Tools) -> BuildReport:
                 cache=known,
                 launcher=tools.launcher,
                 launcher_version=__version__,
-                created=export.created_at(job.source_date_epoch, reporter),
+                created=created_at(job.source_date_epoch, reporter),
                 project=job.project,
             ),
             store=store,

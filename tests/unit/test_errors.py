@@ -54,6 +54,7 @@ def test_the_exit_codes_are_those_of_the_platform_api() -> None:
         errors.BuildpackFailedError: 51,
         errors.BuildError: 52,
         errors.ExportError: 62,
+        errors.RebaseError: 72,
         errors.LaunchError: 82,
         errors.StoppedError: 130,
     }

@@ -17,7 +17,8 @@ from packrunner.events import LayerReported, Warned
 from packrunner.formats import labels, toml
 from packrunner.images.image import Image, Layer
 from packrunner.lifecycle import layers
-from packrunner.lifecycle.export import ExportResult, compose, created_at, entrypoint_for, report
+from packrunner.lifecycle.created import created_at
+from packrunner.lifecycle.export import ExportResult, compose, entrypoint_for, report
 from packrunner.names import Digest
 from tests.cycle import World, writes
 from tests.fakes import Call, FakeReporter

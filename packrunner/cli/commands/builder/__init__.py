@@ -1,0 +1,1 @@
+"""Builders: the base images that applications are built in and run on."""

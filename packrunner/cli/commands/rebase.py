@@ -1,0 +1,55 @@
+"""`packrunner rebase`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from packrunner.cli.app import session_of
+
+
+def command(
+    ctx: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE")],
+    *,
+    run_image: Annotated[
+        str | None,
+        typer.Option(
+            "--run-image",
+            metavar="IMAGE",
+            help="The new base; without it the newest one of the name that the image was built on.",
+        ),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-t",
+            "--tag",
+            metavar="NAME",
+            help="Where the result goes instead: a name, oci:DIR, oci-archive:FILE or docker-archive:FILE. Repeatable.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also on a base of another repository, distribution or platform.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document, with every package that differs.")] = False,
+    quiet: Annotated[
+        int, typer.Option("-q", "--quiet", count=True, metavar="", help="Say less: -q leaves warnings and errors.")
+    ] = 0,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, metavar="", help="Say more: -v names every package.")
+    ] = 0,
+) -> int:
+    """Put an image on the newest version of its base: nothing is built, only the layers below the application
+    change. IMAGE is a name, oci:DIR, oci-archive:FILE or docker-archive:FILE, and is changed in its place.
+
+    packrunner builder update && packrunner rebase shop
+    packrunner rebase shop -t shop:patched         leaves shop as it is
+    packrunner rebase oci:out --run-image debian   a layout, on another base
+    """
+    from packrunner.cli import upkeep
+
+    session = session_of(ctx)
+    upkeep.begin(session, quiet=quiet, verbose=verbose, json=json)
+    return upkeep.rebase(session, image, run_image=run_image, tags=tuple(tag or ()), force=force)
