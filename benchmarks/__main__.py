@@ -1,4 +1,4 @@
-"""`make bench [CASES="start launch flask many large"]`: one table, every row beside its peer and its goal.
+"""`make bench [CASES="start launch flask rebase many large"]`: one table, every row beside its peer and its goal.
 
 Peers (docker, pack, ko) are measured when they are on this machine and work; what is missing is said.
 """
@@ -113,6 +113,21 @@ class Bench:
         ours = measure(command, runs=self.runs, env=self.env, before=edit)
         self.rows.append(Row(what="one line changed", ours=ours, goal=0.4, peer="docker build", theirs=theirs))
 
+    def rebase(self) -> None:
+        """An image on another base of the same name, and on the one that it is on."""
+        app = os.path.join(self.scratch, "rebased")
+        trees.flask(app)
+        below = "localhost/packrunner/debian:13-python"
+        self._time(self.build("bench-rebase", app, "--buildpack", "python"), 1)
+        # A newer base with as many packages: the application's own image serves as one.
+        self._time(self.build("bench-newer", app, "--buildpack", "python", "--run-image", below), 1)
+        command = [PACKRUNNER, "rebase", "bench-rebase", "--force", "-t", "bench-rebased", "--run-image"]
+        ours = self._time([*command, "bench-newer"], self.runs)
+        self.rows.append(Row(what="rebase in the local store", ours=ours, goal=0.3))
+        self.rows.append(
+            Row(what="rebase, nothing newer", ours=self._time([PACKRUNNER, "rebase", "bench-rebase"], self.runs))
+        )
+
     def many(self) -> None:
         """100,000 small files."""
         app = os.path.join(self.scratch, "many")
@@ -210,7 +225,7 @@ class Docker:
 def main() -> None:
     """Run the chosen cases."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("cases", nargs="*", default=["start", "launch", "flask", "many", "large"])
+    parser.add_argument("cases", nargs="*", default=["start", "launch", "flask", "rebase", "many", "large"])
     parser.add_argument("--runs", type=int, default=7)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="packrunner-bench-") as scratch:
@@ -220,6 +235,7 @@ def main() -> None:
                 "start": bench.start,
                 "launch": bench.launch,
                 "flask": bench.flask,
+                "rebase": bench.rebase,
                 "many": bench.many,
                 "large": bench.large,
             }[case]()

@@ -48,7 +48,7 @@ def _look(digest: Digest, wanted: Callable[[bytes], bool], store: LocalStore) ->
     with open(store.blob_path(digest), "rb", buffering=0) as stream:
         reader = TarReader(_tape(stream, what), what)
         for member in reader:
-            name = member.name.lstrip(b"./") if member.name[:1] in b"./" else member.name
+            name = member.name.removeprefix(b"./").lstrip(b"/")
             if _WHITEOUT in name:
                 hidden += _hides(name)
             elif member.kind == "file" and wanted(name):

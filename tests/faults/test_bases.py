@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from packrunner.bases import Base, BaseSettings, lock_path, open_base
-from packrunner.bases.debian import prune_bases
+from packrunner.bases import Base, BaseSettings, debian, lock_path, open_base, parse_reference
+from packrunner.bases.base import Tools
+from packrunner.bases.debian import Update, prune_bases
 from packrunner.bases.lock import read_lock
+from packrunner.bases.making import Maker
 from packrunner.bases.recipes import RECIPES
 from packrunner.errors import CorruptError, NetworkError, StoreError, UsageError
 from packrunner.events import Noted, StepDone, StepProgress, StepStarted, Warned
@@ -485,3 +487,137 @@ def test_seen_dates_are_kept(place: Place) -> None:
     place.open(images=())
     with open(place.root / "data/bases/seen.json", encoding="ascii") as file:
         assert json.load(file) == {"trixie": NOW, "trixie-updates": NOW}
+
+
+def renewed(place: Place, version: str = "2", **changes: Any) -> tuple[Update, Remembering]:
+    """Update the base after the archive got another gcc and bash."""
+    packages = DebianArchive().packages
+    for name in ("gcc", "bash"):
+        packages[name] = deb(control(name, version), entry(f"./usr/bin/{name}-{version}"))
+    versions = dict.fromkeys(("gcc", "bash"), version)
+    DebianArchive(packages=packages, date=NOW + 100, versions=versions).write(str(place.root / "mirror"))
+    return update(place, now=lambda: NOW + 200, **changes)
+
+
+def update(place: Place, *, dry_run: bool = False, engine: Any = None, **changes: Any) -> tuple[Update, Remembering]:
+    reporter = Remembering()
+    store = LocalStore(str(place.root / "data/store"))
+    tools = Tools(
+        store=store,
+        snapshots=Snapshots(str(place.root / "data/snapshots"), store),
+        engine=engine or NoEngine(),
+        reporter=reporter,
+    )
+    suite = parse_reference("debian:13")
+    return debian.update(suite, replace(place.settings, **changes), tools, dry_run=dry_run), reporter
+
+
+def versions(done: Update, image: Any) -> list[str]:
+    return [str(change) for change in done.changes(image)]
+
+
+def test_an_update_makes_what_the_old_base_had(place: Place) -> None:
+    first, _ = place.open(images=("build", "base"))
+    old_image = first.run_image("base").digest
+    done, _ = renewed(place)
+    assert (done.old and done.old.digest, done.images) == (first.digest, ("build", "base"))
+    assert versions(done, "build") == ["bash 1 -> 2", "gcc 1 -> 2"]
+    assert versions(done, "base") == ["bash 1 -> 2"]
+    second, reporter = place.open(images=("build", "base"))
+    assert reporter.events == []
+    assert second.digest == done.new.digest != first.digest
+    assert os.path.exists(f"{second.build_rootfs()[0]}/usr/bin/gcc-2")
+    assert second.run_image("base").digest != old_image
+    stored = LocalStore(str(place.root / "data/store")).read(second.run_image_name("base"))
+    assert stored
+    assert stored.digest == second.run_image("base").digest
+    # The old tree serves builds that run; then prune takes it.
+    assert os.path.exists(first.build_rootfs()[0])
+
+
+def test_looking_for_newer_packages_changes_nothing(place: Place) -> None:
+    place.open(images=("build", "base"))
+    before = Path(place.lock).read_bytes()
+    done, _ = renewed(place, dry_run=True)
+    assert versions(done, "base") == ["bash 1 -> 2"]
+    assert Path(place.lock).read_bytes() == before
+    assert place.open(images=("build", "base"))[1].events == []
+
+
+def test_nothing_newer_makes_the_lock_young_again(place: Place) -> None:
+    first, _ = place.open()
+    done, reporter = update(place, now=lambda: NOW + WEEK + 1)
+    assert done.new.digest == first.digest
+    assert "nothing newer" in reporter.of(StepDone)[0].detail
+    assert place.open(now=lambda: NOW + WEEK + 2)[1].events == []
+
+
+def test_the_first_update_is_a_first_use(place: Place) -> None:
+    done, _ = update(place)
+    assert (done.old, done.images) == (None, ("build", "python"))
+    assert place.open(images=("build", "python"))[1].events == []
+
+
+def test_an_update_replaces_a_lock_that_cannot_be_read(place: Place) -> None:
+    place.open(images=())
+    Path(place.lock).write_text("{")
+    with pytest.raises(CorruptError) as caught:
+        place.open(images=())
+    assert caught.value.tries == ("packrunner builder update",)
+    update(place)
+    place.open()
+
+
+@pytest.mark.parametrize("lost", ["pool", "dists"])
+def test_an_update_that_fails_leaves_the_old_base(place: Place, lost: str) -> None:
+    """Packages that are not there, lists that are not there: the next build takes the old base, without a network."""
+    first, _ = place.open(images=("build", "base"))
+    before = Path(place.lock).read_bytes()
+    packages = DebianArchive().packages
+    packages["bash"] = deb(control("bash", "2"), entry("./usr/bin/bash-2"))
+    DebianArchive(packages=packages, date=NOW + 100).write(str(place.root / "mirror"))
+    shutil.rmtree(place.root / "mirror" / lost)
+    with pytest.raises(NetworkError):
+        update(place, now=lambda: NOW + 200)
+    shutil.rmtree(place.root / "mirror")
+    assert Path(place.lock).read_bytes() == before
+    again, reporter = place.open(images=("build", "base"))
+    assert (again.digest, reporter.events) == (first.digest, [])
+
+
+def update_and_die(place: Place, victim: str) -> None:
+    """In a process of its own: killed as it begins to make `victim` of the new base."""
+    made = Maker.make
+
+    def make(self: Maker, image: Any) -> None:
+        if image == victim:
+            os.kill(os.getpid(), signal.SIGKILL)
+        made(self, image)
+
+    Maker.make = make  # type: ignore[method-assign] # in a process that ends here
+    renewed(place)
+
+
+@pytest.mark.parametrize("victim", ["build", "base"])
+def test_an_update_killed_half_way_leaves_the_old_base(place: Place, victim: str) -> None:
+    first, _ = place.open(images=("build", "base"))
+    old = first.run_image("base").digest
+    process = multiprocessing.get_context("fork").Process(target=update_and_die, args=(place, victim))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    again, reporter = place.open(images=("build", "base"))
+    assert (again.digest, again.run_image("base").digest, reporter.events) == (first.digest, old, [])
+    prune_bases(place.settings.data_dir)
+    assert place.open(images=("build", "base"))[1].events == []
+    done, _ = update(place, now=lambda: NOW + 200)
+    assert place.open(images=("build", "base"))[0].digest == done.new.digest != first.digest
+
+
+def test_a_package_that_is_gone_is_answered_with_the_update(place: Place) -> None:
+    place.open(images=())
+    shutil.rmtree(place.downloads)
+    shutil.rmtree(place.root / "mirror/pool")
+    with pytest.raises(NetworkError) as caught:
+        place.open()
+    assert caught.value.tries == ("packrunner builder update debian:13",)

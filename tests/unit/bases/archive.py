@@ -147,6 +147,7 @@ class DebianArchive:
     suites: tuple[str, ...] = ("trixie", "trixie-updates")
     architecture: str = "amd64"
     extra: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
@@ -155,7 +156,7 @@ class DebianArchive:
             path = f"pool/main/{name[0]}/{name}/{name}_1_{self.architecture}.deb"
             found[path] = data
             facts = f"Filename: {path}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
-            stanzas.append(control(name).decode() + self.extra.get(name, "") + facts)
+            stanzas.append(control(name, self.versions.get(name, "1")).decode() + self.extra.get(name, "") + facts)
         for suite in self.suites:
             text = "\n".join(stanzas if "-" not in suite else []).encode()
             index = lzma.compress(text, preset=0)

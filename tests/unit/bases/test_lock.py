@@ -88,7 +88,7 @@ def test_a_damaged_lock_says_how_to_go_on(tmp_path: Path, text: str) -> None:
     with pytest.raises(CorruptError) as caught:
         read_lock(str(path))
     assert caught.value.slug == "base-lock"
-    assert caught.value.tries[0].startswith(f"rm {path}")
+    assert caught.value.tries == ("packrunner builder update",)
 
 
 @pytest.mark.parametrize("text", ["debian", "debian:13", "debian:trixie"])

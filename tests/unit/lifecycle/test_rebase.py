@@ -9,6 +9,7 @@ import pytest
 from packrunner.errors import RebaseError
 from packrunner.formats import labels
 from packrunner.images.image import CREATED, Descriptor, Image, Layer
+from packrunner.lifecycle.export import report
 from packrunner.lifecycle.rebase import NewBase, read_label, rebase, run_image_name, split
 from packrunner.names import Digest, canonical_image, registry_of
 
@@ -329,7 +330,10 @@ def test_the_platform_follows_the_base_and_the_start_stays() -> None:
 
 
 @pytest.mark.cnb("RBS-11")
-def test_the_time_is_a_constant() -> None:
+def test_the_time_is_a_constant_and_the_report_names_the_image() -> None:
+    made = rebase(app(), base())
+    assert report(made, ["a:1", "b:1"]).image.tags == ("a:1", "b:1")
+    assert report(made, ["a:1"]).image.digest == made.digest
     assert rebase(app(), base()).created == CREATED
     assert rebase(app(), base(), created="2026-01-01T00:00:00Z").created == "2026-01-01T00:00:00Z"
 
