@@ -80,13 +80,14 @@ def test_buildpacks_see_them_and_nothing_is_left(cli: Cli, case: Path) -> None:
     assert "SERVICE_BINDING_ROOT" not in inside
 
 
-@pytest.mark.cnb("BND-03")
+@pytest.mark.cnb("BND-03", "BLD-06")
 def test_a_failed_build_leaves_nothing_either(cli: Cli, case: Path) -> None:
     path = case / "probe/bin/build"
     path.write_text(path.read_text() + "\nexit 3\n")
     args = ("build", "failing", "-p", str(case / "app"), "-b", str(case / "probe"), "--binding", f"db={case / 'db'}")
     ended = cli(*args)
     assert ended.code == 51
+    assert cli("inspect", "failing").code != 0
     assert CANARIES[0] not in ended.err
     assert found_below(cli.home) == []
 

@@ -106,6 +106,25 @@ def test_an_ordinary_user_can_build_and_gets_the_same_digest(cli: Cli, ordinary:
         assert "<h1>" in page
 
 
+@pytest.mark.cnb("PRJ-03")
+def test_what_project_toml_leaves_out_is_absent_from_detection_on(cli: Cli, app: Path, tmp_path: Path) -> None:
+    look = '#!/bin/sh\necho "seen: $(find . -type f | sort | tr "\\n" " ")"\n'
+    probe = probe_buildpack(tmp_path / "probe", detect=look)
+    for name in ("a.md", "README.md", "docs/b.md", "docs/c.txt"):
+        (app / name).parent.mkdir(exist_ok=True)
+        (app / name).write_text(name)
+    (app / "project.toml").write_text(
+        '[_]\nschema-version = "0.2"\n[io.buildpacks]\nexclude = ["*.md", "!README.md"]\n'
+    )
+    told = cli.ok("build", "left-out", "-p", str(app), "-b", str(probe), "-v").err
+    seen = next(line for line in told.splitlines() if "seen: " in line)
+    assert "./README.md" in seen
+    assert "./docs/c.txt" in seen
+    assert "a.md" not in seen
+    assert "b.md" not in seen
+
+
+@pytest.mark.cnb("PRJ-08")
 def test_project_toml_is_read(cli: Cli, app: Path) -> None:
     (app / "secret.txt").write_text("not for the image")
     (app / "project.toml").write_text(
@@ -116,6 +135,21 @@ def test_project_toml_is_read(cli: Cli, app: Path) -> None:
     listed = cli.ok("run", "project", "--command", "--", "sh", "-c", "ls /workspace; echo $GREETING")
     assert "secret.txt" not in listed.out
     assert "from the project" in listed.out
+
+
+@pytest.mark.cnb("STK-03")
+def test_a_buildpack_from_before_targets_builds(cli: Cli, app: Path, tmp_path: Path) -> None:
+    old = probe_buildpack(
+        tmp_path / "old",
+        build='#!/bin/sh\nset -eu\nprintf \'[[processes]]\\ntype = "web"\\ncommand = "echo old $0"\\n'
+        'direct = false\\n\' > "$1/launch.toml"\n',
+    )
+    (old / "buildpack.toml").write_text(
+        'api = "0.7"\n[buildpack]\nid = "test/old"\nversion = "1.0.0"\n'
+        '[[stacks]]\nid = "io.buildpacks.stacks.jammy"\nmixins = ["libpq", "build:git"]\n'
+    )
+    cli.ok("build", "old", "-p", str(app), "-b", str(old))
+    assert cli.ok("run", "old").out.startswith("old ")
 
 
 def test_two_builds_of_one_application_at_once_both_work(cli: Cli, app: Path) -> None:

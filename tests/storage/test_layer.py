@@ -104,6 +104,18 @@ def test_entries_are_those_of_the_reference(store: LocalStore, source: Path) -> 
     assert found["workspace/dead"].linkname == os.readlink(source / "dead")
 
 
+@pytest.mark.cnb("EXP-09")
+def test_extended_attributes_are_dropped(store: LocalStore, source: Path) -> None:
+    plain = write(store, [app(source)]).layer
+    try:
+        os.setxattr(source / "bin-data", "user.mime_type", b"text/plain")
+    except OSError:
+        pytest.skip("no user xattrs on this file system")
+    written = write(store, [app(source)])
+    assert written.layer == plain
+    assert not any(m.pax_headers for m in members(store, written).values() if "mime_type" in str(m.pax_headers))
+
+
 def test_gnu_tar_reads_what_was_written(store: LocalStore, source: Path, tmp_path: Path) -> None:
     (source / ("n" * 120)).write_bytes(b"long")
     (source / "ünï").write_bytes(b"wide")

@@ -338,7 +338,7 @@ def test_what_comes_before_and_after_wraps_each_group_in_file_order(settings: Ca
     assert ids == [["acme/a", "acme/b", f"packrunner/{middle}", "acme/y", "acme/z"] for middle in ("java", "python")]
 
 
-@pytest.mark.cnb("PRJ-06")
+@pytest.mark.cnb("PRJ-06", "IMG-04")
 def test_a_script_becomes_a_buildpack(settings: CatalogSettings) -> None:
     found = select((), settings=settings, project=Groups(group=(SCRIPT,)))
     assert groups(found) == [["acme/script@0.0.0"]]

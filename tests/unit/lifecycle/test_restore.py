@@ -66,6 +66,8 @@ def test_what_comes_back_by_type(world: World) -> None:
         "only.toml": ONLY,
         "run.toml": LAUNCH,
         "tool.toml": BUILD,
+        "compiler.toml": "[types]\nbuild = true\n",
+        "compiler/f": "compiler",
         "none.toml": "",
         "launch.toml": '[[processes]]\ntype = "web"\ncommand = ["x"]\n',
     }
