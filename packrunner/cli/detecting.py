@@ -11,6 +11,7 @@ from packrunner import paths
 from packrunner.cli import building
 from packrunner.console.redact import is_secret
 from packrunner.errors import UsageError
+from packrunner.lifecycle import bindings
 
 if TYPE_CHECKING:
     from packrunner.cli.session import Session
@@ -33,10 +34,12 @@ def perform(flags: Flags, wish: Wish, session: Session) -> int:
     request = building.resolve(flags, session)
     order = None if wish.order is None else os.path.join(flags.cwd, wish.order)
     directories = tuple(os.path.join(flags.cwd, path) for path in wish.directories)
-    reporter = building.reporter(request, session, progress="json" if wish.json else request.progress)
+    held = bindings.hold(request.bindings, request.secrets, session.environ)
+    progress = "json" if wish.json else request.progress
+    reporter = building.reporter(request, session, progress=progress, hidden=held.texts())
     session.reporter = reporter
     building.tell(request, reporter)
-    answer = session.services.detect(request, reporter, order=order, directories=directories)
+    answer = session.services.detect(request, reporter, held, order=order, directories=directories)
     from packrunner.cli import detection
 
     error = answer.error
@@ -85,6 +88,9 @@ def _options(request: BuildRequest, wish: Wish) -> list[str]:
         ("run-image", "--run-image", [request.run_image or ""]),
     ]
     options = [(flag, text) for name, flag, texts in given if request.origins.get(name) == "flag" for text in texts]
+    options += [("--project", _pasted(request.project_file))] if request.origins.get("project") == "flag" else []
+    options += [("--binding", f"{name}={_pasted(place)}") for name, place in request.bindings]
+    options += [("--secret", f"{name}={_secret(place)}") for name, place in request.secrets]
     options += [("--env-file", _pasted(path)) for path in request.env_files]
     for name, value in request.env:
         if request.origins.get(f"env:{name}") == "flag":
@@ -93,6 +99,11 @@ def _options(request: BuildRequest, wish: Wish) -> list[str]:
     options += [("--order", wish.order)] if wish.order is not None else []
     options += [("--buildpacks", directory) for directory in wish.directories]
     return [word for option in options for word in option]
+
+
+def _secret(place: str) -> str:
+    """Where a secret comes from: a variable, or a file whose name could be taken for one."""
+    return place if place.startswith(bindings.FROM_ENVIRONMENT) else _directory(place)
 
 
 def _pasted(path: str) -> str:

@@ -96,7 +96,13 @@ class Services(Protocol):
         """Build, store and put out an image; `held` are the contents of its bindings."""
 
     def detect(
-        self, request: BuildRequest, reporter: Reporter, *, order: str | None = None, directories: tuple[str, ...] = ()
+        self,
+        request: BuildRequest,
+        reporter: Reporter,
+        held: Held | None = None,
+        *,
+        order: str | None = None,
+        directories: tuple[str, ...] = (),
     ) -> Answer:
         """Ask which buildpacks would build the application."""
 

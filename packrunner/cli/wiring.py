@@ -116,7 +116,12 @@ def build(
 
 
 def detect(
-    request: BuildRequest, reporter: Reporter, *, order: str | None = None, directories: tuple[str, ...] = ()
+    request: BuildRequest,
+    reporter: Reporter,
+    held: Held | None = None,
+    *,
+    order: str | None = None,
+    directories: tuple[str, ...] = (),
 ) -> Answer:
     """Ask which buildpacks would build the application; no run image is made for it."""
     from packrunner.lifecycle import detect_only
@@ -130,7 +135,8 @@ def detect(
         inquiry = detect_only.Inquiry(
             source=request.source,
             rules=Rules(include=request.include, exclude=request.exclude),
-            env=dict(request.env),
+            env={**(held.variables if held else {}), **dict(request.env)},
+            bindings=held.bindings if held else {},
             place=_place(request, base),
             selection=_select(request, order, directories),
             rootfs=base.build_rootfs(),

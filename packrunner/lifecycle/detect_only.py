@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ class Inquiry:
     source: str
     rules: Rules
     env: Mapping[str, str]
+    bindings: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
     place: str
     selection: Selection
     rootfs: tuple[str, ...]
@@ -75,7 +76,12 @@ def ask(
     waiting = Noted(text="a build of this application is running; detection starts when that ends", always=True)
     table = fingerprint.scan(inquiry.source, skip=inquiry.rules.skip)
     with workspace.opened(
-        inquiry.place, inquiry.source, owner=owner, bindings={}, env=inquiry.env, waiting=lambda: reporter.emit(waiting)
+        inquiry.place,
+        inquiry.source,
+        owner=owner,
+        env=inquiry.env,
+        bindings=inquiry.bindings,
+        waiting=lambda: reporter.emit(waiting),
     ) as ws:
         app = application.prepare(ws, inquiry.source, table, rules=inquiry.rules, user=inquiry.user, overlays=overlays)
         spec = SandboxSpec(

@@ -191,6 +191,7 @@ def merge(
     project_file = os.path.normpath(os.path.join(source, "project.toml"))
     if flags.project is not None:
         project_file = os.path.normpath(os.path.join(flags.cwd, flags.project))
+        origins["project"] = "flag"
     buildpacks = pick("buildpack", flags.buildpacks)
     run_image = pick("run-image", flags.run_image)
     return BuildRequest(

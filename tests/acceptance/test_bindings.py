@@ -92,6 +92,16 @@ def test_a_failed_build_leaves_nothing_either(cli: Cli, case: Path) -> None:
     assert found_below(cli.home) == []
 
 
+@pytest.mark.cnb("BND-01")
+def test_detection_alone_sees_them_too(cli: Cli, case: Path) -> None:
+    needs = '#!/bin/sh\ntest "$(cat "$SERVICE_BINDING_ROOT/db/type")" = postgresql || exit 100\n'
+    probe = probe_buildpack(case / "needs", detect=needs)
+    args = ("detect", "-p", str(case / "app"), "-b", str(probe))
+    assert cli(*args).code == 20
+    cli.ok(*args, "--binding", f"db={case / 'db'}")
+    assert found_below(cli.home) == []
+
+
 def test_a_changed_binding_or_secret_is_noticed(cli: Cli, case: Path) -> None:
     time.sleep(0.05)
     build(cli, case)

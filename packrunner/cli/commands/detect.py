@@ -18,6 +18,15 @@ def command(  # noqa: PLR0913  one parameter per flag
         str | None,
         typer.Option("-p", "--path", metavar="DIR", help="Where the application is.", rich_help_panel=COMMON),
     ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="FILE",
+            help="The project file; project.toml of the application unless given.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     builder: Annotated[
         str | None,
         typer.Option(
@@ -35,6 +44,24 @@ def command(  # noqa: PLR0913  one parameter per flag
             "--buildpack",
             metavar="NAME",
             help="A buildpack to use, by name, id@version or directory; repeat it or separate with commas.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    binding: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--binding",
+            metavar="NAME=DIR",
+            help="A service binding that buildpacks can read while they run; it is kept nowhere. Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--secret",
+            metavar="ID=FILE|env",
+            help="A secret for buildpacks: a file, the variable ID (env) or another (env:NAME). Repeatable.",
             rich_help_panel=COMMON,
         ),
     ] = None,
@@ -115,8 +142,11 @@ def command(  # noqa: PLR0913  one parameter per flag
     flags = Flags(
         cwd=building.working_directory(),
         path=path,
+        project=project,
         builder=builder,
         buildpacks=tuple(buildpack or ()),
+        bindings=tuple(binding or ()),
+        secrets=tuple(secret or ()),
         env=tuple(env or ()),
         env_files=tuple((name, building.read_env_file(name)) for name in env_file or ()),
         run_image=run_image,

@@ -115,8 +115,9 @@ class FakeServices:
         self.known.append(known)
         return self.on_build(request, reporter)
 
-    def detect(self, request: BuildRequest, reporter: Reporter, **order: Any) -> Answer:
+    def detect(self, request: BuildRequest, reporter: Reporter, held: Held | None = None, **order: Any) -> Answer:
         self.requests.append(request)
+        self.held.append(held)
         self.orders.append(order)
         return self.on_detect(request)
 

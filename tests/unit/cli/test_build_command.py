@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from packrunner import events, paths
+from packrunner.cli import detecting
 from packrunner.errors import BuildpackFailedError, NetworkError, StoppedError
 from packrunner.record import Record, Scan
 from tests.unit.cli.cli_fakes import FakeServices, Outcome, call, digest
@@ -163,6 +164,21 @@ def test_bindings_are_read_once_and_hidden_wherever_they_are_shown(
     assert held is not None
     assert held.bindings["deploy"] == {"type": b"secret", "value": b"burning-bright"}
     assert "tiger" not in repr((request, held)) + request.to_json()
+
+
+def test_detection_can_be_asked_with_the_same_bindings(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (app / "db").mkdir()
+    (app / "db/type").write_text("mysql")
+    (app / "token").write_text("tiger")
+    (app / "p.toml").write_text('[_]\nschema-version = "0.2"\n')
+    monkeypatch.setenv("DEPLOY", "burning-bright")
+    fake = FakeServices()
+    given = ("--binding", "db=db", "--secret", "deploy=env:DEPLOY", "--secret", "token=token", "--project", "p.toml")
+    call("build", *given, fake=fake)
+    explaining = detecting.command(fake.requests[0])
+    for text in ("db=db", "deploy=env:DEPLOY", "token=./token", "--project p.toml"):
+        assert text in explaining
+    assert "tiger" not in explaining
 
 
 def test_a_misspelt_variable_is_pointed_out(app: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
