@@ -57,6 +57,7 @@ SETTINGS: dict[str, Setting] = {
         Setting(name="path", flag="--path", default=".", doc="directory of the application"),
         Setting(name="builder", flag="--builder", default="debian:13", in_config=True, doc="what builds are made with"),
         Setting(name="buildpack", flag="--buildpack", kind="list", doc="buildpacks to use, in this order"),
+        Setting(name="extension", flag="--extension", kind="list", doc="image extensions to use, in this order"),
         Setting(name="env-file", flag="--env-file", kind="list", doc="files of build variables"),
         Setting(name="output", flag="--output", kind="list", doc="further places to write the image to"),
         Setting(name="run-image", flag="--run-image", doc="image below the application's layers"),

@@ -126,6 +126,24 @@ class DetectError(PackrunnerError):
     exit_code = 22
 
 
+class ExtensionFailedError(PackrunnerError):
+    """An extension's bin/generate exited with a non-zero status (EXT-05)."""
+
+    exit_code = 91
+
+
+class GenerateError(PackrunnerError):
+    """Any other failure of the generate phase."""
+
+    exit_code = 92
+
+
+class ExtendError(PackrunnerError):
+    """An image could not be extended."""
+
+    exit_code = 102
+
+
 class AnalyzeError(PackrunnerError):
     """The analyze phase failed."""
 

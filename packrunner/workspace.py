@@ -30,6 +30,7 @@ APP_DIR = "/workspace"
 LAYERS_DIR = "/layers"
 PLATFORM_DIR = "/platform"
 BUILDPACKS_DIR = "/cnb/buildpacks"
+EXTENSIONS_DIR = "/cnb/extensions"
 PLANS_DIR = "/cnb/plans"
 
 SOURCE = "source"
@@ -45,6 +46,7 @@ class Places:
     platform: str = PLATFORM_DIR
     buildpacks: str = BUILDPACKS_DIR
     plans: str = PLANS_DIR
+    extensions: str = EXTENSIONS_DIR
 
 
 PLACES = Places()

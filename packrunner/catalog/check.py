@@ -4,51 +4,60 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
-from packrunner.formats import buildpack
+from packrunner.formats import buildpack, extension
 from packrunner.formats.positions import place
 from packrunner.names import BuildpackId
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from packrunner.formats.buildpack import BuildpackDescriptor
 
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 _ELF = b"\x7fELF"
 
 
-def read_descriptor(root: str, *, shown: str) -> BuildpackDescriptor:
-    """Read and check `root`/buildpack.toml, called `shown`/buildpack.toml in messages (BPD-02 - BPD-04).
+Kind = Literal["buildpack", "extension"]
+"""What a directory holds; also the name of its table in the file `<kind>.toml`."""
 
-    Raises UsageError, slugs `toml` and `buildpack-descriptor`, naming file and key; BuildpackApiError.
+_READERS: dict[Kind, Callable[..., BuildpackDescriptor]] = {"buildpack": buildpack.read, "extension": extension.read}
+
+
+def read_descriptor(root: str, *, shown: str, kind: Kind = "buildpack") -> BuildpackDescriptor:
+    """Read and check `root`/<kind>.toml, called `shown`/<kind>.toml in messages (BPD-02 - BPD-04, EXT-01).
+
+    Raises UsageError, slugs `toml`, `buildpack-descriptor` and `extension-order`, naming file and key;
+    BuildpackApiError.
     """
-    where = os.path.join(shown, "buildpack.toml")
-    path = os.path.join(root, "buildpack.toml")
+    where = os.path.join(shown, f"{kind}.toml")
+    path = os.path.join(root, f"{kind}.toml")
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
         raise disk_error(error, where) from error
     try:
-        descriptor = buildpack.read(data, where=where)
+        descriptor = _READERS[kind](data, where=where)
     except UsageError as error:
         if error.slug != "name":
             raise
-        at = place(data.decode(), "buildpack.id", where)
+        at = place(data.decode(), f"{kind}.id", where)
         raise _wrong(error.brief, at, 'id = "your-name/what-it-builds"') from error
-    _check(descriptor, data.decode(), where)
+    _check(descriptor, data.decode(), where, kind)
     return descriptor
 
 
-def _check(descriptor: BuildpackDescriptor, text: str, where: str) -> None:
+def _check(descriptor: BuildpackDescriptor, text: str, where: str, kind: Kind) -> None:
     version = descriptor.buildpack.version
     if not _VERSION.fullmatch(version):
         brief = f"{version!r} is not a version" if version else "the version is missing"
         raise _wrong(
             f"{brief}: three numbers without leading zeros",
-            place(text, "buildpack.version", where),
+            place(text, f"{kind}.version", where),
             'version = "1.0.0"',
         )
     if descriptor.is_composite and (descriptor.targets or descriptor.stacks):
@@ -71,13 +80,16 @@ def _wrong(brief: str, at: str, fix: str) -> UsageError:
     return UsageError(brief, slug="buildpack-descriptor", at=at, tries=(fix,))
 
 
-def check_programs(root: str, *, shown: str) -> None:
-    """Refuse a buildpack whose bin/detect or bin/build cannot be started; slug `buildpack-program`.
+def check_programs(root: str, *, shown: str, kind: Kind = "buildpack") -> None:
+    """Refuse a buildpack or extension with a program that cannot be started; slug `buildpack-program`.
 
-    The staged copy gives programs their executable bit, so what can be missing is the file, or how to run it.
+    The staged copy gives programs their executable bit, so what can be missing is the file, or how to run it. Of an
+    extension both may be missing, for directories that hold their output (EXT-01, EXT-05).
     """
-    for name in ("bin/detect", "bin/build"):
+    for name in ("bin/detect", "bin/build") if kind == "buildpack" else ("bin/detect", "bin/generate"):
         at = os.path.join(shown, name)
+        if kind == "extension" and not os.path.lexists(os.path.join(root, name)):
+            continue
         try:
             with open(os.path.join(root, name), "rb") as file:
                 first = file.readline(4096)

@@ -41,6 +41,20 @@ def locate(text: str, *, builtin_dir: str) -> Located:
     raise unknown(text, builtin_dir)
 
 
+def locate_extension(text: str) -> Located:
+    """Find an image extension by its directory. Raises UsageError, slug `unknown-extension`."""
+    source = os.path.realpath(text)
+    if os.path.isfile(os.path.join(source, "extension.toml")):
+        return Located(asked=text, source=source)
+    there = os.path.isdir(source)
+    raise UsageError(
+        f"{readable(text)} holds no extension.toml" if there else f"there is no directory {readable(text)}",
+        slug="unknown-extension",
+        cause="an image extension is a directory with extension.toml and bin/generate, or a directory generate",
+        tries=("--extension ./DIR, for the directory that holds it",),
+    )
+
+
 def check_version(located: Located, version: str) -> None:
     """Refuse a version that is not the one there is."""
     if located.version and located.version != version:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from packrunner.catalog import builtin, inline
-from packrunner.catalog.locate import Located, check_version, locate, unknown
+from packrunner.catalog.locate import Located, check_version, locate, locate_extension, unknown
 from packrunner.catalog.ordering import read_order
 from packrunner.catalog.shelf import Shelf
 from packrunner.catalog.stage import Stage, StagedBuildpack
@@ -42,7 +42,8 @@ class Selection:
     """What takes part in a build.
 
     Every version in `order` and `system` is explicit. `root` is the host directory to show at /cnb/buildpacks, read
-    only. `inputs` are host files and directories: as long as their fingerprints stay the same, so does the selection.
+    only; `extensions_root` the one for /cnb/extensions, "" without any. `inputs` are host files and directories: as
+    long as their fingerprints stay the same, so does the selection.
     """
 
     order: Order
@@ -50,17 +51,27 @@ class Selection:
     buildpacks: Mapping[tuple[str, str], StagedBuildpack]
     root: str
     inputs: tuple[str, ...]
+    extensions: Mapping[tuple[str, str], StagedBuildpack] = field(default_factory=dict)
+    extensions_root: str = ""
 
 
-def select(requested: tuple[str, ...], *, settings: CatalogSettings, project: Groups = NOTHING) -> Selection:
+def select(
+    requested: tuple[str, ...],
+    *,
+    settings: CatalogSettings,
+    project: Groups = NOTHING,
+    extensions: tuple[str, ...] = (),
+) -> Selection:
     """Select the buildpacks `requested`, as one group in that order; without any the project's group, else the
     built-in order with what the project puts before and after each group (PRJ-05, PRJ-07).
+
+    `extensions` are directories of image extensions: one group, in front of every group of buildpacks (BPD-12).
 
     Each text may name several, divided by commas. System buildpacks join either way (BPD-11). Raises UsageError
     (`unknown-buildpack`, `buildpack-locator`, `buildpack-descriptor`, `buildpack-program`, `toml`),
     BuildpackApiError before anything runs (BPD-02), UnsafeArchiveError (`buildpack-tree`) and StoreError.
     """
-    return _Selecting(settings).run(requested, project)
+    return _Selecting(settings).run(requested, project, extensions)
 
 
 def select_order(path: str, directories: tuple[str, ...], *, settings: CatalogSettings) -> Selection:
@@ -80,7 +91,7 @@ class _Selecting:
         self._inputs: dict[str, None] = {}
         self._sources: dict[str, StagedBuildpack] = {}
 
-    def run(self, requested: tuple[str, ...], project: Groups) -> Selection:
+    def run(self, requested: tuple[str, ...], project: Groups, extensions: tuple[str, ...]) -> Selection:
         texts = _split(requested)
         asked = [self._add(locate(text, builtin_dir=self._settings.builtin_dir)) for text in texts]
         if asked:
@@ -92,7 +103,7 @@ class _Selecting:
             found = self._builtin_order()
             groups = tuple(OrderGroup(group=(*pre, *g.group, *post)) for g in found.order)
             order = Order(order=groups, order_extensions=found.order_extensions)
-        return self._selection(order, self._system())
+        return self._selection(order, self._system(), extensions)
 
     def run_order(self, path: str) -> Selection:
         file = read_order(path)
@@ -109,9 +120,13 @@ class _Selecting:
             groups.append(OrderGroup(group=tuple(pinned)))
         return self._selection(Order(order=tuple(groups)), System())
 
-    def _selection(self, order: Order, system: System) -> Selection:
+    def _selection(self, order: Order, system: System, extensions: tuple[str, ...] = ()) -> Selection:
         self._complete()
-        if any(b.sdk for b in self._found.values()):
+        staged = self._extensions(extensions)
+        if staged:
+            group = OrderGroup(group=tuple(_ref(e) for e in staged.values()))
+            order = Order(order=order.order, order_extensions=(group,))
+        if any(b.sdk for b in (*self._found.values(), *staged.values())):
             self._inputs[self._settings.sdk_dir] = None
         return Selection(
             order=order,
@@ -119,21 +134,25 @@ class _Selecting:
             buildpacks=_distinct(self._found),
             root=self._stage.combine(self._found.values()),
             inputs=tuple(self._inputs),
+            extensions=_distinct(staged),
+            extensions_root=self._stage.combine(staged.values()) if staged else "",
         )
+
+    def _extensions(self, directories: tuple[str, ...]) -> dict[tuple[str, str], StagedBuildpack]:
+        staged: dict[tuple[str, str], StagedBuildpack] = {}
+        for directory in directories:
+            found = self._stage.add(locate_extension(directory).source, "extension")
+            _refuse_twin(staged | self._found, found)
+            staged[found.id, found.version] = found
+            self._inputs[found.source] = None
+        return staged
 
     def _add(self, located: Located) -> StagedBuildpack:
         staged = self._sources.get(located.source)
         if staged is None:
             staged = self._sources[located.source] = self._stage.add(located.source)
         check_version(located, staged.version)
-        twin = self._found.get((staged.id, staged.version))
-        if twin is not None and twin.digest != staged.digest:
-            raise UsageError(
-                f"two different buildpacks call themselves {staged.id}@{staged.version}",
-                slug="buildpack-descriptor",
-                cause=f"{twin.source} and {staged.source}",
-                tries=("give one of them another version",),
-            )
+        _refuse_twin(self._found, staged)
         self._found[staged.id, staged.version] = staged
         self._inputs[located.source] = None
         return staged
@@ -227,6 +246,18 @@ class _Selecting:
                 if (found.id, found.version) not in seen:
                     seen.add((found.id, found.version))
                     pending.append(found)
+
+
+def _refuse_twin(known: Mapping[tuple[str, str], StagedBuildpack], staged: StagedBuildpack) -> None:
+    twin = known.get((staged.id, staged.version))
+    if twin is not None and (twin.kind, twin.digest) != (staged.kind, staged.digest):
+        what = f"different {staged.kind}s" if twin.kind == staged.kind else "things, a buildpack and an extension,"
+        raise UsageError(
+            f"two {what} call themselves {staged.id}@{staged.version}",
+            slug="buildpack-descriptor",
+            cause=f"{twin.source} and {staged.source}",
+            tries=("give one of them another version",),
+        )
 
 
 def _split(requested: tuple[str, ...]) -> list[str]:

@@ -36,6 +36,7 @@ from packrunner.paths import readable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from packrunner.catalog.check import Kind
     from packrunner.formats.buildpack import BuildpackDescriptor
 
 SDK_PLACE = "lib/packrunner"
@@ -44,7 +45,7 @@ _ABANDONED_AFTER = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedBuildpack:
-    """A buildpack ready to be mounted: `path` is its normalised tree, `digest` that tree's, `source` its origin.
+    """A buildpack or extension ready to be mounted: its normalised tree, that tree's digest, its origin.
 
     `short` is how people call it: the last part of its id.
     """
@@ -57,6 +58,7 @@ class StagedBuildpack:
     descriptor: BuildpackDescriptor
     short: str
     sdk: bool = False
+    kind: Kind = "buildpack"
 
 
 class Stage:
@@ -69,20 +71,20 @@ class Stage:
         for name in ("trees", "selections", "sources", "new"):
             make_directory(os.path.join(directory, name))
 
-    def add(self, source: str) -> StagedBuildpack:
-        """Stage the buildpack in the directory `source`.
+    def add(self, source: str, kind: Kind = "buildpack") -> StagedBuildpack:
+        """Stage the buildpack or extension in the directory `source`.
 
         An unchanged one costs a stat of each file. Raises what `check` and `tree.normalise` raise.
         """
-        known = os.path.join(self._directory, "sources", hashlib.sha256(os.fsencode(source)).hexdigest())
+        known = os.path.join(self._directory, "sources", hashlib.sha256(os.fsencode(f"{kind} {source}")).hexdigest())
         began = time.time_ns()
         before = _scan(source)
         recorded = _recorded(known)
         if recorded is not None and recorded[0] == fingerprint.digest(before):
-            found = self._staged(source, recorded[1])
+            found = self._staged(source, recorded[1], kind)
             if found is not None and recorded[2] == (self._sdk_digest() if found.sdk else "-"):
                 return found
-        found = self._copy(source)
+        found = self._copy(source, kind)
         # A source that changed meanwhile, or within the clock's tick, is looked at in full again next time.
         if fingerprint.settled(before, began) and before == _scan(source):
             sdk = self._sdk_digest() if found.sdk else "-"
@@ -123,25 +125,25 @@ class Stage:
     def _lock(self) -> FileLock:
         return FileLock(os.path.join(self._directory, "lock"))
 
-    def _staged(self, source: str, digest: str) -> StagedBuildpack | None:
+    def _staged(self, source: str, digest: str, kind: Kind) -> StagedBuildpack | None:
         path = os.path.join(self._directory, "trees", digest)
         try:
             os.utime(path)
         except FileNotFoundError:
             return None
-        return _describe(source, path, digest)
+        return _describe(source, path, digest, kind)
 
-    def _copy(self, source: str) -> StagedBuildpack:
+    def _copy(self, source: str, kind: Kind) -> StagedBuildpack:
         """Copy, hash and check; the tree appears under its digest only when all is well."""
         self._sweep()
         # Read before the copy too: a directory that is no buildpack may be somebody's whole home.
-        wants_sdk = _wants_sdk(read_descriptor(source, shown=readable(source)))
+        wants_sdk = _wants_sdk(read_descriptor(source, shown=readable(source), kind=kind))
         new = self._new()
         try:
             digest = tree.normalise(source, new, extra=self._vendored() if wants_sdk else None)
-            found = _describe(source, new, digest)
+            found = _describe(source, new, digest, kind)
             if not found.descriptor.is_composite:
-                check_programs(new, shown=readable(source))
+                check_programs(new, shown=readable(source), kind=kind)
             path = os.path.join(self._directory, "trees", digest)
             self._publish(new, path)
         except BaseException:
@@ -166,7 +168,7 @@ class Stage:
         name = buildpack.digest.removeprefix("sha256:")
         if tree.digest(buildpack.path) != name:
             self._discard(f"trees/{name}")
-            if self._copy(buildpack.source).digest != buildpack.digest:
+            if self._copy(buildpack.source, buildpack.kind).digest != buildpack.digest:
                 raise StoreError(
                     f"{readable(buildpack.source)} changed while it was read",
                     slug="buildpack-changed",
@@ -220,8 +222,8 @@ class Stage:
                 self._discard(f"new/{name}")
 
 
-def _describe(source: str, path: str, digest: str) -> StagedBuildpack:
-    descriptor = read_descriptor(path, shown=readable(source))
+def _describe(source: str, path: str, digest: str, kind: Kind) -> StagedBuildpack:
+    descriptor = read_descriptor(path, shown=readable(source), kind=kind)
     identity = descriptor.buildpack.id
     return StagedBuildpack(
         id=identity,
@@ -232,6 +234,7 @@ def _describe(source: str, path: str, digest: str) -> StagedBuildpack:
         descriptor=descriptor,
         short=identity.rpartition("/")[2],
         sdk=_wants_sdk(descriptor),
+        kind=kind,
     )
 
 

@@ -76,13 +76,16 @@ def remember(
             "environment_names": list(named),
             "skip": sorted(scan.app_skip),
             "settings": list(range(1, 3 + len(request.env_files))),
-            "always": request.rebuild or request.clear_cache,
+            "always": request.rebuild or request.clear_cache or not report.repeatable,
             "quiet": bool(request.quiet) or request.progress == "json",
             # Values of variables may be secret, and are not kept: then the arguments are parsed again.
             "request": None if request.env else request.to_plain(),
             "image": {
                 "index": store.index_path,
-                "names": {ImageName.parse(request.name).tagged: str(image.digest), **_run_image(request, store)},
+                "names": {
+                    ImageName.parse(request.name).tagged: str(image.digest),
+                    **_run_images(request, report, store),
+                },
                 "blobs": [[path, os.stat(path).st_size] for path in map(store.blob_path, digests)],
             },
             "outputs": [[path, record.output_digest(path)] for path in names],
@@ -94,10 +97,11 @@ def remember(
     )
 
 
-def _run_image(request: BuildRequest, store: LocalStore) -> dict[str, str]:
-    """The name and digest of a run image that was taken from the store by its name."""
-    stored = store.read(request.run_image) if request.run_image and ":/" not in request.run_image else None
-    return {stored.name: str(stored.digest)} if stored and stored.name else {}
+def _run_images(request: BuildRequest, report: BuildReport, store: LocalStore) -> dict[str, str]:
+    """The names and digests of run images that were taken from the store by name."""
+    names = [name for name in (request.run_image, report.chosen) if name and ":/" not in name]
+    found = [stored for name in names if (stored := store.read(name))]
+    return {stored.name: str(stored.digest) for stored in found if stored.name}
 
 
 def image_path(output: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from packrunner.bases import Base, BaseSettings
     from packrunner.bases.recipes import ImageName as BaseImage
     from packrunner.catalog.select import Selection
+    from packrunner.cli.run_images import RunImages
     from packrunner.cli.services import BaseUpdate, Known, Pruned, Rebased
     from packrunner.engines.base import User
     from packrunner.engines.sandbox import SandboxEngine
@@ -66,7 +67,7 @@ def build(
     """Build, store and put out an image; leave a record for the next time."""
     from packrunner.cli import remembering
     from packrunner.console.units import duration
-    from packrunner.lifecycle import runner, suiting
+    from packrunner.lifecycle import extended, runner, suiting
     from packrunner.lifecycle.application import Rules
 
     began_ns, began = time.time_ns(), time.monotonic()
@@ -97,14 +98,18 @@ def build(
                 bindings=held.bindings if held else {},
                 place=_place(request, base),
                 selection=selection,
-                build_image=runner.BuildImage(rootfs=base.build_rootfs(), env=base.build_env, user=base.user),
+                build_image=runner.BuildImage(
+                    rootfs=base.build_rootfs(), env=base.build_env, user=base.user, reference=base.full_reference
+                ),
                 run_image=run_image,
+                run_images=_run_images(base, images),
+                records=os.path.join(paths.cache_dir(), extended.DIRECTORY),
                 network=request.network,
                 clear_cache=request.clear_cache,
                 source_date_epoch=os.environ.get("SOURCE_DATE_EPOCH"),
                 project=request.project,
             ),
-            _tools(where, images, reporter),
+            _tools(where, images, unpacked, reporter),
         )
     _put_out(request, report.image, images)
     line = f"{request.name}@{report.image.digest}"
@@ -199,7 +204,7 @@ def _select(request: BuildRequest, order: str | None = None, directories: tuple[
     settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
     if order is not None:
         return select_order(order, directories, settings=settings)
-    return select(request.buildpacks, settings=settings, project=request.groups)
+    return select(request.buildpacks, settings=settings, project=request.groups, extensions=request.extensions)
 
 
 def _place(request: BuildRequest, base: Base) -> str:
@@ -209,29 +214,24 @@ def _place(request: BuildRequest, base: Base) -> str:
 
 
 def _run_image(request: BuildRequest, base: Base, images: LocalStore) -> RunImage:
-    from packrunner.lifecycle.analyze import RunImage
-
-    target = _target(request, base, images)
+    known = _run_images(base, images)
     if request.run_image is None:
-        image, name = base.run_image(), base.run_image_name()
-    else:
-        image, name = read_image(request.run_image, images), request.run_image
-    return RunImage(image=image, name=name, reference=f"{name}@{image.digest}", target=target)
+        return known.described(base.run_image(), base.run_image_name())
+    return known.described(read_image(request.run_image, images), request.run_image)
+
+
+def _run_images(base: Base, images: LocalStore) -> RunImages:
+    from packrunner.cli.run_images import RunImages
+
+    return RunImages(base, images, own=_own_target(base), os_release=lambda: _os_release(base.build_rootfs()))
 
 
 def _target(request: BuildRequest, base: Base, images: LocalStore) -> RunTarget:
     """What the run image is for; of the base it is known without the image."""
-    from packrunner.lifecycle.suiting import check_platforms
-    from packrunner.lifecycle.targets import RunTarget, fill_distro
-
     own = _own_target(base)
     if request.run_image is None:
         return own
-    image = read_image(request.run_image, images)
-    name, version = (image.labels.get(f"io.buildpacks.base.distro.{part}", "") for part in ("name", "version"))
-    found = RunTarget(image.os, image.architecture, image.variant, name, version)
-    check_platforms(own, found, name=request.run_image)
-    return found if name and version else fill_distro(found, _os_release(base.build_rootfs()))
+    return _run_images(base, images).target_of(read_image(request.run_image, images), request.run_image)
 
 
 def _own_target(base: Base) -> RunTarget:
@@ -260,14 +260,16 @@ def read_image(reference: str, images: LocalStore) -> Image:
     return read_image(parse_locator(reference), images)
 
 
-def _tools(where: SandboxEngine, images: LocalStore, reporter: Reporter) -> Tools:
+def _tools(where: SandboxEngine, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
     from packrunner.engines.base import User
     from packrunner.lifecycle.runner import Tools
 
     user = User()
     return Tools(
         engine=where,
+        extender=where,
         store=images,
+        snapshots=unpacked,
         reporter=reporter,
         launcher=launcher(),
         overlays=_overlays(where),

@@ -30,12 +30,16 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
-    """A directory shown copy-on-write: writes land in `upper`; `work` is overlayfs's own (same file system)."""
+    """A directory shown copy-on-write: writes land in `upper`; `work` is overlayfs's own (same file system).
+
+    Without `writable` both trees are only read.
+    """
 
     lower: str
     upper: str
     work: str
     target: str
+    writable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +69,16 @@ class SandboxSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One program: argv[0] is an absolute path; `env` is complete, nothing is inherited. `timeout` in seconds."""
+    """One program: argv[0] is an absolute path; `env` is complete, nothing is inherited. `timeout` in seconds.
+
+    `user` is another uid and gid than the sandbox's own, which only a workbench has the right to.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str = "/"
     timeout: float | None = None
+    user: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,3 +115,39 @@ class Engine(Protocol):
 
     def open(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
         """Open a sandbox; at the end of the context no process of it is alive. Raises EngineError."""
+
+
+class Workbench(Protocol):
+    """A root file system to change: its sandbox's commands are root of a user namespace, never root of this host."""
+
+    def open(self) -> AbstractContextManager[Sandbox]:
+        """Open the sandbox; once, what it changes is kept until the workbench ends. Raises EngineError."""
+
+    @property
+    def shows_owners(self) -> bool:
+        """Whether files belong inside to whom they belong in the image; else all are root's."""
+
+    def pack(self, write: Callable[[bytes], object], below: Mapping[str, tuple[int, int]]) -> Changes:
+        """Write what the closed sandbox changed as the tar of a layer, with the owners that it gave.
+
+        `below` says whose files of the image are that are not root's, for where `shows_owners` is false.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What was packed: how many entries, and sentences about what could not be."""
+
+    entries: int
+    warnings: tuple[str, ...] = ()
+
+
+class Extender(Protocol):
+    """An engine that can change root file systems (EXT-11 - EXT-15)."""
+
+    @property
+    def ids(self) -> int:
+        """How many users and groups there are on a workbench; 1 where all must be root's."""
+
+    def workbench(self, spec: SandboxSpec) -> AbstractContextManager[Workbench]:
+        """A workbench for `spec.rootfs`, on which `spec.user` is root. Raises EngineError."""

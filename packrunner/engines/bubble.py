@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packrunner.engines.bwrap import Plumbing, encode_args
@@ -24,7 +25,10 @@ from packrunner.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from packrunner.engines.ids import IdMap
     from packrunner.engines.keeper import Keeper
+
+    Entrance = Callable[[list[str]], tuple[list[str], bytes]]
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +40,9 @@ _SAID_LIMIT = 64 << 10
 class Bubble:
     """A started bwrap. `stop` must be called, also after errors; it may be called again.
 
-    `interactive` gives it this process's own stdin, stdout and stderr; `inherit` are more descriptors for it.
+    `interactive` gives it this process's own stdin, stdout and stderr; `inherit` are more descriptors for it. `ids` is
+    the map that a workbench's user namespace gets from outside, `entrance` what makes root's bwrap a user's: from
+    bwrap's own argv to the program to start instead and what it reads from a descriptor.
     """
 
     def __init__(
@@ -48,17 +54,29 @@ class Bubble:
         keeper: Keeper,
         interactive: bool = False,
         inherit: tuple[int, ...] = (),
+        ids: IdMap | None = None,
+        entrance: Entrance | None = None,
     ) -> None:
         self._status = b""
-        self._first = -1
+        self._first = self._gate = -1
+        self._ids = ids
         self._status_fd, report = os.pipe()
+        opened = [report]
         try:
-            self.child = _start(bwrap, arguments, command, (report, *inherit), keeper=keeper, interactive=interactive)
+            block = -1
+            if ids:
+                block, self._gate = os.pipe()
+                opened.append(block)
+            argv = _Argv(bwrap=bwrap, arguments=arguments, command=command, entrance=entrance, block_fd=block)
+            self.child = _start(argv, (report, *inherit), keeper=keeper, interactive=interactive)
         except BaseException:
-            os.close(self._status_fd)
+            for fd in (self._status_fd, self._gate):
+                if fd >= 0:
+                    os.close(fd)
             raise
         finally:
-            os.close(report)
+            for fd in opened:
+                os.close(fd)
         self._pidfd = os.pidfd_open(self.child.pid)
 
     def await_start(self) -> None:
@@ -75,6 +93,9 @@ class Bubble:
         # It may have come to its end already; only bwrap's last word tells that from a failure to start.
         if pid is None or (not self._hold(pid) and self.wait(START_LIMIT) and self.exit_code() is None):
             raise self.refused()
+        if self._ids and pid is not None:
+            self._ids.write(pid)
+            os.write(self._gate, b"1")
 
     def refused(self) -> EngineError:
         """Why bwrap did not start the sandbox."""
@@ -136,10 +157,10 @@ class Bubble:
         for stream in (self.child.stdin, self.child.stdout, self.child.stderr):
             if stream:
                 stream.close()
-        for fd in (self._status_fd, self._first, self._pidfd):
+        for fd in (self._status_fd, self._first, self._pidfd, self._gate):
             if fd >= 0:
                 os.close(fd)
-        self._status_fd = self._first = self._pidfd = -1
+        self._status_fd = self._first = self._pidfd = self._gate = -1
 
     def _read_status(self) -> bool:
         data = os.read(self._status_fd, 4096)
@@ -167,32 +188,46 @@ class Bubble:
         return True
 
 
-def _start(
-    bwrap: str,
-    arguments: Callable[[Plumbing], Sequence[str]],
-    command: Sequence[str],
-    inherit: tuple[int, ...],
-    *,
-    keeper: Keeper,
-    interactive: bool,
-) -> subprocess.Popen[bytes]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Argv:
+    """What makes the argv of a process that is, or becomes, bwrap; `block_fd` is -1 for ids that it maps itself."""
+
+    bwrap: str
+    arguments: Callable[[Plumbing], Sequence[str]]
+    command: Sequence[str]
+    entrance: Entrance | None
+    block_fd: int
+
+    def make(self, status_fd: int, opened: list[int]) -> list[str]:
+        """The argv; descriptors that it names are added to `opened`."""
+        opened += [_sealed("seccomp", seccomp_filter()), os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)]
+        plumbing = Plumbing(status_fd=status_fd, seccomp_fd=opened[0], block_fd=self.block_fd, null_fd=opened[1])
+        opened.append(_sealed("arguments", encode_args(self.arguments(plumbing))))
+        # Everything that is said about the sandbox goes through a descriptor: no path and no variable can be taken
+        # for an option (SBX-40), nor be read in the list of processes.
+        argv = [self.bwrap, "--args", str(opened[-1]), "--", *self.command]
+        if self.entrance:
+            program, content = self.entrance(argv)
+            opened.append(_sealed("entrance", content))
+            argv = [*program, str(opened[-1])]
+        return argv
+
+
+def _start(argv: _Argv, inherit: tuple[int, ...], *, keeper: Keeper, interactive: bool) -> subprocess.Popen[bytes]:
     opened: list[int] = []
     try:
-        opened.append(_sealed("seccomp", seccomp_filter()))
-        plumbing = Plumbing(status_fd=inherit[0], seccomp_fd=opened[0])
-        opened.append(_sealed("arguments", encode_args(arguments(plumbing))))
+        words = argv.make(inherit[0], opened)
+        passed = (*inherit, *opened, *((argv.block_fd,) if argv.block_fd >= 0 else ()))
         pipe = None if interactive else subprocess.PIPE
         return keeper.start(
             lambda: subprocess.Popen(
-                # Everything that is said about the sandbox goes through a descriptor: no path and no variable can
-                # be taken for an option (SBX-40), nor be read in the list of processes.
-                [bwrap, "--args", str(opened[1]), "--", *command],
+                words,
                 env={},
                 cwd="/",
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
-                pass_fds=(*inherit, *opened),
+                pass_fds=passed,
                 # Ctrl-C at the terminal is packrunner's to answer (PRO-04).
                 start_new_session=True,
                 umask=0o022,

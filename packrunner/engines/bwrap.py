@@ -26,15 +26,43 @@ MINIMUM_VERSION = (0, 11)
 
 _SHARED_MEMORY = 256 << 20
 _OPTIONS_LIMIT = 4095  # mount(2) takes one page of options and its NUL
+# A container's root has these; none of them reaches beyond the namespaces of the sandbox.
+_ROOT_RIGHTS = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
 _SYSTEM_PATHS = ("/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plumbing:
-    """Descriptors that bwrap inherits: where it reports (JSON), and its filter."""
+    """Descriptors that bwrap inherits: where it reports (JSON), and its filter.
+
+    A workbench's bwrap waits for a byte from `block_fd` until its ids are mapped; `null_fd` leads nowhere.
+    """
 
     status_fd: int
     seccomp_fd: int
+    block_fd: int = -1
+    null_fd: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What makes a sandbox a workbench: where changes of its root go, and whether its ids are mapped from outside."""
+
+    upper: str
+    work: str
+    mapped: bool
 
 
 def bwrap_args(
@@ -46,29 +74,30 @@ def bwrap_args(
     temporary_size: int,
     writable_root: bool = False,
     env: Mapping[str, str] | None = None,
-    cwd: str = "/",
+    bench: Bench | None = None,
 ) -> list[str]:
     """All options; the command follows them, after `--`. `temporary_size` bounds /tmp and the home, in bytes.
 
     `as_root`: no user namespace, the agent drops to the user by itself (host uid 0 must never be mapped to the
-    image's user, it would keep its rights). `writable_root`: the root takes writes, and forgets them.
+    image's user, it would keep its rights). `writable_root`: the root takes writes, and forgets them; with `bench` it
+    takes and keeps them, and commands are root of a user namespace.
     """
-    check_spec(spec)
+    check_spec(spec, root=bench is not None)
     return [
-        *_identity(spec.user, as_root=as_root),
+        *(_bench_identity(plumbing, bench) if bench else _identity(spec.user, as_root=as_root)),
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *(("--unshare-net",) if spec.network == "none" else ()),
         *("--hostname", HOSTNAME, "--die-with-parent", "--as-pid-1", "--new-session"),
         *("--seccomp", str(plumbing.seccomp_fd), "--json-status-fd", str(plumbing.status_fd)),
-        *_root((*spec.rootfs, skeleton)),
+        *_root((*spec.rootfs, skeleton), bench),
         *("--proc", "/proc", "--dev", "/dev"),
         *("--perms", "1777", "--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108
-        *_temporary(spec, temporary_size),
+        *(() if bench else _temporary(spec, temporary_size)),
         *_mounts(spec),
-        *(() if writable_root else ("--remount-ro", "/")),
+        *(() if writable_root or bench else ("--remount-ro", "/")),
         "--clearenv",
         *(word for name, value in (env or {}).items() for word in ("--setenv", name, value)),
-        *("--chdir", cwd),
+        *("--chdir", "/"),
     ]
 
 
@@ -80,18 +109,20 @@ def encode_args(args: Sequence[str]) -> bytes:
     return b"".join(os.fsencode(word) + b"\0" for word in args)
 
 
-def mount_points(spec: SandboxSpec) -> frozenset[str]:
-    """Directories that must exist inside before anything is mounted on them."""
-    directories = {*SYSTEM_DIRECTORIES, *WORLD_DIRECTORIES}
-    if _has_own_home(spec):
-        directories.add(spec.user.home)
+def mount_points(spec: SandboxSpec, *, bench: bool = False) -> frozenset[str]:
+    """Directories that must exist inside before anything is mounted on them; a workbench has its root's own /tmp."""
+    directories = {*SYSTEM_DIRECTORIES}
+    if not bench:
+        directories.update(WORLD_DIRECTORIES)
+        if _has_own_home(spec):
+            directories.add(spec.user.home)
     directories.update(overlay.target for overlay in spec.overlays)
     directories.update(mount.target for mount in spec.mounts if os.path.isdir(mount.source))
     return frozenset(directories)
 
 
-def check_spec(spec: SandboxSpec) -> None:
-    """Refuse targets that could lead elsewhere than they say, and root stacks too long for the kernel."""
+def check_spec(spec: SandboxSpec, *, root: bool = False) -> None:
+    """Refuse targets that could lead elsewhere than they say, and users that nobody may be; `root` on workbenches."""
     targets = _targets(spec)
     for target in (*targets, spec.user.home):
         if not _is_plain(target):
@@ -100,7 +131,7 @@ def check_spec(spec: SandboxSpec) -> None:
         # A nested target would be looked up in a tree that a buildpack may have filled with links (SBX-12).
         if target == "/" or targets.count(target) > 1 or any(_is_below(target, other) for other in targets):
             raise EngineError(f"{target} cannot be mounted: another mount is there or above it", slug="sandbox-mount")
-    if not 0 < spec.user.uid < 2**31 or not 0 < spec.user.gid < 2**31:
+    if not root and (not 0 < spec.user.uid < 2**31 or not 0 < spec.user.gid < 2**31):
         raise EngineError(
             f"buildpacks cannot run as user {spec.user.uid}:{spec.user.gid}",
             slug="sandbox-user",
@@ -115,8 +146,19 @@ def _identity(user: User, *, as_root: bool) -> list[str]:
     return ["--unshare-user", "--uid", str(user.uid), "--gid", str(user.gid), "--disable-userns"]
 
 
-def _root(lowers: Sequence[str]) -> list[str]:
-    options = "upperdir=/tmp-overlay-upper-0,workdir=/tmp-overlay-work-0,userxattr,lowerdir=" + ":".join(
+def _bench_identity(plumbing: Plumbing, bench: Bench) -> list[str]:
+    """Root with the capabilities of a container's, over the ids of its user namespace only."""
+    if bench.mapped:
+        ids = ["--userns-block-fd", str(plumbing.block_fd), "--info-fd", str(plumbing.null_fd)]
+    else:
+        ids = ["--uid", "0", "--gid", "0"]
+    return ["--unshare-user", *ids, "--cap-drop", "ALL", *(w for name in _ROOT_RIGHTS for w in ("--cap-add", name))]
+
+
+def _root(lowers: Sequence[str], bench: Bench | None) -> list[str]:
+    # bwrap's own names for what it throws away.
+    upper, work = (bench.upper, bench.work) if bench else ("tmp-overlay-upper-0", "tmp-overlay-work-0")
+    options = f"upperdir=/{upper},workdir=/{work},userxattr,lowerdir=" + ":".join(
         "/oldroot" + re.sub(r"([\\:,])", r"\\\1", path) for path in lowers
     )
     if len(os.fsencode(options)) > _OPTIONS_LIMIT:
@@ -126,7 +168,8 @@ def _root(lowers: Sequence[str]) -> list[str]:
             cause=f"their paths need {len(os.fsencode(options))} bytes, the kernel takes {_OPTIONS_LIMIT}",
             tries=("move packrunner's data to a shorter path with PACKRUNNER_HOME",),
         )
-    return [*(word for path in lowers for word in ("--overlay-src", path)), "--tmp-overlay", "/"]
+    sources = [word for path in lowers for word in ("--overlay-src", path)]
+    return [*sources, "--overlay", bench.upper, bench.work, "/"] if bench else [*sources, "--tmp-overlay", "/"]
 
 
 def _temporary(spec: SandboxSpec, size: int) -> list[str]:
@@ -142,7 +185,11 @@ def _mounts(spec: SandboxSpec) -> list[str]:
     for mount in spec.mounts:
         words += ["--bind" if mount.writable else "--ro-bind", mount.source, mount.target]
     for overlay in spec.overlays:
-        words += ["--overlay-src", overlay.lower, "--overlay", overlay.upper, overlay.work, overlay.target]
+        words += ["--overlay-src", overlay.lower]
+        if overlay.writable:
+            words += ["--overlay", overlay.upper, overlay.work, overlay.target]
+        else:
+            words += ["--overlay-src", overlay.upper, "--ro-overlay", overlay.target]
     return words
 
 

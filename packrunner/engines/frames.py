@@ -106,6 +106,7 @@ def run_request(command: Command) -> bytes:
             "argv": list(command.argv),
             "env": [f"{name}={value}" for name, value in command.env.items()],
             "cwd": command.cwd,
+            **({} if command.user is None else {"user": list(command.user)}),
             "timeout_ms": 0 if command.timeout is None else max(1, int(command.timeout * 1000)),
         }
     ).encode("ascii")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from packrunner import process
 from packrunner.confined import Root
 from packrunner.disk import temporary
-from packrunner.engines import bwrap
+from packrunner.engines import bwrap, ids
 from packrunner.engines.diagnose import read_kernel, start_error
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def probe(binary: str | None, directory: str, environ: Mapping[str, str]) -> tup
         probe_bwrap(binary),
         namespaces,
         probe_overlay(binary if namespaces.state == "ok" else None, directory),
+        probe_ids(environ),
         probe_cgroup(),
         probe_docker(environ),
     )
@@ -72,6 +73,18 @@ def probe_namespaces(binary: str | None) -> Fact:
         cause=refusal.cause,
         tries=refusal.tries,
     )
+
+
+def probe_ids(environ: Mapping[str, str]) -> Fact:
+    """How many users there can be in images that extensions change."""
+    found = ids.id_map(environ)
+    if found.shifted:
+        return Fact(name="extensions", state="ok", detail=f"root: {found.count} users, none of them of this machine")
+    if found.count > 1:
+        return Fact(name="extensions", state="ok", detail=f"root and {found.count - 1} subordinate ids")
+    cause, fix = ids.lacking(environ)
+    detail = "RUN has root as its only user: chown, USER and most package managers fail"
+    return Fact(name="extensions", state="no", detail=detail, cause=cause, tries=(fix,))
 
 
 def probe_overlay(binary: str | None, directory: str) -> Fact:

@@ -17,9 +17,12 @@ from packrunner.engines.trust import Trust, host_trust, network_files
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from packrunner.engines.base import Command, Exit, OutputSink, SandboxSpec
+    from packrunner.engines.base import Command, Exit, OutputSink, SandboxSpec, User, Workbench
+    from packrunner.engines.bubble import Entrance
+    from packrunner.engines.bwrap import Plumbing
+    from packrunner.engines.ids import IdMap
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _QUIT_GRACE = 2.0
@@ -106,24 +109,30 @@ class SandboxEngine:
         with (
             self.prepared(spec) as (resolved, top, trust_env),
             self.bubble(resolved, top, agent_command("serve", spec), grace=_QUIT_GRACE) as bubble,
+            self.served(bubble, spec.user, trust_env) as sandbox,
         ):
-            assert bubble.child.stdin
-            assert bubble.child.stdout
-            client = AgentClient(
-                bubble.child.stdin.fileno(),
-                bubble.child.stdout.fileno(),
-                kill=bubble.kill,
-                explain_end=lambda: _ended(bubble),
-            )
-            try:
-                _check_identity(client, spec)
-                yield RunningSandbox(client, trust_env)
-                client.quit()
-            except BaseException:
-                bubble.kill()
-                raise
-            finally:
-                client.join(_QUIT_GRACE)
+            yield sandbox
+
+    @contextmanager
+    def served(self, bubble: Bubble, user: User, trust_env: Mapping[str, str]) -> Iterator[RunningSandbox]:
+        """The sandbox whose agent, which must be `user`, answers on a bubble's pipes; it quits at the end."""
+        assert bubble.child.stdin
+        assert bubble.child.stdout
+        client = AgentClient(
+            bubble.child.stdin.fileno(),
+            bubble.child.stdout.fileno(),
+            kill=bubble.kill,
+            explain_end=lambda: _ended(bubble),
+        )
+        try:
+            _check_identity(client, user)
+            yield RunningSandbox(client, trust_env)
+            client.quit()
+        except BaseException:
+            bubble.kill()
+            raise
+        finally:
+            client.join(_QUIT_GRACE)
 
     @contextmanager
     def bubble(
@@ -138,8 +147,7 @@ class SandboxEngine:
         inherit: tuple[int, ...] = (),
     ) -> Iterator[Bubble]:
         """A started bwrap whose root is `spec.rootfs` with `top` on it; used by `open` and by `app.run_app`."""
-        bubble = Bubble(
-            self.bwrap,
+        with self.started(
             lambda plumbing: bwrap.bwrap_args(
                 spec,
                 plumbing,
@@ -150,9 +158,34 @@ class SandboxEngine:
                 env=env,
             ),
             command,
+            grace=grace,
+            interactive=interactive,
+            inherit=inherit,
+        ) as bubble:
+            yield bubble
+
+    @contextmanager
+    def started(
+        self,
+        arguments: Callable[[Plumbing], Sequence[str]],
+        command: Sequence[str],
+        *,
+        grace: float = _QUIT_GRACE,
+        interactive: bool = False,
+        inherit: tuple[int, ...] = (),
+        ids: IdMap | None = None,
+        entrance: Entrance | None = None,
+    ) -> Iterator[Bubble]:
+        """A started bwrap, ended with the context."""
+        bubble = Bubble(
+            self.bwrap,
+            arguments,
+            command,
             keeper=self._keeper,
             interactive=interactive,
             inherit=inherit,
+            ids=ids,
+            entrance=entrance,
         )
         try:
             bubble.await_start()
@@ -171,17 +204,48 @@ class SandboxEngine:
         with skeleton.held_skeleton(self._state, self._skeleton(resolved, trust)) as top:
             yield resolved, top, trust.env
 
+    @property
+    def ids(self) -> int:
+        """How many users and groups there are on a workbench; 1 where all must be root's."""
+        return self._id_map.count
+
+    @property
+    def _id_map(self) -> IdMap:
+        from packrunner.engines.ids import id_map
+
+        return id_map(self._environ)
+
+    @contextmanager
+    def workbench(self, spec: SandboxSpec) -> Iterator[Workbench]:
+        """A workbench for `spec.rootfs`, on which its commands are root. Raises EngineError."""
+        from packrunner.engines import workbench
+        from packrunner.engines.trust import bench_trust
+
+        ids = self._id_map
+        spec = _resolved(replace(spec, user=workbench.ROOT), root=True)
+        trust = bench_trust(self._trust(spec))
+        directories = bwrap.mount_points(spec, bench=True) | workbench.EMPTY
+        top = skeleton.Skeleton(directories=directories, files=trust.files, agent=self.agent)
+        with skeleton.held_skeleton(self._state, top) as path, workbench.place(self, self._state, ids) as place:
+            parts = workbench.Parts(spec=spec, top=path, trust=trust, ids=ids, place=place)
+            yield workbench.OpenWorkbench(self, parts)
+
     def _trust(self, spec: SandboxSpec) -> Trust:
         if spec.trust:
             return host_trust(self._environ, network=spec.network, hostname=bwrap.HOSTNAME)
         return Trust(files=network_files(spec.network, bwrap.HOSTNAME))
 
-    def _skeleton(self, spec: SandboxSpec, trust: Trust) -> skeleton.Skeleton:
+    @property
+    def agent(self) -> str:
+        """The agent's program on this host. Raises EngineError, slug `agent-missing`."""
         if self._agent is None:
             self._agent = installed_agent()
+        return self._agent
+
+    def _skeleton(self, spec: SandboxSpec, trust: Trust) -> skeleton.Skeleton:
         mounted = {mount.target: b"" for mount in spec.mounts if not os.path.isdir(mount.source)}
         return skeleton.Skeleton(
-            directories=bwrap.mount_points(spec), files={**trust.files, **mounted}, agent=self._agent
+            directories=bwrap.mount_points(spec), files={**trust.files, **mounted}, agent=self.agent
         )
 
     def overlay_supported(self, directory: str) -> bool:
@@ -200,9 +264,9 @@ def agent_command(mode: str, spec: SandboxSpec) -> list[str]:
     return [skeleton.AGENT, mode, *identity, *(["--drop"] if os.geteuid() == 0 else [])]
 
 
-def _resolved(spec: SandboxSpec) -> SandboxSpec:
+def _resolved(spec: SandboxSpec, *, root: bool = False) -> SandboxSpec:
     """The spec with links in host paths resolved, once, and every one of them seen to exist."""
-    bwrap.check_spec(spec)
+    bwrap.check_spec(spec, root=root)
     return replace(
         spec,
         rootfs=tuple(_existing(path) for path in spec.rootfs),
@@ -230,13 +294,13 @@ def _temporary_size() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _check_identity(client: AgentClient, spec: SandboxSpec) -> None:
+def _check_identity(client: AgentClient, user: User) -> None:
     hello = client.hello()
-    if (hello.uid, hello.gid) != (spec.user.uid, spec.user.gid):
+    if (hello.uid, hello.gid) != (user.uid, user.gid):
         raise EngineError(
             "the sandbox runs as another user than the build image's",
             slug="sandbox-failed",
-            cause=f"it is {hello.uid}:{hello.gid} inside, {spec.user.uid}:{spec.user.gid} was asked for",
+            cause=f"it is {hello.uid}:{hello.gid} inside, {user.uid}:{user.gid} was asked for",
         )
 
 

@@ -37,6 +37,9 @@ _BUNDLE_VARIABLES = (
     "NODE_EXTRA_CA_CERTS",
 )
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy")
+BENCH_BUNDLE = "/run/packrunner/ca-certificates.crt"
+"""A second copy on workbenches, whose commands may make the first one anew."""
+
 _LARGEST_BUNDLE = 16 << 20
 _LARGEST_FILE = 1 << 20
 
@@ -88,6 +91,14 @@ def host_trust(
     if network == "host":
         env |= proxy_env(environ)
     return Trust(env=env, files=files | network_files(network, hostname))
+
+
+def bench_trust(trust: Trust) -> Trust:
+    """The same for a workbench: tools are pointed to a file that no package owns (EXT-14)."""
+    if BUNDLE not in trust.files:
+        return trust
+    env = {name: BENCH_BUNDLE if value == BUNDLE else value for name, value in trust.env.items()}
+    return Trust(env=env, files={**trust.files, BENCH_BUNDLE: trust.files[BUNDLE]})
 
 
 def network_files(network: Network, hostname: str) -> dict[str, bytes]:

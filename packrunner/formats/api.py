@@ -77,6 +77,8 @@ class PlatformFeatures:
     """Buildpacks are checked against the run image's target (0.12, TGT-05)."""
     history: bool
     """The image's history says what each layer is (0.12, EXP-29)."""
+    run_image_kept: bool
+    """An extension that chooses the run image that is chosen already changes nothing (0.12, EXT-08)."""
     layout: bool
     """Images are read from and written to OCI layouts (0.12, EXC-05)."""
     extensions_stable: bool
@@ -110,6 +112,7 @@ def platform_features(version: str) -> PlatformFeatures:
         run_toml=v >= (0, 12),
         targets=v >= (0, 12),
         history=v >= (0, 12),
+        run_image_kept=v >= (0, 12),
         layout=v >= (0, 12),
         extensions_stable=v >= (0, 13),
         generated_flat=v >= (0, 13),

@@ -112,6 +112,22 @@ class Image:
         """The image run as `user`, in the form of the configuration (`1000:1000`)."""
         return self._with(user=user)
 
+    def with_cmd(self, *argv: str) -> Self:
+        """The image with other default arguments."""
+        return self._with(cmd=argv)
+
+    def with_ports(self, *ports: str) -> Self:
+        """The image that also exposes `ports`, each as `80/tcp`."""
+        return self._with(exposed_ports=tuple(dict.fromkeys((*self.exposed_ports, *ports))))
+
+    def with_volumes(self, *paths: str) -> Self:
+        """The image that also has volumes at `paths`."""
+        return self._with(volumes=tuple(dict.fromkeys((*self.volumes, *paths))))
+
+    def with_stop_signal(self, signal: str) -> Self:
+        """The image that is asked to stop by `signal`."""
+        return self._with(stop_signal=signal)
+
     def with_created(self, created: str) -> Self:
         """The image made at `created`, RFC 3339 in UTC (EXP-28)."""
         return self._with(created=created)

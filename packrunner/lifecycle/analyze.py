@@ -28,7 +28,7 @@ class RunImage:
     """The image that the application's layers go on.
 
     `name` is the name as given (`debian:13`), `reference` the same fixed by digest; `target` has the distribution
-    filled in (TGT-07); `mirrors` hold the same image elsewhere.
+    filled in (TGT-07); `mirrors` hold the same image elsewhere, `extended` is what image extensions made of it.
     """
 
     image: Image
@@ -36,6 +36,12 @@ class RunImage:
     reference: str
     target: RunTarget
     mirrors: tuple[str, ...] = ()
+    extended: Image | None = None
+
+    @property
+    def below(self) -> Image:
+        """What the application's layers go on."""
+        return self.extended or self.image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

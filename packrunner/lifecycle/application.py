@@ -96,6 +96,11 @@ class Application:
     mounts: tuple[Mount, ...] = ()
     overlays: tuple[Overlay, ...] = ()
 
+    def read_only(self, target: str = APP_DIR) -> tuple[tuple[Mount, ...], tuple[Overlay, ...]]:
+        """The mounts and overlays of a sandbox that may look at the application, at `target`, and not change it."""
+        mounts = tuple(replace(mount, target=target, writable=False) for mount in self.mounts)
+        return mounts, tuple(replace(overlay, target=target, writable=False) for overlay in self.overlays)
+
     def after_build(self) -> Tree:
         """The tree to export, once the sandbox is gone: without the upper half where no buildpack wrote to it.
 

@@ -48,7 +48,8 @@ class BuildInputs:
     """`layers` and `plans` are host paths of what is shown at /layers and /cnb/plans.
 
     `owner` is who files belong to when root writes them, else None. `image_env` is the build image's environment,
-    `home` its user's, `platform_env` the user's variables, `operator` the files of /cnb/build-config/env.
+    `extended_env` what of it extensions added, for all buildpacks to see, `home` its user's. `platform_env` are the
+    user's variables, `operator` the files of /cnb/build-config/env.
     """
 
     layers: str
@@ -65,6 +66,8 @@ class BuildInputs:
     exec_env: str = "production"
     platform_api: str = PLATFORM_API
     places: Places = PLACES
+    extensions: tuple[GroupMember, ...] = ()
+    extended_env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,13 @@ def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter) -> Build
         if warning:
             reporter.emit(Warned(text=warning))
         entries = bom.collect(outputs, reporter)
-        metadata = launch.metadata(inputs.group, files, platform_api=inputs.platform_api, bom=entries.launch)
+        metadata = launch.metadata(
+            inputs.group,
+            files,
+            extensions=inputs.extensions,
+            platform_api=inputs.platform_api,
+            bom=entries.launch,
+        )
         sboms = _sboms(outputs, entries, features)
         _write_results(layers, sboms, metadata, inputs.owner)
     return BuildResult(outputs=outputs, launch=metadata, sboms=sboms, said=builder.said)
@@ -139,7 +148,8 @@ class _Builder:
         self.sandbox = sandbox
         self.reporter = reporter
         self.plan = inputs.plan
-        self.env = BuildEnv.start(inputs.image_env, home=inputs.home, trust=sandbox.trust_env)
+        start = BuildEnv.start(inputs.image_env, home=inputs.home, trust=sandbox.trust_env)
+        self.env = BuildEnv({**start.variables, **inputs.extended_env})
         self.said: dict[tuple[str, str], str] = {}
 
     def run(self, member: GroupMember) -> BuildpackOutput:
@@ -153,7 +163,7 @@ class _Builder:
         self.layers.makedirs(f"{escaped}/{notes.DIRECTORY}", owner=self.inputs.owner)
         self.plans.makedirs(f"build/{escaped}", owner=self.inputs.owner)
         self.plans.write(f"build/{escaped}/plan.toml", toml.encode(given), owner=self.inputs.owner)
-        tail = _Tail(staged.short, self.reporter)
+        tail = Tail(staged.short, self.reporter)
         ended = self.sandbox.run(self._command(member, staged, escaped), tail)
         self.sandbox.sweep()
         if ended.code or ended.error:
@@ -189,10 +199,10 @@ class _Builder:
             env["CNB_EXEC_ENV"] = self.inputs.exec_env
         return Command(argv=(f"{directory}/bin/build", layers, places.platform, plan), env=env, cwd=places.app)
 
-    def _failed(self, subject: str, escaped: str, ended: Exit, tail: _Tail) -> BuildpackFailedError:
+    def _failed(self, subject: str, escaped: str, ended: Exit, tail: Tail) -> BuildpackFailedError:
         said = notes.take_failure(self.layers, escaped)
         return BuildpackFailedError(
-            f"{subject} {said.brief or _how(ended)}",
+            f"{subject} {said.brief or how_it_ended(ended)}",
             slug="buildpack-failed",
             cause=ended.error,
             at=said.at or None,
@@ -218,7 +228,7 @@ class _Builder:
                 self.reporter.emit(LayerReported(name=layer.name, detail=detail, size=size))
 
 
-class _Tail:
+class Tail:
     """Passes output on, and keeps its end for the error message."""
 
     def __init__(self, source: str, reporter: Reporter) -> None:
@@ -236,7 +246,8 @@ class _Tail:
         return tuple(text.splitlines()[-_TAIL_LINES:])
 
 
-def _how(ended: Exit) -> str:
+def how_it_ended(ended: Exit) -> str:
+    """The end of a program as the rest of a sentence about it."""
     if ended.error:
         return "could not be started"
     if ended.timed_out:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from packrunner.formats.layer import Unmet
 
 
-def plan_for(plan: Plan, member: GroupMember) -> BuildpackPlan:
-    """All requires of the names that this member provides and that are not met yet."""
-    entries = [e for e in plan.entries if any(p.id == member.id and p.version == member.version for p in e.providers)]
+def plan_for(plan: Plan, member: GroupMember, *, extension: bool = False) -> BuildpackPlan:
+    """All requires of the names that this member provides and that are not met yet; `extension` is its kind."""
+    me = (member.id, member.version, extension)
+    entries = [e for e in plan.entries if any((p.id, p.version, p.extension) == me for p in e.providers)]
     return BuildpackPlan(entries=tuple(require for entry in entries for require in entry.requires))
 
 

@@ -6,6 +6,7 @@ every process in the sandbox is gone. DET-01 - DET-27.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -43,13 +44,15 @@ class DetectInputs:
 
     `plans_dir` is the host directory shown at /cnb/plans; `owner` is given to the plan files where the build user is
     not ourselves. `target` describes the run image: os, arch, variant, distribution, its version. `operator` holds
-    the files of /cnb/build-config/env, `app_files` what is known of the source, for messages.
+    the files of /cnb/build-config/env, `extensions` those that the order names, `app_files` what is known of the
+    source, for messages.
     """
 
     order: Order
-    buildpacks: Mapping[tuple[str, str], StagedBuildpack]
+    buildpacks: Mapping[Key, StagedBuildpack]
     plans_dir: str
     target: tuple[str, str, str, str, str]
+    extensions: Mapping[Key, StagedBuildpack] = field(default_factory=dict)
     system: System = field(default_factory=System)
     image_env: Mapping[str, str] = field(default_factory=dict)
     platform_env: Mapping[str, str] = field(default_factory=dict)
@@ -64,18 +67,20 @@ class DetectInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectResult:
-    """The chosen group, the plan for it, and how every tried group fared."""
+    """The chosen group, the extensions in front of it, the plan for both, and how every tried group fared."""
 
     group: tuple[GroupMember, ...]
     plan: Plan
     outcomes: tuple[GroupOutcome, ...]
+    extensions: tuple[GroupMember, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What detection found, whether a group fits or not.
 
-    `resolution` is that of the chosen group and None without one, `group` its members as group.toml has them.
+    `resolution` is that of the chosen group and None without one, `group` and `extensions` its members as group.toml
+    has them.
     `cut_off` says that not everything was tried, and why; `runs` are the programs that ran, `untried` the groups that
     would have come next, which are expanded as they are asked for.
     """
@@ -86,6 +91,7 @@ class Findings:
     runs: Mapping[Key, Run]
     cut_off: str
     untried: Iterator[GroupOutcome]
+    extensions: tuple[GroupMember, ...] = ()
 
 
 def detect(inputs: DetectInputs, *, sandbox: Sandbox, reporter: Reporter) -> DetectResult:
@@ -107,11 +113,16 @@ def detect(inputs: DetectInputs, *, sandbox: Sandbox, reporter: Reporter) -> Det
         StepDone(
             phase="detect",
             subject=f"{len(findings.group)} of {count} buildpack{'' if count == 1 else 's'}",
-            detail=", ".join(short[m.id, m.version] for m in findings.group),
+            detail=", ".join(short[m.id, m.version] for m in (*findings.extensions, *findings.group)),
             seconds=time.monotonic() - began,
         )
     )
-    return DetectResult(group=findings.group, plan=findings.resolution.plan, outcomes=findings.outcomes)
+    return DetectResult(
+        group=findings.group,
+        plan=findings.resolution.plan,
+        outcomes=findings.outcomes,
+        extensions=findings.extensions,
+    )
 
 
 def examine(inputs: DetectInputs, *, sandbox: Sandbox) -> Findings:
@@ -127,6 +138,7 @@ def _groups(inputs: DetectInputs) -> Iterator[ExpandedGroup]:
         inputs.order,
         system=inputs.system if features.system else None,
         descriptors={key: staged.descriptor for key, staged in inputs.buildpacks.items()},
+        extensions={key: staged.descriptor for key, staged in inputs.extensions.items()},
         exec_env=inputs.exec_env if features.exec_env else None,
     )
 
@@ -137,7 +149,8 @@ def _examine(inputs: DetectInputs, groups: Iterator[ExpandedGroup], sandbox: San
         found = detection.first_fit(groups)
     return Findings(
         resolution=found,
-        group=tuple(_group_member(inputs, candidate) for candidate in found.members) if found else (),
+        group=_group_members(inputs.buildpacks, found, extensions=False),
+        extensions=_group_members(inputs.extensions, found, extensions=True),
         outcomes=tuple(detection.outcomes),
         runs=detection.runs,
         cut_off=detection.cut_off,
@@ -146,14 +159,19 @@ def _examine(inputs: DetectInputs, groups: Iterator[ExpandedGroup], sandbox: San
 
 
 def names(inputs: DetectInputs) -> dict[Key, str]:
-    """How people call the buildpacks."""
-    return {key: staged.short for key, staged in inputs.buildpacks.items()}
+    """How people call the buildpacks and extensions."""
+    return {key: staged.short for key, staged in (*inputs.buildpacks.items(), *inputs.extensions.items())}
 
 
-def _group_member(inputs: DetectInputs, candidate: Candidate) -> GroupMember:
-    descriptor = inputs.buildpacks[candidate.id, candidate.version].descriptor
-    return GroupMember(
-        id=candidate.id, version=candidate.version, api=descriptor.api, homepage=descriptor.buildpack.homepage
+def _group_members(
+    known: Mapping[Key, StagedBuildpack], found: Resolution | None, *, extensions: bool
+) -> tuple[GroupMember, ...]:
+    """The members of one kind (DET-24); of extensions, those whose provides somebody requires (EXT-04)."""
+    chosen = [c for c in found.members if c.extension == extensions] if found else []
+    descriptors = [known[c.id, c.version].descriptor for c in chosen]
+    return tuple(
+        GroupMember(id=c.id, version=c.version, api=d.api, homepage=d.buildpack.homepage)
+        for c, d in zip(chosen, descriptors, strict=True)
     )
 
 
@@ -226,11 +244,13 @@ class _Detection:
             if member.key in self.runs:
                 continue
             declared = targets.declared(member.descriptor)
-            if not self._features.targets or targets.matches(declared, self._target):
-                waiting.append(member)
-            else:
+            if self._features.targets and not targets.matches(declared, self._target):
                 why = f"made for {targets.describe(declared)}, and this is {self._target}"
                 self.runs[member.key] = Run(code=None, error=why)
+            elif member.extension and not self._program(member):
+                self.runs[member.key] = self._static(member)
+            else:
+                waiting.append(member)
         if not waiting:
             return
         held = [Held() for _ in waiting]
@@ -241,13 +261,26 @@ class _Detection:
         for member, sink, ended in zip(waiting, held, exits, strict=True):
             self.runs[member.key] = Run(code=ended.code, held=sink, error=ending(ended, sink))
 
+    def _program(self, member: Member) -> bool:
+        """Whether an extension has a bin/detect; it may have none (EXT-01)."""
+        return os.path.exists(os.path.join(self._inputs.extensions[member.key].path, "bin", "detect"))
+
+    def _static(self, member: Member) -> Run:
+        """An extension without bin/detect passes, with the plan that lies in it (EXT-01)."""
+        run = Run(code=PASS)
+        with Root.open(self._inputs.extensions[member.key].path) as tree:
+            _take_plan(run, member, tree, "detect/plan.toml")
+        return run
+
     def _command(self, member: Member) -> Command:
         name = _plan_name(member)
         if self._plans.kind(name) == "dir":  # what an earlier build's buildpack made of its plan
             self._plans.remove(name)
         self._plans.write(name, b"", mode=0o644, owner=self._inputs.owner)
-        place = f"{self._inputs.places.buildpacks}/{member.id.replace('/', '_')}/{member.version}"
-        plan = f"{self._inputs.places.plans}/{name}"
+        places = self._inputs.places
+        directory = places.extensions if member.extension else places.buildpacks
+        place = f"{directory}/{member.id.replace('/', '_')}/{member.version}"
+        plan = f"{places.plans}/{name}"
         return Command(
             argv=(f"{place}/bin/detect", self._inputs.places.platform, plan),
             env=self._env(member, place, plan),
@@ -257,7 +290,7 @@ class _Detection:
     def _env(self, member: Member, place: str, plan: str) -> dict[str, str]:
         features = api.buildpack_features(member.descriptor.api)
         env = dict(self._base_env(clear_env=member.descriptor.buildpack.clear_env))
-        env["CNB_BUILDPACK_DIR"] = place
+        env["CNB_EXTENSION_DIR" if member.extension else "CNB_BUILDPACK_DIR"] = place
         if features.env_paths:
             env["CNB_PLATFORM_DIR"] = self._inputs.places.platform
             env["CNB_BUILD_PLAN_PATH"] = plan
@@ -287,16 +320,22 @@ class _Detection:
             return
         self._sandbox.sweep()
         for member in fresh:
-            run = self.runs[member.key]
-            name = _plan_name(member)
-            where = f"the plan of {member.id}"
-            try:
-                run.plan = read_detect_plan(self._plans.read(name) or b"", where=where)
-            except UnsafeArchiveError as e:
-                run.error = f"its plan cannot be read: {e.cause}"
-            except DetectError as e:
-                at = (e.at or "").removeprefix(where).removeprefix(":").removeprefix(", ")
-                run.error = f"{e.brief} (line {at})" if at[:1].isdigit() else f"{e.brief} ({at})" if at else e.brief
+            _take_plan(self.runs[member.key], member, self._plans, _plan_name(member))
+
+
+def _take_plan(run: Run, member: Member, tree: Root, path: str) -> None:
+    """Read one plan, if there is any; what is wrong with it becomes the run's error."""
+    where = f"the plan of {member.id}"
+    try:
+        run.plan = read_detect_plan(tree.read(path) or b"", where=where)
+    except UnsafeArchiveError as e:
+        run.error = f"its plan cannot be read: {e.cause}"
+    except DetectError as e:
+        at = (e.at or "").removeprefix(where).removeprefix(":").removeprefix(", ")
+        run.error = f"{e.brief} (line {at})" if at[:1].isdigit() else f"{e.brief} ({at})" if at else e.brief
+    else:
+        if member.extension and any(pair.requires for pair in run.plan.all):
+            run.error = "its plan requires something, and extensions can only provide"
 
 
 def _plan_name(member: Member) -> str:

@@ -110,7 +110,7 @@ def export(inputs: ExportInputs, *, store: LocalStore, reporter: Reporter) -> Ex
         project=inputs.project,
     )
     image = compose(
-        inputs.analyzed.run.image,
+        inputs.analyzed.run.below,
         parts.all,
         labels,
         entrypoint=entrypoint,

@@ -19,7 +19,7 @@ from packrunner.catalog.builtin import sdk_dir
 from packrunner.catalog.stage import Stage
 from packrunner.confined import FileLock, Root
 from packrunner.errors import StoreError
-from packrunner.lifecycle import cache
+from packrunner.lifecycle import cache, extended
 from packrunner.names import Digest
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
 
 STAGED_FOR = 7 * 24 * 3600.0
-"""Seconds that a staged buildpack is kept after its last use."""
+"""Seconds that a staged buildpack, or what is known of an extended image, is kept after its last use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,8 @@ def clean(state: State, *, everything: bool, dry_run: bool) -> tuple[Freed, ...]
         for stored in state.store.list():
             if is_image_name(stored.name):
                 state.store.remove(stored.name)
+    records = os.path.join(state.cache_dir, extended.DIRECTORY)
+    extended.prune(records, unused_for=0 if everything else STAGED_FOR, dry_run=dry_run)
     freed = [
         Freed(what="caches of applications", size=sum(_remove(place, dry_run=dry_run) for place in going)),
         Freed(
@@ -67,9 +69,13 @@ def clean(state: State, *, everything: bool, dry_run: bool) -> tuple[Freed, ...]
             ),
         ),
         Freed(what="base images", size=debian.prune_bases(state.data_dir, everything=everything, dry_run=dry_run)),
-        Freed(what="layers", size=state.store.prune(keep=lambda: _cached(kept), dry_run=dry_run)),
+        Freed(
+            what="layers",
+            size=state.store.prune(keep=lambda: (*_cached(kept), *extended.referenced_blobs(records)), dry_run=dry_run),
+        ),
     ]
     needed = {layer.diff_id for stored in state.store.list() for layer in stored.image.layers}
+    needed.update(extended.referenced_blobs(records))
     freed.append(Freed(what="unpacked layers", size=state.snapshots.prune(frozenset(needed), dry_run=dry_run)))
     return tuple(freed)
 

@@ -105,6 +105,9 @@ def build_label(launch: LaunchMetadata, *, launcher_version: str) -> BuildLabel:
         buildpacks=tuple(
             LabelBuildpack(id=m.id, version=m.version, homepage=m.homepage, api=m.api) for m in launch.buildpacks
         ),
+        extensions=tuple(
+            LabelBuildpack(id=m.id, version=m.version, homepage=m.homepage, api=m.api) for m in launch.extensions
+        ),
         launcher=LauncherRecord(version=launcher_version),
         bom=launch.bom,
         processes=tuple(

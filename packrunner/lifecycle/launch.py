@@ -52,6 +52,7 @@ def metadata(
     group: tuple[GroupMember, ...],
     files: Sequence[tuple[GroupMember, LaunchFile]],
     *,
+    extensions: tuple[GroupMember, ...] = (),
     platform_api: str = PLATFORM_API,
     bom: Sequence[Mapping[str, Any]] = (),
 ) -> LaunchMetadata:
@@ -63,6 +64,7 @@ def metadata(
         bom=() if features.bom_files else tuple(dict(entry) for entry in bom),
         buildpack_default_process_type=merged.default,
         buildpacks=group,
+        extensions=extensions,
         processes=processes,
         labels=tuple(label for _, file in files for label in file.labels),
         slices=tuple(part for _, file in files for part in file.slices),

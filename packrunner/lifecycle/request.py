@@ -83,6 +83,7 @@ class Flags:
     buildpacks: tuple[str, ...] = ()
     bindings: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     env_files: tuple[tuple[str, str], ...] = ()
     """(path, text) of --env-file."""
@@ -114,6 +115,7 @@ class BuildRequest:
     """(name, directory); contents are never part of a request."""
     secrets: tuple[tuple[str, str], ...] = ()
     """(id, file), or (id, `env:VARIABLE`)."""
+    extensions: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     """Build variables, merged: project.toml, then --env-file, then -e; sorted by name."""
     inherited: tuple[str, ...] = ()
@@ -193,6 +195,7 @@ def merge(
         project_file = os.path.normpath(os.path.join(flags.cwd, flags.project))
         origins["project"] = "flag"
     buildpacks = pick("buildpack", flags.buildpacks)
+    extensions = pick("extension", flags.extensions)
     run_image = pick("run-image", flags.run_image)
     return BuildRequest(
         name=image_name(flags.image) if flags.image else name_of_directory(source),
@@ -204,6 +207,7 @@ def merge(
         project=dict(project.metadata) if project else {},
         bindings=tuple(parse_binding(text, flags.cwd) for text in flags.bindings),
         secrets=tuple(parse_secret(text, flags.cwd) for text in flags.secrets),
+        extensions=tuple(os.path.normpath(os.path.join(flags.cwd, text)) for text in extensions),
         env=env,
         inherited=inherited,
         env_files=tuple(os.path.join(flags.cwd, path) for path, _ in flags.env_files),

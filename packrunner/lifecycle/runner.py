@@ -1,14 +1,15 @@
-"""A build, straight down: analyze, detect, restore, build, export. Every phase is a module; this only connects them.
+"""A build, straight down: analyze, detect, extend, restore, build, export. Every phase is a module; this connects them.
 
-One sandbox serves detect and build. What it wrote is read between the programs only after all its processes are
-gone, and packed only after the sandbox itself is.
+One sandbox serves detect and build, unless image extensions choose other images in between. What it wrote is read
+between the programs only after all its processes are gone, and packed only after the sandbox itself is.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from packrunner import fingerprint, workspace
@@ -23,31 +24,39 @@ from packrunner.lifecycle.created import created_at
 from packrunner.lifecycle.detect import DetectInputs, detect
 from packrunner.lifecycle.explain import AppFiles
 from packrunner.lifecycle.restore import RestoreInputs, restore
-from packrunner.workspace import BUILDPACKS_DIR, LAYERS_DIR, PLANS_DIR, PLATFORM_DIR
+from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR, LAYERS_DIR, PLANS_DIR, PLATFORM_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from packrunner.catalog.select import Selection
-    from packrunner.engines.base import Engine, User
+    from packrunner.engines.base import Engine, Extender, User
     from packrunner.events import Reporter
     from packrunner.formats.group import GroupMember
+    from packrunner.formats.plan import Plan
     from packrunner.images.image import Image
+    from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import AnalyzeResult, RunImage
     from packrunner.lifecycle.application import Application, Rules
     from packrunner.lifecycle.detect import DetectResult
     from packrunner.lifecycle.export import ExportResult
+    from packrunner.lifecycle.extending import RunImages
     from packrunner.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildImage:
-    """Where buildpacks run: a stack of directories, the environment and user that go with it."""
+    """Where buildpacks run: a stack of directories, the environment and user that go with it.
+
+    `reference` stands for its content; `extended` are the variables that image extensions gave it.
+    """
 
     rootfs: tuple[str, ...]
     env: Mapping[str, str]
     user: User
+    reference: str = ""
+    extended: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +64,8 @@ class Job:
     """What to build and from what; `table` is the source's fingerprint and `before` that of the last build, or b"".
 
     `env` are the user's variables for buildpacks, `bindings` what they find at /platform/bindings, `place` the
-    directory of the workspace.
+    directory of the workspace, `records` that of what is known of extended images; `run_images` are those that
+    extensions can choose from.
     """
 
     name: str
@@ -69,6 +79,8 @@ class Job:
     selection: Selection
     build_image: BuildImage
     run_image: RunImage
+    run_images: RunImages
+    records: str
     network: Network = "host"
     clear_cache: bool = False
     source_date_epoch: str | None = None
@@ -84,7 +96,9 @@ class Tools:
     """
 
     engine: Engine
+    extender: Extender
     store: LocalStore
+    snapshots: Snapshots
     reporter: Reporter
     launcher: str
     overlays: bool
@@ -92,13 +106,34 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What the build goes on with: images, and the plan without what extensions provide (EXT-10).
+
+    `chosen` is the name of a run image that an extension chose. `repeatable` is false where the same inputs could make
+    other images next time.
+    """
+
+    build_image: BuildImage
+    run: RunImage
+    plan: Plan
+    chosen: str = ""
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """A finished build: the image as stored, and what became of each layer."""
+    """A finished build: the image as stored, and what became of each layer.
+
+    `chosen` is the run image that an extension chose, "" for none; `repeatable` is false where the same inputs could
+    make another image next time.
+    """
 
     image: Image
     group: tuple[GroupMember, ...]
     exported: ExportResult
     first: bool
+    chosen: str = ""
+    repeatable: bool = True
 
 
 def run(job: Job, tools: Tools) -> BuildReport:
@@ -123,10 +158,19 @@ def run(job: Job, tools: Tools) -> BuildReport:
             ws, job.source, job.table, rules=job.rules, user=job.build_image.user, overlays=tools.overlays
         )
         known = cache.read(os.path.join(ws.path, cache.FILE))
-        with tools.engine.open(_spec(job, ws, app)) as sandbox:
+        with ExitStack() as opened:
+            sandbox = opened.enter_context(tools.engine.open(_spec(job.build_image, job, ws, app)))
             found = detect(_detect_inputs(job, ws), sandbox=sandbox, reporter=reporter)
+            ready = Ready(build_image=job.build_image, run=analyzed.run, plan=found.plan)
+            if found.extensions:
+                opened.close()
+                from packrunner.lifecycle import extending
+
+                ready = extending.extend(job, ws, app, found, tools)
+                analyzed = replace(analyzed, run=ready.run)
+                sandbox = opened.enter_context(tools.engine.open(_spec(ready.build_image, job, ws, app)))
             restored = restore(_restore_inputs(job, ws, found, analyzed, known), store=store, reporter=reporter)
-            built = build(_build_inputs(job, ws, found), sandbox=sandbox, reporter=reporter)
+            built = build(_build_inputs(job, ws, found, ready), sandbox=sandbox, reporter=reporter)
         began = time.monotonic()
         reporter.emit(StepStarted(phase="export", subject="layers"))
         exported = export.export(
@@ -149,7 +193,14 @@ def run(job: Job, tools: Tools) -> BuildReport:
         store.write(exported.image, [job.name])
         _keep_cache(os.path.join(ws.path, cache.FILE), exported, reporter)
         reporter.emit(_export_step(exported, time.monotonic() - began))
-    return BuildReport(image=exported.image, group=found.group, exported=exported, first=analyzed.previous is None)
+    return BuildReport(
+        image=exported.image,
+        group=found.group,
+        exported=exported,
+        first=analyzed.previous is None,
+        chosen=ready.chosen,
+        repeatable=ready.repeatable,
+    )
 
 
 def _restore_inputs(
@@ -165,18 +216,20 @@ def _restore_inputs(
     )
 
 
-def _build_inputs(job: Job, ws: Workspace, found: DetectResult) -> BuildInputs:
+def _build_inputs(job: Job, ws: Workspace, found: DetectResult, ready: Ready) -> BuildInputs:
     return BuildInputs(
         layers=ws.layers,
         plans=ws.plans,
         owner=ws.owner,
         group=found.group,
-        plan=found.plan,
+        plan=ready.plan,
         buildpacks=job.selection.buildpacks,
-        image_env=job.build_image.env,
-        home=job.build_image.user.home,
-        target=job.run_image.target,
+        image_env=ready.build_image.env,
+        home=ready.build_image.user.home,
+        target=ready.run.target,
         platform_env=job.env,
+        extensions=found.extensions,
+        extended_env=ready.build_image.extended,
     )
 
 
@@ -198,15 +251,24 @@ def _report_changes(job: Job, reporter: Reporter) -> None:
     reporter.emit(Changed(paths=tuple(named[:100]), total=len(named)))
 
 
-def _spec(job: Job, ws: Workspace, app: Application) -> SandboxSpec:
+def shared_mounts(job: Job, ws: Workspace) -> tuple[Mount, ...]:
+    """What every sandbox of the build sees, the extensions among it where there are any."""
+    extensions = job.selection.extensions_root
+    return (
+        Mount(source=ws.layers, target=LAYERS_DIR, writable=True),
+        Mount(source=ws.platform, target=PLATFORM_DIR),
+        *((Mount(source=extensions, target=EXTENSIONS_DIR),) if extensions else ()),
+        Mount(source=ws.plans, target=PLANS_DIR, writable=True),
+    )
+
+
+def _spec(image: BuildImage, job: Job, ws: Workspace, app: Application) -> SandboxSpec:
     return SandboxSpec(
-        rootfs=job.build_image.rootfs,
-        user=job.build_image.user,
+        rootfs=image.rootfs,
+        user=image.user,
         mounts=(
-            Mount(source=ws.layers, target=LAYERS_DIR, writable=True),
-            Mount(source=ws.platform, target=PLATFORM_DIR),
+            *shared_mounts(job, ws),
             Mount(source=job.selection.root, target=BUILDPACKS_DIR),
-            Mount(source=ws.plans, target=PLANS_DIR, writable=True),
             *app.mounts,
         ),
         overlays=app.overlays,
@@ -220,6 +282,7 @@ def _detect_inputs(job: Job, ws: Workspace) -> DetectInputs:
         order=job.selection.order,
         system=job.selection.system,
         buildpacks=job.selection.buildpacks,
+        extensions=job.selection.extensions,
         plans_dir=ws.plans,
         target=job.run_image.target,
         image_env=job.build_image.env,

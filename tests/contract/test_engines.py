@@ -350,7 +350,8 @@ class TestFiles:
         assert isinstance(place.engine, SandboxEngine)
         if not place.engine.overlay_supported(str(place.directory)):
             pytest.skip("this file system cannot hold an overlay's changes")
-        overlay = Overlay(**{n: str(place.directory / n) for n in ("lower", "upper", "work")}, target="/workspace")
+        lower, upper, work = (str(place.directory / name) for name in ("lower", "upper", "work"))
+        overlay = Overlay(lower=lower, upper=upper, work=work, target="/workspace")
         place.spec = replace(place.spec, overlays=(overlay,))
         place.run(*shell("echo new >app.py; rm gone; mkdir made"), cwd="/workspace")
         assert (place.directory / "lower" / "app.py").read_text() == "old"

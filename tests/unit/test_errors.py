@@ -56,6 +56,9 @@ def test_the_exit_codes_are_those_of_the_platform_api() -> None:
         errors.ExportError: 62,
         errors.RebaseError: 72,
         errors.LaunchError: 82,
+        errors.ExtensionFailedError: 91,
+        errors.GenerateError: 92,
+        errors.ExtendError: 102,
         errors.StoppedError: 130,
     }
     assert {kind: kind.exit_code for kind in codes} == codes

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -48,6 +49,16 @@ func Init(identity Identity, cwd string, argv []string) int {
 	code, _ := program.result()
 	killOthers()
 	return code
+}
+
+// Exec becomes a program that is looked up in PATH; it returns only when that fails.
+func Exec(argv []string) int {
+	path, err := exec.LookPath(argv[0])
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return complain(explain.NotFound, "%q is not in PATH (%s)", argv[0], os.Getenv("PATH"))
+	}
+	text, code := explain.Start(path, syscall.Exec(path, argv, os.Environ()))
+	return complain(code, "%s", text)
 }
 
 // forward passes signals to the program, but not those that the terminal has sent to it as well.

@@ -60,7 +60,7 @@ func start(reaper *reaper, writer *frame.Writer, id uint32, request frame.RunReq
 		return syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 			Dir: cwd, Env: env,
 			Files: []uintptr{0, uintptr(ends[0]), uintptr(ends[1])},
-			Sys:   &syscall.SysProcAttr{Setsid: true},
+			Sys:   &syscall.SysProcAttr{Setsid: true, Credential: credential(request.User)},
 		})
 	})
 	closeAll(ends[:]...)
@@ -72,6 +72,14 @@ func start(reaper *reaper, writer *frame.Writer, id uint32, request frame.RunReq
 		r.limit = time.Now().Add(time.Duration(request.TimeoutMS) * time.Millisecond)
 	}
 	return r, nil, nil
+}
+
+// credential is for a command of another user than the agent, which only root of a namespace may start.
+func credential(user []int) *syscall.Credential {
+	if len(user) == 0 {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(user[0]), Gid: uint32(user[1])}
 }
 
 // refuse answers what would start something other than was meant.

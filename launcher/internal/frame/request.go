@@ -16,6 +16,7 @@ type RunRequest struct {
 	Env       []Bytes `json:"env"`
 	Cwd       Bytes   `json:"cwd"`
 	TimeoutMS int64   `json:"timeout_ms"`
+	User      []int   `json:"user"` // uid and gid, where it is not the agent's own
 }
 
 // KillRequest is the payload of a Kill frame: a signal number for the run's process group.
@@ -60,8 +61,13 @@ func ParseRun(payload []byte) (RunRequest, error) {
 	if request.TimeoutMS < 0 || request.TimeoutMS > math.MaxInt64/int64(time.Millisecond) {
 		return request, fmt.Errorf("%w: timeout_ms is out of range", ErrMalformed)
 	}
+	if n := len(request.User); n != 0 && (n != 2 || !isID(request.User[0]) || !isID(request.User[1])) {
+		return request, fmt.Errorf("%w: user is not a uid and a gid", ErrMalformed)
+	}
 	return request, nil
 }
+
+func isID(id int) bool { return id >= 0 && id <= math.MaxInt32 }
 
 // ParseKill decodes and checks a Kill payload; errors wrap ErrMalformed.
 func ParseKill(payload []byte) (KillRequest, error) {

@@ -48,6 +48,15 @@ def command(  # noqa: PLR0913  one parameter per flag
             rich_help_panel=COMMON,
         ),
     ] = None,
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extension",
+            metavar="DIR",
+            help="An image extension to use, by its directory: it chooses or extends the images. Repeatable, in order.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     env: Annotated[
         list[str] | None,
         typer.Option(
@@ -174,6 +183,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         buildpacks=tuple(buildpack or ()),
         bindings=tuple(binding or ()),
         secrets=tuple(secret or ()),
+        extensions=tuple(extension or ()),
         env=tuple(env or ()),
         env_files=tuple((name, building.read_env_file(name)) for name in env_file or ()),
         outputs=tuple(output or ()),

@@ -357,3 +357,70 @@ def test_a_scripts_version_is_checked_where_it_was_written(settings: CatalogSett
     with pytest.raises(UsageError) as caught:
         select((), settings=settings, project=Groups(group=(SCRIPT._replace(text="acme/script@1.0"),)))
     assert "project.toml" in (caught.value.at or "")
+
+
+def write_extension(root: Path, name: str, *, version: str = "1.0.0", more: str = "", program: bool = True) -> Path:
+    """An extension in `root`/`name`, with a bin/generate or without any program."""
+    place = root / name
+    (place / "bin").mkdir(parents=True)
+    text = f'api = "0.12"\n{more}[extension]\nid = "acme/{name}"\nversion = "{version}"\n'
+    (place / "extension.toml").write_text(text)
+    if program:
+        (place / "bin" / "generate").write_text("#!/bin/sh\n")
+    else:
+        (place / "generate").mkdir()
+        (place / "generate" / "run.Dockerfile").write_text("FROM x\n")
+    return place
+
+
+@pytest.mark.cnb("EXT-01", "IMG-04", "BPD-12")
+def test_extensions_are_one_group_in_their_order_and_mounted_apart(settings: CatalogSettings, tmp_path: Path) -> None:
+    second = write_extension(tmp_path, "second", program=False)
+    first = write_extension(tmp_path, "first")
+    selection = select(("java",), settings=settings, extensions=(str(second), str(first)))
+    assert [[ref.id for ref in group.group] for group in selection.order.order_extensions] == [
+        ["acme/second", "acme/first"]
+    ]
+    assert groups(selection) == [["packrunner/java@1.0.0"]]
+    assert sorted(os.listdir(selection.extensions_root)) == ["acme_first", "acme_second"]
+    assert os.access(os.path.join(selection.extensions_root, "acme_first", "1.0.0", "bin", "generate"), os.X_OK)
+    assert {str(first), str(second)} <= set(selection.inputs)
+    assert not any("acme" in name for name in shown(selection))
+
+
+def test_without_extensions_there_is_nothing_to_mount(settings: CatalogSettings) -> None:
+    selection = select((), settings=settings)
+    assert (selection.extensions_root, selection.extensions, selection.order.order_extensions) == ("", {}, ())
+
+
+@pytest.mark.cnb("EXT-01", "BPD-03")
+@pytest.mark.parametrize(
+    ("how", "slug"),
+    [
+        ({"version": "1.0"}, "buildpack-descriptor"),
+        ({"more": "[[order]]\n[[order.group]]\nid = 'x'\n"}, "extension-order"),
+        ({"more": "order = 1\n"}, "toml"),
+    ],
+)
+def test_extensions_that_cannot_be_right(
+    settings: CatalogSettings, tmp_path: Path, how: dict[str, str], slug: str
+) -> None:
+    place = write_extension(tmp_path, "e", **how)  # type: ignore[arg-type]  # no key is `program`
+    with pytest.raises(UsageError) as caught:
+        select(("java",), settings=settings, extensions=(str(place),))
+    assert caught.value.slug == slug
+    assert "extension.toml" in (caught.value.at or caught.value.brief)
+
+
+def test_a_directory_without_extension_toml(settings: CatalogSettings, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UsageError) as caught:
+            select(("java",), settings=settings, extensions=(str(path),))
+        assert caught.value.slug == "unknown-extension"
+
+
+def test_an_extension_and_a_buildpack_cannot_share_a_name(settings: CatalogSettings, tmp_path: Path) -> None:
+    extension = write_extension(tmp_path / "1", "same")
+    buildpack = write(tmp_path / "2", "same", identity="acme/same")
+    with pytest.raises(UsageError, match="a buildpack and an extension"):
+        select((str(buildpack),), settings=settings, extensions=(str(extension),))

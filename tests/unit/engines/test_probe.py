@@ -33,7 +33,7 @@ def refusing(tmp_path: Path) -> str:
 
 def test_without_bwrap_each_fact_still_has_a_line(tmp_path: Path) -> None:
     facts = {fact.name: fact for fact in probe(None, str(tmp_path), {})}
-    assert list(facts) == ["bwrap", "namespaces", "overlay", "cgroup", "docker"]
+    assert list(facts) == ["bwrap", "namespaces", "overlay", "extensions", "cgroup", "docker"]
     assert facts["bwrap"].state == "no"
     assert facts["bwrap"].tries
     assert facts["namespaces"].state == "-"

@@ -14,7 +14,7 @@ SINCE = {
     "0.9": {"source_date_epoch", "bom_files"},
     "0.10": {"command_list"},
     "0.11": {"launcher_sbom"},
-    "0.12": {"run_toml", "targets", "history", "layout"},
+    "0.12": {"run_toml", "targets", "history", "layout", "run_image_kept"},
     "0.13": {"extensions_stable", "generated_flat"},
     "0.14": {"cached_launch"},
     "0.15": {"system", "exec_env"},
