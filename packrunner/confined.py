@@ -22,7 +22,7 @@ from packrunner.disk import FileLock, disk_error, temporary, write_all, write_at
 from packrunner.errors import StoreError, UnsafeArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Self
 
 __all__ = ["Entry", "FileLock", "Kind", "Root", "write_atomic"]
@@ -113,6 +113,28 @@ class Root:
                 return None
             try:
                 return self._content(fd, rel, limit)
+            finally:
+                os.close(fd)
+
+    def copy(self, rel: str, write: Callable[[bytes], object], *, limit: int) -> bool:
+        """Pass on the content of a regular file of at most `limit` bytes in pieces; false when it does not exist."""
+        with self._guard(rel):
+            try:
+                with self._parent(rel) as (parent, name):
+                    fd = os.open(name, _READ, dir_fd=parent)
+            except FileNotFoundError:
+                return False
+            try:
+                found = os.fstat(fd)
+                if not stat.S_ISREG(found.st_mode):
+                    raise self._unsafe(rel, "not a regular file")
+                if found.st_size > limit:
+                    raise self._unsafe(rel, f"{found.st_size} bytes, more than the {limit} that it may have")
+                left = found.st_size
+                while left and (part := os.read(fd, min(left, 1 << 20))):
+                    write(part)
+                    left -= len(part)
+                return True
             finally:
                 os.close(fd)
 

@@ -12,12 +12,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
+
 from packrunner.confined import Root
 from packrunner.engines.base import Command
 from packrunner.environment import buildpack_env, target_env
 from packrunner.errors import ExtensionFailedError, GenerateError, UnsafeArchiveError
 from packrunner.events import StepDone, StepStarted, Warned
 from packrunner.formats import dockerfile, toml
+from packrunner.formats.analyzed import Analyzed, AnalyzedRunImage
 from packrunner.formats.api import PLATFORM_API, buildpack_features, platform_features
 from packrunner.formats.extension import BuildArg, ExtendConfig, Kind, read_config
 from packrunner.lifecycle.build import Tail, how_it_ended
@@ -132,6 +135,16 @@ def generate(inputs: GenerateInputs, *, sandbox: Sandbox, reporter: Reporter) ->
         extend_run=any(d.kind == "run" and d.extends and not d.ignored for d in chosen),
         extend_build=any(d.kind == "build" and d.extends for d in chosen),
     )
+
+
+def analyzed_after(before: Analyzed, result: GenerateResult) -> Analyzed:
+    """analyzed.toml after the phase: a chosen run image has its name and no target; whether it is extended (EXT-08)."""
+    run = before.run_image
+    if result.run_image:
+        run = AnalyzedRunImage(reference=result.run_image, image=result.run_image)
+    if run is not None:
+        run = msgspec.structs.replace(run, extend=result.extend_run)
+    return msgspec.structs.replace(before, run_image=run)
 
 
 class _Generator:

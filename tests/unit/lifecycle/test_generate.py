@@ -11,10 +11,11 @@ import pytest
 from packrunner.catalog.stage import StagedBuildpack
 from packrunner.errors import ExtensionFailedError, GenerateError
 from packrunner.events import Warned
+from packrunner.formats.analyzed import Analyzed, AnalyzedRunImage, AnalyzedTarget
 from packrunner.formats.buildpack import BuildpackDescriptor, BuildpackInfo
 from packrunner.formats.group import GroupMember
 from packrunner.formats.plan import Entry, Plan, Provider, Require
-from packrunner.lifecycle.generate import GenerateInputs, GenerateResult, generate
+from packrunner.lifecycle.generate import GenerateInputs, GenerateResult, analyzed_after, generate
 from packrunner.lifecycle.targets import RunTarget
 from tests.fakes import Call, FakeReporter, FakeSandbox, Program
 
@@ -37,7 +38,7 @@ class World:
 
     def __post_init__(self) -> None:
         for name in ("layers", "plans"):
-            (self.place / name).mkdir(exist_ok=True)
+            (self.place / name).mkdir(parents=True, exist_ok=True)
         programs: dict[str, Program] = {}
         for name, what in self.extensions.items():
             (self.tree(name) / "bin").mkdir(parents=True, exist_ok=True)
@@ -347,3 +348,14 @@ def test_arguments_of_the_extension_go_to_their_kind(tmp_path: Path) -> None:
         "run": [("flavour", "static")],
     }
     assert result.run_image == "run:static"
+
+
+@pytest.mark.cnb("EXT-08", "EXT-09")
+def test_analyzed_toml_names_the_chosen_image_and_forgets_the_target(tmp_path: Path) -> None:
+    target = AnalyzedTarget(os="linux", arch="amd64")
+    before = Analyzed(run_image=AnalyzedRunImage(reference="run:default@sha256:1", image="run:default", target=target))
+    switched = World(tmp_path / "1", {"a": writes(run_Dockerfile="FROM run:b\nRUN x")}).generate()
+    assert analyzed_after(before, switched).run_image == AnalyzedRunImage(reference="run:b", image="run:b", extend=True)
+    extended = World(tmp_path / "2", {"a": writes(run_Dockerfile=SAME + "RUN x")}).generate()
+    after = analyzed_after(before, extended).run_image
+    assert after == AnalyzedRunImage(reference="run:default@sha256:1", image="run:default", target=target, extend=True)
