@@ -17,7 +17,7 @@ import (
 // Entrance is how root's bwrap becomes an ordinary user's: what it may see, with which ids, and as whom it runs.
 //
 // An image's files belong to this host's ids on the disk, uid 0 among them. They are shown with their ids moved into a
-// range that means nothing here, and the process that goes on has no id outside of that range either (decision 17).
+// range that means nothing here, and the process that goes on has no id outside of that range either (decision 19).
 type Entrance struct {
 	First int      `json:"first"` // the host's id for uid and gid 0 inside
 	Count int      `json:"count"`
