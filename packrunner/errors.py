@@ -2,6 +2,8 @@
 
     PackrunnerError            1
       UsageError               2   arguments, configuration, project files
+        ArgumentsError         3   flags and inputs of `packrunner lifecycle`
+      ExperimentalError        1   asked for without CNB_EXPERIMENTAL_MODE
       PlatformApiError        11
       BuildpackApiError       12
       EngineError             13   no place to run buildpacks, or it broke
@@ -67,6 +69,16 @@ class UsageError(PackrunnerError):
     """What was typed, or a file written for packrunner, cannot be right."""
 
     exit_code = 2
+
+
+class ArgumentsError(UsageError):
+    """A flag or another input of a lifecycle phase cannot be right (EXC-01)."""
+
+    exit_code = 3
+
+
+class ExperimentalError(PackrunnerError):
+    """A feature that the platform has to allow first (EXC-05)."""
 
 
 class PlatformApiError(PackrunnerError):

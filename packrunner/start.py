@@ -10,6 +10,17 @@ import os
 import sys
 import time
 
+_PHASES = {
+    "analyzer": "analyze",
+    "detector": "detect",
+    "restorer": "restore",
+    "extender": "extend",
+    "builder": "build",
+    "exporter": "export",
+    "rebaser": "rebase",
+    "creator": "create",
+}
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +46,7 @@ class Known:
 
 def main() -> int:
     """Run packrunner with the process's arguments; returns the exit status."""
-    argv = sys.argv[1:]
+    argv = _as_phase(sys.argv[0]) + sys.argv[1:]
     if argv == ["--version"]:
         from packrunner._version import __version__
 
@@ -52,6 +63,15 @@ def main() -> int:
     from packrunner.cli import main as run
 
     return run(argv, known)
+
+
+def _as_phase(program: str) -> list[str]:
+    """What a link in /cnb/lifecycle stands for: the reference's programs are called by the names of their phases."""
+    name = program.rpartition("/")[2]
+    if name == "lifecycle":
+        return [name]
+    phase = _PHASES.get(name)
+    return ["lifecycle", phase] if phase else []
 
 
 def _look(argv: Sequence[str]) -> Known | None:

@@ -65,6 +65,12 @@ def _run(argv: Sequence[str], session: Session) -> int:
         from packrunner.cli import building
 
         return building.perform(request, session)
+    if argv[:1] == ["lifecycle"]:
+        from packrunner.cli import phases
+
+        phase = phases.called(argv)
+        if phase:
+            return phases.main(phase, argv[2:], session)
     from packrunner.cli import app
 
     return app.dispatch(argv, session)

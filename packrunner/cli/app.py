@@ -2,7 +2,7 @@
 
 A command of two words is a module in the package of its first word, `builder update` commands/builder/update.py; what
 the group is for says the package's docstring. Beside `command` a module may have CONTEXT (click's settings) and CLASS
-(a Command that parses in its own way).
+(a Command that parses in its own way). A group whose package has `load` makes its commands itself.
 
 typer reads a command's parameters from its signature; the help is laid out here, without boxes.
 """
@@ -38,6 +38,12 @@ COMMANDS = (
     "prune",
     "builder update",
     "doctor",
+    "lifecycle analyze",
+    "lifecycle detect",
+    "lifecycle restore",
+    "lifecycle build",
+    "lifecycle export",
+    "lifecycle create",
     "completion",
     "help",
 )
@@ -115,6 +121,10 @@ def _sources(option: click.Option) -> str:
 
 def load(name: str) -> click.Command:
     """A command by its name, of one word or two."""
+    group, _, word = name.partition(" ")
+    if word and (own := getattr(_module(group), "load", None)):
+        loaded: click.Command = own(word)
+        return loaded
     module = _module(name)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"]} | getattr(module, "CONTEXT", {})

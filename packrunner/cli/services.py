@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
+    from packrunner.lifecycle.repository import Repository
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.names import Digest
     from packrunner.record import Record, Scan
@@ -114,6 +115,15 @@ class Services(Protocol):
 
     def engine(self) -> Engine:
         """Where commands run."""
+
+    def inline_engine(self) -> Engine:
+        """Where commands run in a builder's container."""
+
+    def layouts(self, directory: str) -> Repository:
+        """Images in a directory of OCI layouts."""
+
+    def launcher(self) -> str:
+        """The program that goes into every image."""
 
     def run_app(
         self,

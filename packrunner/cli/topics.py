@@ -18,6 +18,7 @@ Build container images from source, without a Dockerfile, a daemon or root.
 Application   build  run  detect
 Images        images  inspect  rebase  rm  prune
 Composing     builder
+Platforms     lifecycle
 Machine       doctor  completion
 Help          packrunner COMMAND --help, packrunner help exit-codes|environment|configuration|project|bindings|errors"""
 

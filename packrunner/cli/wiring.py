@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from packrunner.cli.run_images import RunImages
     from packrunner.cli.services import BaseUpdate, Known, Pruned, Rebased
     from packrunner.engines.base import User
+    from packrunner.engines.inline import InlineEngine
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.images.image import Image
+    from packrunner.images.layouts import Layouts
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import RunImage
@@ -59,6 +61,20 @@ def engine() -> SandboxEngine:
     from packrunner.engines.sandbox import SandboxEngine
 
     return SandboxEngine(os.path.join(paths.cache_dir(), "engine"), environ=os.environ)
+
+
+def inline_engine() -> InlineEngine:
+    """Where commands run in a builder's container."""
+    from packrunner.engines.inline import InlineEngine
+
+    return InlineEngine()
+
+
+def layouts(directory: str) -> Layouts:
+    """Images in a directory of OCI layouts."""
+    from packrunner.images.layouts import Layouts
+
+    return Layouts(directory)
 
 
 def build(

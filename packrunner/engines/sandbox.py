@@ -125,7 +125,7 @@ class SandboxEngine:
             explain_end=lambda: _ended(bubble),
         )
         try:
-            _check_identity(client, user)
+            check_identity(client, user)
             yield RunningSandbox(client, trust_env)
             client.quit()
         except BaseException:
@@ -294,11 +294,12 @@ def _temporary_size() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _check_identity(client: AgentClient, user: User) -> None:
+def check_identity(client: AgentClient, user: User) -> None:
+    """Raise EngineError unless the agent runs as the user that was asked for."""
     hello = client.hello()
     if (hello.uid, hello.gid) != (user.uid, user.gid):
         raise EngineError(
-            "the sandbox runs as another user than the build image's",
+            "buildpacks would run as another user than the build image's",
             slug="sandbox-failed",
             cause=f"it is {hello.uid}:{hello.gid} inside, {user.uid}:{user.gid} was asked for",
         )

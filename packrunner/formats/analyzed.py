@@ -60,3 +60,16 @@ def metadata_table(label: LifecycleLabel) -> dict[str, Any]:
         if key in table:
             table[key] = {_TOML_KEYS.get(k, k): v for k, v in table[key].items()}
     return {_TOML_KEYS.get(key, key): value for key, value in table.items()}
+
+
+def label_of(metadata: dict[str, Any]) -> LifecycleLabel:
+    """The lifecycle label that `metadata_table` made into `[metadata]`; an empty one for anything else (RES-02)."""
+    names = {toml: json for json, toml in _TOML_KEYS.items()}
+    table = {names.get(key, key): value for key, value in metadata.items()}
+    for key in ("runImage", "stack"):
+        if isinstance(table.get(key), dict):
+            table[key] = {names.get(k, k): v for k, v in table[key].items()}
+    try:
+        return msgspec.convert(table, LifecycleLabel)
+    except msgspec.ValidationError:
+        return LifecycleLabel()

@@ -60,6 +60,16 @@ class Place(Protocol):
         """The bytes of a file. Raises CorruptError when it is not there, or no regular file (ARC-42)."""
 
 
+class Blobs(Protocol):
+    """Where the bytes of layers come from."""
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether the blob is there."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """The blob's bytes, verified at their end."""
+
+
 class Directory:
     """A layout on the disk."""
 
@@ -90,16 +100,21 @@ def read_layout(path: str, tag: str, store: LocalStore) -> Image:
 
 def read_place(place: Place, tag: str, store: LocalStore) -> Image:
     """The image in a layout, its blobs copied into the store."""
+    image = parse_place(place, tag)
+    for layer in image.layers:
+        import_layer(place, blob_name(layer.blob.digest), layer, store)
+    return image
+
+
+def parse_place(place: Place, tag: str) -> Image:
+    """The image in a layout, its layers not looked at."""
     index = read_json(read_small(place, "index.json"), IndexFile, where=f"{place.path}, index.json")
     manifest = _manifest(place, _chosen(place, index, tag), 0)
     listed = read_json(manifest, ManifestFile, where=place.path)
     if listed.config is None:
         raise CorruptError(f"{place.path} has a manifest that is none", slug="image-format")
     config = _blob_bytes(place, parse_descriptor(listed.config, where=place.path))
-    image = parse_image(manifest, config, where=place.path)
-    for layer in image.layers:
-        import_layer(place, blob_name(layer.blob.digest), layer, store)
-    return image
+    return parse_image(manifest, config, where=place.path)
 
 
 def tag_to_replace(place: Place, tag: str, *, others_stay: bool) -> str:
@@ -221,7 +236,7 @@ def _blob_bytes(place: Place, blob: Descriptor) -> bytes:
     return data
 
 
-def write_layout(path: str, image: Image, store: LocalStore, tag: str) -> None:
+def write_layout(path: str, image: Image, store: Blobs, tag: str) -> None:
     """Put the image into the layout at `path`, which is made or already one; other tags in it stay.
 
     The tag "" is that of an image without one.
@@ -260,7 +275,7 @@ def index_json(image: Image, annotations: dict[str, str], others: list[dict[str,
     return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": [*(others or ()), entry]})
 
 
-def blob_pieces(blob: Descriptor, image: Image, store: LocalStore) -> Iterator[bytes]:
+def blob_pieces(blob: Descriptor, image: Image, store: Blobs) -> Iterator[bytes]:
     """The bytes of one of the image's blobs, verified."""
     if blob.digest == image.manifest.digest:
         yield image.manifest_bytes()
@@ -300,7 +315,7 @@ def _existing(path: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _put(path: str, blob: Descriptor, image: Image, store: LocalStore) -> None:
+def _put(path: str, blob: Descriptor, image: Image, store: Blobs) -> None:
     with suppress(FileNotFoundError):
         st = os.lstat(path)
         if stat.S_ISREG(st.st_mode) and st.st_size == blob.size:

@@ -59,6 +59,8 @@ class ExportInputs:
     cache: CacheRecord
     launcher: str
     launcher_version: str
+    launcher_sboms: str = ""
+    """Where its SBOMs are; "" for the directory that it is in."""
     process_type: str = ""
     exec_env: str = "production"
     platform_api: str = PLATFORM_API
@@ -215,7 +217,7 @@ class _Exporter:
         """SBOMs of the launcher, also written to where those of buildpacks are."""
         if not platform_features(self.inputs.platform_api).launcher_sbom:
             return ()
-        found = sbom.of_launcher(self.inputs.launcher)
+        found = sbom.of_lifecycle(self.inputs.launcher_sboms or os.path.dirname(self.inputs.launcher))
         if found:
             with confined.Root.open(self.inputs.layers) as root:
                 for one in found:

@@ -94,6 +94,23 @@ def read_outputs(
     )
 
 
+def read_layers(layers: Root, member: GroupMember) -> BuildpackOutput:
+    """What an export needs of a buildpack whose build is long over: its layers and its store. Raises BuildError."""
+    buildpack = BuildpackId(member.id).escaped
+    kinds = {entry.name: entry.kind for entry in layers.names(buildpack)}
+    named = sorted(n for n, kind in kinds.items() if kind != "dir" and n.endswith(".toml") and n not in _FILES)
+    found = [(name, _layer_file(layers, buildpack, name)) for name in (_layer_name(buildpack, n) for n in named)]
+    return BuildpackOutput(
+        member=member,
+        layers=tuple(_layer(buildpack, name, file, kinds) for name, file in sorted(found)),
+        launch=files.LaunchFile(),
+        build=files.BuildFile(),
+        store=_store(layers, buildpack),
+        env=(),
+        sboms=(),
+    )
+
+
 def _layer_name(buildpack: str, file: str) -> str:
     name = file.removesuffix(".toml")
     try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.formats.group import GroupMember
     from packrunner.formats.labels import LifecycleLabel
-    from packrunner.images.store import LocalStore
+    from packrunner.images.layout import Blobs
     from packrunner.lifecycle.cache import CacheRecord
 
 _STAGING = ".packrunner-restore"
@@ -55,6 +55,8 @@ class RestoreInputs:
     exec_env: str = "production"
     platform_api: str = PLATFORM_API
     places: Places = PLACES
+    foreign: bool = False
+    """What else is in the directory belongs to the platform and stays; analyze left the image's SBOMs in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class RestoreResult:
     proofs: Mapping[tuple[str, str], TreeProof] = field(default_factory=dict)
 
 
-def restore(inputs: RestoreInputs, *, store: LocalStore, reporter: Reporter) -> RestoreResult:
+def restore(inputs: RestoreInputs, *, store: Blobs, reporter: Reporter) -> RestoreResult:
     """Bring the layers directory to the state that the records call for; a damaged copy only warns (RES-18)."""
     decided = decide(
         inputs.group,
@@ -100,7 +102,7 @@ def restore(inputs: RestoreInputs, *, store: LocalStore, reporter: Reporter) -> 
 
 
 class _Restorer:
-    def __init__(self, inputs: RestoreInputs, root: confined.Root, store: LocalStore, reporter: Reporter) -> None:
+    def __init__(self, inputs: RestoreInputs, root: confined.Root, store: Blobs, reporter: Reporter) -> None:
         self.inputs = inputs
         self.root = root
         self.store = store
@@ -151,7 +153,10 @@ class _Restorer:
         keep = {_escaped(buildpack): set[str]() for buildpack, _ in self.proofs}
         for buildpack, name in self.proofs:
             keep[_escaped(buildpack)].add(name)
+        mine = {_escaped(member.id) for member in self.inputs.group}
         for entry in self.root.names():
+            if self.inputs.foreign and entry.name not in mine:
+                continue
             if entry.name not in keep:
                 self.root.remove(entry.name)
                 continue
@@ -213,6 +218,8 @@ class _Restorer:
     def _sboms(self, back: list[Wanted]) -> None:
         """Bring the SBOMs of restored layers back: the cache's first, the image's over them (RES-16)."""
         sources = [("cache", self.inputs.cache.sbom), ("launch", self.inputs.label.sbom and self.inputs.label.sbom.sha)]
+        if self.inputs.foreign:
+            del sources[1]
         for scope, digest in sources:
             if not digest or not back:
                 continue
@@ -221,6 +228,10 @@ class _Restorer:
                 for one in back:
                     self._copy_sboms(f"{kept}/{_escaped(one.buildpack)}/{one.name}", _place(one))
             self.root.remove(kept)
+        if self.inputs.foreign:
+            for one in back:
+                self._copy_sboms(f"sbom/launch/{_escaped(one.buildpack)}/{one.name}", _place(one))
+            self.root.remove("sbom")
 
     def _copy_sboms(self, source: str, place: str) -> None:
         for extension in _SBOM_EXTENSIONS:

@@ -67,8 +67,8 @@ def collect(
             yield Sbom(scope=scope, path=f"{buildpack}/{inner}sbom.{found['extension']}", data=data)
 
 
-def of_launcher(launcher: str) -> tuple[Sbom, ...]:
-    """The SBOMs beside the launcher's program, `launcher.sbom.<ext>` and `lifecycle.sbom.<ext>` (EXP-11)."""
+def of_lifecycle(directory: str) -> tuple[Sbom, ...]:
+    """A lifecycle's own SBOMs, `launcher.sbom.<ext>` and `lifecycle.sbom.<ext>` (EXP-11)."""
     found = []
     for extension in MEDIA_TYPES.values():
         places: tuple[tuple[str, Scope, str], ...] = (
@@ -77,11 +77,27 @@ def of_launcher(launcher: str) -> tuple[Sbom, ...]:
         )
         for name, scope, path in places:
             try:
-                with open(os.path.join(os.path.dirname(launcher), f"{name}.sbom.{extension}"), "rb") as file:
+                with open(os.path.join(directory, f"{name}.sbom.{extension}"), "rb") as file:
                     found.append(Sbom(scope=scope, path=path, data=file.read()))
             except FileNotFoundError:
                 continue
     return tuple(found)
+
+
+def read_tree(layers: Root) -> Iterator[Sbom]:
+    """All that is in `<layers>/sbom`, as the build phase left it."""
+    scopes: tuple[Scope, ...] = ("launch", "build", "cache")
+    for scope in scopes:
+        pending = [f"sbom/{scope}"]
+        while pending:
+            directory = pending.pop(0)
+            for entry in layers.names(directory):
+                path = f"{directory}/{entry.name}"
+                if entry.kind == "dir":
+                    pending.append(path)
+                elif entry.kind == "file":
+                    data = layers.read(path, limit=LIMIT) or b""
+                    yield Sbom(scope=scope, path=path.removeprefix(f"sbom/{scope}/"), data=data)
 
 
 def _check(extension: str, allowed: set[str | None], where: str) -> None:

@@ -1,4 +1,7 @@
-"""What every engine must do. A new engine joins by an entry in ENGINES; nothing here knows how one works inside."""
+"""What every engine must do. A new engine joins by an entry in ENGINES; nothing here knows how one works inside.
+
+Engine `inline` has no walls of its own: the classes about files, trust and attacks are for engines that have.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,23 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from packrunner.engines.base import Command, Exit, Mount, Overlay, SandboxSpec
+from packrunner.engines.base import Command, Exit, Mount, Overlay, SandboxSpec, User
+from packrunner.engines.inline import InlineEngine
 from packrunner.engines.sandbox import SandboxEngine
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from packrunner.engines.base import Engine, OutputSink, Sandbox, Stream
 
@@ -38,9 +43,11 @@ OWN_SETTINGS = (
 )
 PATH = {"PATH": "/usr/bin:/bin", "HOME": "/home/cnb"}
 
-ENGINES: dict[str, Callable[[str, Mapping[str, str]], SandboxEngine]] = {
+ENGINES: dict[str, Callable[[str, Mapping[str, str]], Engine]] = {
     "sandbox": lambda state, environ: SandboxEngine(state, environ=environ),
+    "inline": lambda state, environ: InlineEngine(),
 }
+walled = pytest.mark.parametrize("place", ["sandbox"], indirect=True)
 
 
 @dataclass
@@ -51,6 +58,8 @@ class Place:
     spec: SandboxSpec
     shared: Path
     directory: Path
+    layers: str = "/layers"
+    """Where `shared` is inside."""
 
     def run(self, *argv: str, env: Mapping[str, str] = PATH, cwd: str = "/") -> tuple[Exit, str]:
         """Run one command in a sandbox of its own; its end, and what it wrote."""
@@ -84,8 +93,27 @@ def nothing(_: Stream, data: bytes) -> None:
 
 
 @pytest.fixture(params=sorted(ENGINES))
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """A fresh state directory, root and writable directory."""
+    if request.param != "inline":
+        yield _mounted(request.param, tmp_path)
+        return
+    # Everybody may pass through the parents of this one, which the test's own directory forbids.
+    with tempfile.TemporaryDirectory() as shared:
+        os.chmod(shared, 0o755)
+        user = User() if AS_ROOT else User(uid=os.geteuid(), gid=os.getegid())
+        os.chown(shared, user.uid, user.gid)
+        mount = Mount(source=shared, target=shared, writable=True)
+        yield Place(
+            engine=ENGINES["inline"]("", {}),
+            spec=SandboxSpec(rootfs=("/",), user=user, mounts=(mount,)),
+            shared=Path(shared),
+            directory=tmp_path,
+            layers=shared,
+        )
+
+
+def _mounted(engine: str, tmp_path: Path) -> Place:
     base = tmp_path / "base"
     for name in ("usr", "etc", "proc"):
         (base / name).mkdir(parents=True)
@@ -104,7 +132,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         os.chown(shared, 1000, 1000)
     mounts.append(Mount(source=str(shared), target="/layers", writable=True))
     return Place(
-        engine=ENGINES[request.param](str(tmp_path / "state"), os.environ),
+        engine=ENGINES[engine](str(tmp_path / "state"), os.environ),
         spec=SandboxSpec(rootfs=(str(base),), mounts=tuple(mounts)),
         shared=shared,
         directory=tmp_path,
@@ -128,6 +156,9 @@ def processes(marker: str) -> list[int]:
 
 def first_process(place: Place) -> int:
     """The agent of the one sandbox that is open here, as this machine numbers it."""
+    if place.engine.name == "inline":
+        (pid,) = processes("agent\0serve\0--uid\0")
+        return pid
     for pid in processes("/run/packrunner/agent\0"):
         with open(f"/proc/{pid}/cmdline", "rb") as file, open(f"/proc/{pid}/mountinfo") as mounts:
             if file.read().startswith(b"/run/packrunner/agent") and str(place.directory) in mounts.read():
@@ -167,12 +198,15 @@ class TestCommands:
         assert dict(entry.split("=", 1) for entry in output.split("\0") if entry) == env
 
     def test_the_working_directory(self, place: Place) -> None:
-        assert place.run(*shell("pwd -P"), cwd="/layers")[1] == "/layers\n"
+        assert place.run(*shell("pwd -P"), cwd=place.layers)[1] == f"{place.layers}\n"
 
     @pytest.mark.fault("SBX-42")
     def test_the_user_is_the_images_and_in_no_other_group(self, place: Place) -> None:
         _, output = place.run(*shell("id -u; id -g; id -G"))
-        assert output.split() == ["1000", "1000", "1000"]
+        user = place.spec.user
+        # An ordinary user cannot leave its groups, but by a user namespace.
+        groups = output.split()[2:] if place.engine.name == "inline" and not AS_ROOT else [str(user.gid)]
+        assert output.split() == [str(user.uid), str(user.gid), *groups]
 
     def test_each_stream_arrives_whole_and_in_order(self, place: Place) -> None:
         streams: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
@@ -207,7 +241,7 @@ class TestCommands:
     def test_two_commands_run_at_once(self, place: Place) -> None:
         # Each waits for the other, so one after the other would never end.
         def meet(mine: str, other: str) -> tuple[Command, OutputSink]:
-            script = f"mkfifo /tmp/{mine} 2>/dev/null; until [ -p /tmp/{other} ]; do sleep 0.01; done"
+            script = f"cd {place.layers}; mkfifo {mine}; until [ -p {other} ]; do sleep 0.01; done"
             return Command(argv=shell(script), env=PATH, timeout=20), nothing
 
         with place.engine.open(place.spec) as sandbox:
@@ -262,10 +296,10 @@ class TestCommands:
 
     @pytest.mark.fault("SBX-14")
     def test_nothing_writes_after_the_sandbox_is_closed(self, place: Place) -> None:
-        script = "for i in 1 2 3 4; do (trap '' TERM HUP; while :; do echo x >>/layers/$i; done) & done; sleep 0.2"
+        script = "for i in 1 2 3 4; do (trap '' TERM HUP; while :; do echo x >>$i; done) & done; sleep 0.2"
         for _ in range(5):
             with place.engine.open(place.spec) as sandbox:
-                run(sandbox, *shell(script))
+                run(sandbox, *shell(script), cwd=place.layers)
             sizes = [path.stat().st_size for path in sorted(place.shared.iterdir())]
             assert sizes
             assert min(sizes) > 0
@@ -275,12 +309,13 @@ class TestCommands:
     def test_files_made_inside_have_the_same_modes_whatever_the_umask(self, place: Place) -> None:
         before = os.umask(0o077)
         try:
-            place.run(*shell("mkdir /layers/d; echo x >/layers/f"))
+            place.run(*shell("mkdir d; echo x >f"), cwd=place.layers)
         finally:
             os.umask(before)
         assert [path.stat().st_mode & 0o777 for path in sorted(place.shared.iterdir())] == [0o755, 0o644]
 
 
+@walled
 class TestFiles:
     @pytest.mark.fault("SBX-31")
     def test_read_only_mounts_do_not_change(self, place: Place) -> None:
@@ -375,6 +410,7 @@ class TestFiles:
         assert caught.value.slug == "sandbox-mount"
 
 
+@walled
 class TestTrust:
     def test_the_hosts_bundle_and_proxy_are_known_inside(self, place: Place, tmp_path: Path) -> None:
         bundle = tmp_path / "company.pem"
@@ -406,6 +442,7 @@ class TestTrust:
             assert len(place.attack("connect", str(server.getsockname()[1]), name)) == reached
 
 
+@walled
 class TestAttacks:
     @pytest.mark.fault("SBX-22")
     def test_the_agents_file_cannot_be_written(self, place: Place) -> None:
@@ -583,3 +620,23 @@ def tree_hash(top: str | Path) -> str:
                 with open(path, "rb") as file:
                     digest.update(file.read())
     return digest.hexdigest()
+
+
+class TestInline:
+    """What an engine without walls refuses, rather than promise it."""
+
+    @pytest.mark.parametrize("place", ["inline"], indirect=True)
+    def test_what_would_have_to_be_mounted_is_named(self, place: Place) -> None:
+        place.spec = replace(place.spec, mounts=(Mount(source=str(place.shared), target="/layers"),))
+        with pytest.raises(EngineError, match="inline") as caught:
+            place.run("/bin/true")
+        assert caught.value.slug == "inline-place"
+        assert str(place.shared) in str(caught.value.cause)
+
+    @pytest.mark.cnb("DET-01")
+    @pytest.mark.parametrize("place", ["inline"], indirect=True)
+    def test_nothing_runs_as_root(self, place: Place) -> None:
+        place.spec = replace(place.spec, user=User(uid=0, gid=0))
+        with pytest.raises(EngineError, match="root") as caught:
+            place.run("/bin/true")
+        assert caught.value.slug == "sandbox-user"

@@ -1,0 +1,68 @@
+"""Image references as registries have them: registry, repository, and a tag or a digest (EXP-35, RBS-03)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from packrunner.names import Digest, ImageName
+
+DOCKER_HUB = "index.docker.io"
+_ALIASES = frozenset({"docker.io", "registry-1.docker.io"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """An image somewhere; `digest` is "" unless the reference is fixed by one."""
+
+    registry: str
+    repository: str
+    tag: str = "latest"
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `[registry/]repository[:tag][@digest]`; raises UsageError, slug `name`."""
+        name, at, digest = text.partition("@")
+        ImageName.parse(name)
+        if at:
+            Digest.parse(digest)
+        first, slash, rest = name.partition("/")
+        has_registry = bool(slash) and (first == "localhost" or "." in first or ":" in first)
+        registry, path = (first, rest) if has_registry else (DOCKER_HUB, name)
+        if registry in _ALIASES:
+            registry = DOCKER_HUB
+        repository, _, tag = path.partition(":")
+        if registry == DOCKER_HUB and "/" not in repository:
+            repository = f"library/{repository}"
+        return cls(registry=registry, repository=repository, tag=tag or "latest", digest=digest)
+
+    @property
+    def identifier(self) -> str:
+        """What chooses among the repository's images."""
+        return self.digest or self.tag
+
+    @property
+    def without_digest(self) -> str:
+        """The whole name with its tag, whatever it is fixed by: equal for references to one image (RBS-03)."""
+        return f"{self.registry}/{self.repository}:{self.tag}"
+
+    @property
+    def layout_path(self) -> str:
+        """Where the image is below a directory of layouts (EXP-35)."""
+        return "/".join((self.registry, self.repository, *self.identifier.split(":")))
+
+
+def same_image(one: str, other: str) -> bool:
+    """Whether two references mean one image, digests aside; what is no reference is compared as it stands."""
+    return normal(one) == normal(other)
+
+
+def normal(text: str) -> str:
+    """The full name of an image without its digest; what is no reference stays as it is."""
+    from packrunner.errors import UsageError
+
+    try:
+        return Reference.parse(text).without_digest
+    except UsageError:
+        return text

@@ -1,0 +1,53 @@
+"""A sandbox for the phases that run buildpacks, and the private directory of their plans."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packrunner.engines.base import Mount, SandboxSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packrunner.engines.base import Engine, Sandbox
+    from packrunner.lifecycle.phases.setting import Setting
+    from packrunner.workspace import Places
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Where buildpacks run; `plans` is the directory of their plans, on both sides."""
+
+    sandbox: Sandbox
+    places: Places
+    plans: str
+
+
+@contextmanager
+def room(setting: Setting, engine: Engine) -> Iterator[Room]:
+    """Open a sandbox on this container's own directories. Raises EngineError."""
+    with tempfile.TemporaryDirectory(prefix="packrunner-plans-") as scratch:
+        # Resolved, because the temporary directory may be behind a link, and plans are never read through one.
+        plans = os.path.realpath(scratch)
+        if setting.owner:
+            os.chown(plans, *setting.owner)
+        places = replace(setting.places, plans=plans)
+        spec = SandboxSpec(
+            rootfs=("/",),
+            user=setting.user,
+            mounts=tuple(
+                Mount(source=path, target=path, writable=writable)
+                for path, writable in (
+                    (places.app, True),
+                    (places.layers, True),
+                    (places.buildpacks, False),
+                    (places.plans, True),
+                )
+            ),
+        )
+        with engine.open(spec) as sandbox:
+            yield Room(sandbox=sandbox, places=places, plans=plans)

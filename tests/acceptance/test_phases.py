@@ -1,0 +1,239 @@
+"""A platform that drives the phases one by one in a builder's container gets what `packrunner build` makes (EXC-06).
+
+The container is a sandbox on the default build image, laid out as a builder: buildpacks in /cnb/buildpacks, order.toml,
+run.toml, the run image in a directory of layouts. In it packrunner runs buildpacks with engine `inline`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import tomllib
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packrunner.bases import BaseSettings, open_base
+from packrunner.catalog.select import CatalogSettings, select
+from packrunner.cli import wiring
+from packrunner.engines.base import Command, Mount, SandboxSpec
+from packrunner.formats import toml
+from packrunner.formats.run import RunFile, RunImageEntry
+from packrunner.images.layout import write_layout
+from packrunner.images.reference import Reference
+from tests.acceptance.probe import probe_buildpack
+from tests.fakes import FakeReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packrunner.engines.base import Engine
+    from tests.acceptance.conftest import Cli
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.network]
+
+PYTHON = os.path.realpath(sys.executable)
+START = "from packrunner.start import main; raise SystemExit(main())"
+CACHED = """#!/bin/sh
+set -eu
+layer="$CNB_LAYERS_DIR/probe"
+echo "layers dir: $(ls "$CNB_LAYERS_DIR" | tr '\\n' ' ')"
+mkdir -p "$layer"
+echo constant > "$layer/content"
+printf '[types]\\nlaunch = true\\ncache = true\\n[metadata]\\nn = 1\\n' > "$layer.toml"
+echo '{"bomFormat":"CycloneDX"}' > "$layer.sbom.cdx.json"
+printf '[metadata]\\nruns = 1\\n' > "$CNB_LAYERS_DIR/store.toml"
+printf '[[processes]]\\ntype = "probe"\\ncommand = ["cat", "hello"]\\n' > "$CNB_LAYERS_DIR/launch.toml"
+"""
+
+
+@dataclass
+class Builder:
+    """A builder's container: `inside` maps its paths to host directories that outlive each command."""
+
+    engine: Engine
+    rootfs: tuple[str, ...]
+    env: dict[str, str]
+    mounts: tuple[Mount, ...]
+    inside: dict[str, Path]
+    run_image: str
+    said: list[str] = field(default_factory=list)
+
+    def run(self, phase: str, *args: str, **env: str) -> tuple[int, str]:
+        """Run one phase in a container of its own, as a pipeline's step; its exit code and result."""
+        own = tuple(Mount(source=str(host), target=path, writable=True) for path, host in self.inside.items())
+        spec = SandboxSpec(rootfs=self.rootfs, mounts=(*self.mounts, *own))
+        variables = {"PYTHONPATH": "/opt/packrunner:/opt/site", "CNB_PLATFORM_API": "0.15", **self.env, **env}
+        out: list[bytes] = []
+        err: list[bytes] = []
+        with self.engine.open(spec) as sandbox:
+            ended = sandbox.run(
+                Command(argv=(PYTHON, "-c", START, "lifecycle", phase, *args), env=variables),
+                lambda stream, data: (out if stream == "stdout" else err).append(data),
+            )
+        self.said.append(b"".join(err).decode(errors="replace"))
+        assert ended.error is None
+        return ended.code, b"".join(out).decode()
+
+    def ok(self, phase: str, *args: str, **env: str) -> str:
+        """Run a phase that must succeed; its result."""
+        code, out = self.run(phase, *args, **env)
+        assert code == 0, self.said[-1]
+        return out
+
+    def phases(self, image: str) -> str:
+        """The five phases of a pipeline; the digest of the image."""
+        layout = ("-layout", "-layout-dir", "/layout")
+        self.ok("analyze", *layout, image)
+        self.ok("detect")
+        self.ok("restore", "-cache-dir", "/cache")
+        self.ok("build")
+        return self.ok("export", *layout, "-cache-dir", "/cache", image).strip().rpartition("@")[2]
+
+    def create(self, image: str) -> str:
+        """The same in one call."""
+        out = self.ok("create", "-layout", "-layout-dir=/layout", "-cache-dir", "/cache", image)
+        return out.strip().rpartition("@")[2]
+
+    def reset(self, *paths: str) -> None:
+        """Empty directories, as new volumes are."""
+        for path in paths:
+            shutil.rmtree(self.inside[path])
+            self.inside[path].mkdir()
+            self.own(self.inside[path])
+
+    @staticmethod
+    def own(top: Path) -> None:
+        """Give a tree to the build's user, where it is root who prepares it."""
+        if os.geteuid() == 0:
+            for path in (top, *top.rglob("*")):
+                os.chown(path, 1000, 1000, follow_symlinks=False)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """An application for the buildpack `procfile` and the probe, which need nothing from a network."""
+    path = tmp_path / "shop"
+    (path / "static").mkdir(parents=True)
+    (path / "Procfile").write_text("web: cat hello\n")
+    (path / "hello").write_text("hello\n")
+    (path / "static" / "style.css").write_text("a {}\n")
+    return path
+
+
+@pytest.fixture
+def probe(tmp_path: Path) -> Path:
+    path = probe_buildpack(tmp_path / "probe", build=CACHED)
+    descriptor = path / "buildpack.toml"
+    text = descriptor.read_text().replace(
+        "[[targets]]", 'sbom-formats = ["application/vnd.cyclonedx+json"]\n[[targets]]'
+    )
+    descriptor.write_text(text)
+    return path
+
+
+@pytest.fixture
+def built(cli: Cli, source: Path, probe: Path) -> str:
+    """The digest of what `packrunner build` makes of the application."""
+    return cli.ok("build", "phases", "-p", str(source), "-b", "procfile", "-b", str(probe), "--rebuild").digest
+
+
+@pytest.fixture
+def builder(
+    cli: Cli, source: Path, probe: Path, built: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Builder]:
+    """A builder of the same base and buildpacks; it comes after the build, which has made both."""
+    monkeypatch.setenv("PACKRUNNER_HOME", cli.home)
+    selection = select(
+        ("procfile", str(probe)), settings=CatalogSettings(stage_dir=os.path.join(cli.home, "cache", "stage"))
+    )
+    files = tmp_path / "cnb"
+    files.mkdir()
+    inside = {path: tmp_path / f"volume{path.replace('/', '-')}" for path in ("/layers", "/layout", "/cache")}
+    for path in inside.values():
+        path.mkdir()
+    inside["/workspace"] = tmp_path / "volume-workspace"
+    shutil.copytree(source, inside["/workspace"])
+    for path in inside.values():
+        Builder.own(path)
+    (tmp_path / "platform" / "env").mkdir(parents=True)
+    with ExitStack() as stack:
+        store, snapshots, engine = wiring.store(), wiring.snapshots(), wiring.engine()
+        stack.callback(snapshots.close)
+        base = open_base(
+            "debian:13",
+            settings=BaseSettings(
+                data_dir=os.path.join(cli.home, "data"), mirror=None, architecture=wiring.architecture()
+            ),
+            store=store,
+            snapshots=snapshots,
+            engine=engine,
+            reporter=FakeReporter(),
+            images=("build", "python"),
+        )
+        stack.callback(base.close)
+        image = base.run_image()
+        name = base.run_image_name()
+        reference = Reference.parse(name)
+        write_layout(str(inside["/layout"] / reference.layout_path), image, store, reference.tag)
+        Builder.own(inside["/layout"])
+        (files / "order.toml").write_bytes(toml.encode(selection.order))
+        (files / "system.toml").write_bytes(toml.encode(selection.system))
+        (files / "run.toml").write_bytes(toml.encode(RunFile(images=(RunImageEntry(image=name),))))
+        package = Path(wiring.__file__).parents[1]
+        python = os.path.realpath(sys.base_prefix)
+        mounts = [
+            Mount(source=selection.root, target="/cnb/buildpacks"),
+            *(Mount(source=str(files / n), target=f"/cnb/{n}") for n in ("order.toml", "system.toml", "run.toml")),
+            Mount(source=str(tmp_path / "platform"), target="/platform"),
+            Mount(source=str(package), target="/opt/packrunner/packrunner"),
+            Mount(source=sysconfig.get_path("purelib"), target="/opt/site"),
+        ]
+        if not python.startswith("/usr"):
+            mounts.append(Mount(source=python, target=python))
+        yield Builder(
+            engine=engine,
+            rootfs=base.build_rootfs(),
+            env={**base.build_env, "CNB_EXPERIMENTAL_MODE": "silent"},
+            mounts=tuple(mounts),
+            inside=inside,
+            run_image=name,
+        )
+
+
+@pytest.mark.cnb("EXC-06", "RES-04", "EXP-31", "EXP-35", "RES-03", "DET-24", "DET-25")
+def test_phase_by_phase_gives_the_digest_of_a_build_and_so_does_create(builder: Builder, built: str) -> None:
+    assert builder.phases("acme/shop:2") == built
+    place = builder.inside["/layout"] / "index.docker.io/acme/shop/2"
+    (entry,) = json.loads((place / "index.json").read_text())["manifests"]
+    assert entry["digest"] == built
+    assert entry["annotations"] == {"org.opencontainers.image.ref.name": "2"}
+    layers = builder.inside["/layers"]
+    report = tomllib.loads((layers / "report.toml").read_text())["image"]
+    assert (report["tags"], report["digest"]) == (["acme/shop:2"], built)
+    analyzed = tomllib.loads((layers / "analyzed.toml").read_text())
+    run_place = f"/layout/{Reference.parse(builder.run_image).layout_path}"
+    assert analyzed["run-image"]["reference"].partition("@")[0] == run_place
+    assert analyzed["run-image"]["image"] == builder.run_image
+    assert "image" not in analyzed
+
+    builder.reset("/layers", "/cache")
+    assert builder.create("example.com/other:3") == built
+
+
+@pytest.mark.cnb("EXC-06", "RES-08", "RES-12", "RES-16", "EXP-06")
+def test_a_second_round_restores_and_gives_the_same_digest(builder: Builder, built: str) -> None:
+    assert builder.phases("shop") == built
+    builder.reset("/layers")
+    assert builder.phases("shop") == built
+    (found,) = [line for said in builder.said[-2:-1] for line in said.splitlines() if "layers dir:" in line]
+    for name in ("probe", "probe.sbom.cdx.json", "probe.toml", "store.toml"):
+        assert f" {name} " in found
+    builder.reset("/layers")
+    assert builder.create("shop") == built
