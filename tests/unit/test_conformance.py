@@ -134,3 +134,8 @@ def test_the_plugin_runs_marked_tests_only_and_writes_what_became_of_them(tmp_pa
         ("BLD-03",): ("failed", ""),
         ("BLD-04",): ("skipped", "not here"),
     }
+
+
+def test_no_two_decisions_have_one_number() -> None:
+    numbers = [path.name[:4] for path in sorted(DECISIONS.glob("*.md"))]
+    assert [n for n in numbers if numbers.count(n) > 1] == []
