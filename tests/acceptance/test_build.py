@@ -142,7 +142,7 @@ def test_a_buildpack_from_before_targets_builds(cli: Cli, app: Path, tmp_path: P
     old = probe_buildpack(
         tmp_path / "old",
         build='#!/bin/sh\nset -eu\nprintf \'[[processes]]\\ntype = "web"\\ncommand = "echo old $0"\\n'
-        'direct = false\\n\' > "$1/launch.toml"\n',
+        'direct = false\\ndefault = true\\n\' > "$1/launch.toml"\n',
     )
     (old / "buildpack.toml").write_text(
         'api = "0.7"\n[buildpack]\nid = "test/old"\nversion = "1.0.0"\n'
