@@ -43,6 +43,7 @@ COMMANDS = (
     "lifecycle restore",
     "lifecycle build",
     "lifecycle export",
+    "lifecycle rebase",
     "lifecycle create",
     "completion",
     "help",

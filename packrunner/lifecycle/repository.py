@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from packrunner.errors import CorruptError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from packrunner.images.image import Image
     from packrunner.images.layout import Blobs
     from packrunner.names import Digest
+
+
+class _NoBlobs:
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        del digest, size
+        return False
+
+    def open(self, digest: Digest) -> BinaryIO:
+        raise CorruptError(f"there is no layer {digest.short}", slug="store-missing")
+
+
+NO_BLOBS = _NoBlobs()
+"""For images all of whose layers are in images that were read."""
 
 
 class Repository(Protocol):

@@ -15,10 +15,10 @@ from packrunner.formats.api import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Phase = Literal["analyze", "detect", "restore", "build", "export", "create"]
+Phase = Literal["analyze", "detect", "restore", "build", "export", "rebase", "create"]
 Kind = Literal["text", "switch", "number", "list"]
 
-PHASES: tuple[Phase, ...] = ("analyze", "detect", "restore", "build", "export", "create")
+PHASES: tuple[Phase, ...] = ("analyze", "detect", "restore", "build", "export", "rebase", "create")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
@@ -40,12 +40,16 @@ def _in(text: str) -> frozenset[str]:
     return frozenset(PHASES if text == "all" else text.split())
 
 
-_IMAGES = _in("analyze restore export create")
+_IMAGES = _in("analyze restore export rebase create")
 _RUN = _in("detect build create")
 
 FLAGS: tuple[Flag, ...] = (
     Flag(
-        "analyzed", "CNB_ANALYZED_PATH", "<layers>/analyzed.toml", "the file analyzed.toml", _in("all") - _in("create")
+        "analyzed",
+        "CNB_ANALYZED_PATH",
+        "<layers>/analyzed.toml",
+        "the file analyzed.toml",
+        _in("all") - _in("create rebase"),
     ),
     Flag("app", "CNB_APP_DIR", "/workspace", "the application's directory", _RUN | _in("export")),
     Flag("build-config", "CNB_BUILD_CONFIG_DIR", "/cnb/build-config", "the operator's variables", _RUN),
@@ -69,6 +73,7 @@ FLAGS: tuple[Flag, ...] = (
         "Dockerfiles of extensions",
         _in("detect restore"),
     ),
+    Flag("force", "CNB_FORCE_REBASE", "", "rebase although it is unsafe", _in("rebase"), "switch", "0.12"),
     Flag("gid", "CNB_GROUP_ID", "", "group id of the build's user", _in("all"), "number"),
     Flag(
         "group",
@@ -77,12 +82,12 @@ FLAGS: tuple[Flag, ...] = (
         "the file group.toml",
         _in("detect restore build export"),
     ),
-    Flag("image", "", "", "the same as -run-image; deprecated", _in("create")),
+    Flag("image", "", "", "the same as -run-image; deprecated", _in("rebase create")),
     Flag("insecure-registry", "CNB_INSECURE_REGISTRIES", "", "a registry without TLS", _IMAGES, "list", "0.13"),
     Flag("launch-cache", "CNB_LAUNCH_CACHE_DIR", "", "layers of a daemon's images", _in("analyze export create")),
     Flag("launcher", "", "", "the launcher to put into the image", _in("export create")),
     Flag("launcher-sbom", "", "/cnb/lifecycle", "SBOMs of the lifecycle itself", _in("export create"), since="0.11"),
-    Flag("layers", "CNB_LAYERS_DIR", "/layers", "the layers' directory", _in("all")),
+    Flag("layers", "CNB_LAYERS_DIR", "/layers", "the layers' directory", _in("all") - _in("rebase")),
     Flag("layout", "CNB_USE_LAYOUT", "", "images are in OCI layouts", _IMAGES, "switch", "0.12"),
     Flag("layout-dir", "CNB_LAYOUT_DIR", "", "the directory of OCI layouts", _IMAGES, since="0.12"),
     Flag("log-level", "CNB_LOG_LEVEL", "info", "debug, info, warn or error", _in("all")),
@@ -98,7 +103,13 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("plan", "CNB_PLAN_PATH", "<layers>/plan.toml", "the file plan.toml", _in("detect build")),
     Flag("platform", "CNB_PLATFORM_DIR", "/platform", "the platform's directory", _RUN),
-    Flag("previous-image", "CNB_PREVIOUS_IMAGE", "", "the image to reuse layers of", _in("analyze create")),
+    Flag(
+        "previous-image",
+        "CNB_PREVIOUS_IMAGE",
+        "",
+        "the image to reuse layers of, or to rebase",
+        _in("analyze rebase create"),
+    ),
     Flag("process-type", "CNB_PROCESS_TYPE", "", "the process that the image starts", _in("export create")),
     Flag(
         "project-metadata",
@@ -107,7 +118,7 @@ FLAGS: tuple[Flag, ...] = (
         "the file project-metadata.toml",
         _in("export create"),
     ),
-    Flag("report", "CNB_REPORT_PATH", "<layers>/report.toml", "the file report.toml", _in("export create")),
+    Flag("report", "CNB_REPORT_PATH", "<layers>/report.toml", "the file report.toml", _in("export rebase create")),
     Flag(
         "run",
         "CNB_RUN_PATH",
@@ -116,7 +127,7 @@ FLAGS: tuple[Flag, ...] = (
         _in("analyze detect restore export create"),
         since="0.12",
     ),
-    Flag("run-image", "CNB_RUN_IMAGE", "", "the run image", _in("analyze create")),
+    Flag("run-image", "CNB_RUN_IMAGE", "", "the run image", _in("analyze rebase create")),
     Flag(
         "skip-layers", "CNB_SKIP_LAYERS", "", "nothing of the last image comes back", _in("analyze restore"), "switch"
     ),

@@ -66,7 +66,7 @@ class Inputs:
     def identity(self) -> tuple[int, int]:
         """The build's user. Raises ArgumentsError where root does not say who that is (DET-01)."""
         numbers = [self.text(name) for name in ("uid", "gid")]
-        if os.geteuid() != 0 and not all(numbers):
+        if (os.geteuid() != 0 or self.phase == "rebase") and not all(numbers):
             return (os.geteuid(), os.getegid())
         if not all(n.isascii() and n.isdigit() for n in numbers):
             raise ArgumentsError(
@@ -132,18 +132,18 @@ def setting(inputs: Inputs) -> Setting:
 
 
 def targets(inputs: Inputs) -> Targets:
-    """The image and its other names. Raises ArgumentsError unless there is exactly one image."""
+    """The image and its other names. Raises ArgumentsError unless there is exactly one image, or for rebase some."""
     from packrunner.images.reference import Reference
     from packrunner.lifecycle.phases.analyzing import Targets
 
-    if len(inputs.words) != 1:
+    if len(inputs.words) != 1 and not (inputs.phase == "rebase" and inputs.words):
         raise ArgumentsError(
             f"{inputs.phase} takes one image, and {len(inputs.words)} were given",
             slug="phase-flag",
             tries=(f"packrunner lifecycle {inputs.phase} [flags] IMAGE",),
         )
     found = Targets(
-        names=tuple(dict.fromkeys((inputs.words[0], *inputs.many("tag")))),
+        names=tuple(dict.fromkeys((*inputs.words, *inputs.many("tag")))),
         previous=inputs.text("previous-image"),
         run_image=inputs.text("image") or inputs.text("run-image"),
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.phases.setting import Setting
     from packrunner.lifecycle.repository import Repository
 
-_IMAGES = frozenset({"analyze", "export", "create"})
+_IMAGES = frozenset({"analyze", "export", "rebase", "create"})
 
 
 class Performance:
@@ -136,6 +136,17 @@ class Performance:
             process_type=inputs.text("process-type"),
             source_date_epoch=inputs.environ.get("SOURCE_DATE_EPOCH"),
         )
+
+    def _rebase(self, inputs: Inputs, setting: Setting, images: Repository) -> None:
+        from packrunner.lifecycle.phases import rebasing
+
+        wanted = rebasing.Rebasing(
+            targets=resolving.targets(inputs),
+            force=inputs.switch("force"),
+            source_date_epoch=inputs.environ.get("SOURCE_DATE_EPOCH"),
+        )
+        made = rebasing.rebase(setting, wanted, images, self._reporter)
+        self.session.result(f"{wanted.targets.names[0]}@{made.digest}")
 
     def _create(self, inputs: Inputs, setting: Setting, images: Repository) -> None:
         """All phases, as one after another would do them (EXC-06)."""

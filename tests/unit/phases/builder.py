@@ -96,7 +96,9 @@ class World:
     def run_image(self, name: str, *, working_dir: str = "") -> Image:
         """Put a run image into the layouts."""
         store = LocalStore(str(self.root / "store"))
-        layer = write_layer(store, [File(target="/etc/base", data=name.encode())], created_by="base").layer
+        layer = write_layer(
+            store, [File(target="/etc/base", data=(name + working_dir).encode())], created_by="base"
+        ).layer
         labels = {f"io.buildpacks.base.distro.{key}": value for key, value in (("name", "debian"), ("version", "13"))}
         image = Image(env=(("PATH", "/bin"),), user="1000:1000", labels=labels, working_dir=working_dir)
         image = image.with_layers(layer)
@@ -116,7 +118,7 @@ class World:
     def __call__(self, phase: str, *args: str, **env: str) -> int:
         """Run a phase; its exit code."""
         flags = {
-            "-layers": "layers",
+            **({"-layers": "layers"} if phase != "rebase" else {"-report": "layers/report.toml"}),
             **({"-app": "app"} if phase in {"detect", "build", "export", "create"} else {}),
             **(
                 {"-platform": "platform", "-buildpacks": "bps", "-build-config": "build-config"}
@@ -126,7 +128,7 @@ class World:
             **({"-order": "order.toml"} if phase in {"detect", "create"} else {}),
             **({"-run": "run.toml"} if phase in {"analyze", "export", "create"} and self.level >= "0.12" else {}),
             **({"-launcher": "launcher"} if phase in {"export", "create"} else {}),
-            **({"-layout-dir": "layout"} if phase in {"analyze", "export", "create"} else {}),
+            **({"-layout-dir": "layout"} if phase in {"analyze", "export", "rebase", "create"} else {}),
             **({"-cache-dir": "cache"} if phase in {"restore", "export", "create"} else {}),
         }
         words = [word for name, place in flags.items() for word in (name, str(self.root / place))]

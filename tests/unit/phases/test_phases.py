@@ -351,3 +351,25 @@ def test_a_link_that_a_buildpack_left_for_a_file_is_not_followed(
     err = capsys.readouterr().err
     assert "hidden" not in err
     assert "error[unsafe-tree]" in err
+
+
+@pytest.mark.cnb("RBS-01", "RBS-02", "RBS-03", "RBS-08", "RBS-11")
+def test_rebase_in_layouts(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.add("a", writes(FILES))
+    assert world.all() == [0] * 5
+    before = image(world)
+    world.run_image("acme/run:1", working_dir="/newer")
+    newer = image(world, "acme/run:1")
+    world.run_image("acme/other:1")
+    assert world("rebase", "-previous-image", "acme/shop", "acme/shop:new", "acme/shop:latest-base") == 0
+    assert image(world).digest == before.digest
+    made = image(world, "acme/shop:new")
+    assert made.digest == image(world, "acme/shop:latest-base").digest
+    assert made.layers[: len(newer.layers)] == newer.layers
+    assert [x.diff_id for x in made.layers[len(newer.layers) :]] == [x.diff_id for x in before.layers[1:]]
+    assert json.loads(made.labels[labels.LIFECYCLE])["runImage"]["reference"] == f"acme/run:1@{newer.digest}"
+    assert read(world, "report.toml")["image"]["tags"] == ["acme/shop:new", "acme/shop:latest-base"]
+    capsys.readouterr()
+    assert world("rebase", "-run-image", "acme/other:1", "acme/shop:new") == 72
+    assert world("rebase", "-run-image", "acme/other:1", "-force", "acme/shop:new") == 0
+    assert world("rebase", "acme/none") == 72

@@ -23,9 +23,10 @@ ABOUT = {
     "restore": "Bring cached layers and the metadata of the last image back into the layers directory.",
     "build": "Run the group's buildpacks; leaves layers and config/metadata.toml.",
     "export": "Make the image of what the build left, write it under every name; writes report.toml.",
+    "rebase": "Put the layers of an image on another run image; writes report.toml.",
     "create": "All phases from analyze to export in one call.",
 }
-_WORDS = {"analyze": "IMAGE", "export": "IMAGE...", "create": "IMAGE"}
+_WORDS = {"analyze": "IMAGE", "export": "IMAGE...", "rebase": "IMAGE...", "create": "IMAGE"}
 
 
 class PhaseCommand(Command):
