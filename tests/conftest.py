@@ -1,7 +1,8 @@
 """Fixtures every tier shares, and the rule that a required tier is never skipped.
 
 `PACKRUNNER_REQUIRE` names the tiers (sandbox, network, docker, skopeo) whose absence is a failure; elsewhere a test
-whose service is missing is skipped and says why.
+whose service is missing is skipped and says why. Properties are checked on the same examples each time, and on many
+more with `--hypothesis-profile thorough`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,24 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+# Fixed examples: a run that fails fails again. The clock is no part of a test, nor is a busy machine.
+settings.register_profile(
+    "quick",
+    max_examples=150,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=3_000, derandomize=False)
+settings.load_profile("quick")
 
 
 @functools.cache

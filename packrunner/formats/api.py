@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from packrunner.errors import PlatformApiError
@@ -10,18 +12,28 @@ BUILDPACK_APIS = ("0.7", "0.8", "0.9", "0.10", "0.11", "0.12")
 PLATFORM_APIS = ("0.7", "0.8", "0.9", "0.10", "0.11", "0.12", "0.13", "0.14", "0.15")
 PLATFORM_API = "0.15"
 
+_VERSION = re.compile(r"(?P<major>[0-9]{1,9})(\.(?P<minor>[0-9]{1,9}))?")
+
 
 def parse(version: str) -> tuple[int, int]:
     """`major` or `major.minor` as numbers; (-1, -1) for anything else."""
-    major, _, minor = version.partition(".")
-    if not (major.isascii() and major.isdigit()) or (minor and not (minor.isascii() and minor.isdigit())):
-        return (-1, -1)
-    return (int(major), int(minor or 0))
+    found = _VERSION.fullmatch(version)
+    return (int(found["major"]), int(found["minor"] or 0)) if found else (-1, -1)
 
 
-def supports_buildpack(version: str) -> bool:
-    """Whether buildpacks of this API run here; below 1.0 only an equal version is compatible (BPD-01)."""
-    return parse(version) in {parse(v) for v in BUILDPACK_APIS}
+def supports_buildpack(version: str, supported: Iterable[str] = BUILDPACK_APIS) -> bool:
+    """Whether buildpacks of this API run here (BPD-01).
+
+    Below 1.0 only an equal version is compatible, from then on the same major with a minor that is not newer.
+    """
+    major, minor = parse(version)
+    return (
+        any(
+            (major, minor) == known or (major >= 1 and major == known[0] and minor <= known[1])
+            for known in map(parse, supported)
+        )
+        and major >= 0
+    )
 
 
 def rebases_by_target(version: str) -> bool:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from packrunner.formats.plan import Alternative, DetectPlan, Provide, Require
 from packrunner.lifecycle.resolve import Candidate, Resolution, resolve
@@ -169,76 +165,3 @@ def test_an_explosion_is_cut_off_and_says_so() -> None:
 
 def test_a_small_limit_counts() -> None:
     assert resolve([member("a", "+x"), member("b", "-x")], limit=2).cut_off
-
-
-# The model: the rules said one by one, over every combination, without shortcuts.
-
-Side = tuple[tuple[str, ...], tuple[str, ...]]
-Shape = tuple[bool, tuple[Side, ...]]
-
-
-def model_trial(trial: list[tuple[int, bool, Side]]) -> list[tuple[int, bool, Side]] | None:
-    while True:
-        bad = set()
-        for at, (_, _, (provides, requires)) in enumerate(trial):
-            for name in requires:
-                if not any(name in earlier[2][0] for earlier in trial[: at + 1]):
-                    bad.add(at)
-            for name in provides:
-                if not any(name in later[2][1] for later in trial[at:]):
-                    bad.add(at)
-        if any(not trial[at][1] for at in bad):
-            return None
-        if not bad:
-            return trial or None
-        trial = [m for at, m in enumerate(trial) if at not in bad]
-
-
-def model(shapes: list[Shape]) -> tuple[list[int], dict[str, tuple[list[int], int]]] | None:
-    """Which members stay, and per name its providers and how many requires; None when no trial works."""
-    choices = [
-        [(i, optional and j == len(sides) - 1, side) for j, side in enumerate(sides)]
-        for i, (optional, sides) in enumerate(shapes)
-    ]
-    for combination in itertools.product(*choices):
-        trial = model_trial(list(combination))
-        if trial is not None:
-            plan: dict[str, tuple[list[int], int]] = {}
-            for i, _, (provides, _) in trial:
-                for name in provides:
-                    plan.setdefault(name, ([], 0))[0].append(i)
-            for _, _, (_, requires) in trial:
-                for name in requires:
-                    plan[name] = (plan[name][0], plan[name][1] + 1)
-            return [m[0] for m in trial], plan
-    return None
-
-
-letters = st.lists(st.sampled_from("xyz"), max_size=2, unique=True).map(tuple)
-sides = st.tuples(letters, letters)
-shapes = st.lists(st.tuples(st.booleans(), st.lists(sides, min_size=1, max_size=3).map(tuple)), max_size=5)
-
-
-@pytest.mark.cnb("DET-18", "DET-19", "DET-20", "DET-21", "DET-22", "DET-23", "DET-25")
-@settings(max_examples=400, deadline=None, database=None)
-@given(shapes)
-def test_agrees_with_the_model(group: list[Shape]) -> None:
-    candidates = [
-        member(
-            str(i),
-            *[" ".join([*(f"+{p}" for p in side[0]), *(f"-{r}" for r in side[1])]) for side in alternatives],
-            optional=optional,
-        )
-        for i, (optional, alternatives) in enumerate(group)
-    ]
-    expected: Any = model(group)
-    found = resolve(candidates)
-    if expected is None:
-        assert not found.ok
-        assert found.problems
-        return
-    kept, plan = expected
-    assert found.ok
-    assert [int(m.id) for m in found.members] == kept
-    got = {e.requires[0].name: ([int(p.id) for p in e.providers], len(e.requires)) for e in found.plan.entries}
-    assert got == plan
