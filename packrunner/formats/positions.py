@@ -37,7 +37,8 @@ def _line(text: str, key: str) -> int:
             here = table = _table(header["name"], counts, array=header["open"] == "[[")
         elif entry:
             here = ".".join(filter(None, (table, _bare(entry["name"]))))
-        if here and wanted.startswith((here + ".", here + "[")) and len(here) > depth:
+        fits = wanted.startswith((here + ".", here + "[")) or here == f"{key}[0]"
+        if here and fits and len(here) > depth:
             best, depth = number, len(here)
         quote = next((q for q in ('"""', "'''") if line.count(q) % 2), "")
     return best
