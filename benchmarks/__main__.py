@@ -1,4 +1,4 @@
-"""`make bench [CASES="start launch flask rebase many large"]`: one table, every row beside its peer and its goal.
+"""`make bench [CASES="start detect launch flask rebase many large"]`: one table, every row beside its peer and its goal.
 
 Peers (docker, pack, ko) are measured when they are on this machine and work; what is missing is said.
 """
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from benchmarks import trees
+from benchmarks import orders, trees
 from benchmarks.timing import Timing, bare_start, measure, measure_in_turn
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -150,6 +150,29 @@ class Bench:
         trees.large_file(app, 1 << 30)
         self.rows.append(Row(what="1 GB layer: first build", ours=self._time(self._warm("bench-large", app), 1)))
 
+    def detect(self) -> None:
+        """Detection alone: the sample, and an order of 200 groups naming 500 buildpacks, beside its programs alone."""
+        app = os.path.join(self.scratch, "detect-flask")
+        trees.flask(app)
+        self._warm("bench-detect", app)
+        command = [PACKRUNNER, "detect", "-p", app]
+        self._time(command, 1)
+        self.rows.append(Row(what="detect on the sample", ours=self._time(command, self.runs), goal=0.25))
+        place = os.path.join(self.scratch, "order")
+        command = [PACKRUNNER, "detect", *orders.large_order(place, groups=200, buildpacks=500)]
+        self._time(command, 1)
+        alone = measure(["sh", "-c", orders.programs(place)], runs=self.runs)
+        ours = self._time(command, self.runs)
+        self.rows.append(
+            Row(
+                what="detect: 200 groups, 500 buildpacks",
+                ours=ours,
+                goal=round(alone.median + 0.5, 2),
+                peer="the 500 programs alone",
+                theirs=alone,
+            )
+        )
+
     def _warm(self, name: str, app: str) -> list[str]:
         """The command that builds `app`, with the base image made before."""
         empty = os.path.join(self.scratch, "empty")
@@ -225,7 +248,7 @@ class Docker:
 def main() -> None:
     """Run the chosen cases."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("cases", nargs="*", default=["start", "launch", "flask", "rebase", "many", "large"])
+    parser.add_argument("cases", nargs="*", default=["start", "detect", "launch", "flask", "rebase", "many", "large"])
     parser.add_argument("--runs", type=int, default=7)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="packrunner-bench-") as scratch:
@@ -233,6 +256,7 @@ def main() -> None:
         for case in chosen.cases:
             {
                 "start": bench.start,
+                "detect": bench.detect,
                 "launch": bench.launch,
                 "flask": bench.flask,
                 "rebase": bench.rebase,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ PLATFORM_API = "0.15"
 _VERSION = re.compile(r"(?P<major>[0-9]{1,9})(\.(?P<minor>[0-9]{1,9}))?")
 
 
+@functools.cache
 def parse(version: str) -> tuple[int, int]:
     """`major` or `major.minor` as numbers; (-1, -1) for anything else."""
     found = _VERSION.fullmatch(version)
@@ -57,6 +59,7 @@ class BuildpackFeatures:
     """CNB_EXEC_ENV is set, exec-env lists count (0.12)."""
 
 
+@functools.cache
 def buildpack_features(version: str) -> BuildpackFeatures:
     """The features of a supported Buildpack API version."""
     v = parse(version)
