@@ -40,6 +40,7 @@ COMMANDS = (
     "doctor",
     "lifecycle analyze",
     "lifecycle detect",
+    "lifecycle generate",
     "lifecycle restore",
     "lifecycle build",
     "lifecycle export",

@@ -15,10 +15,10 @@ from packrunner.formats.api import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Phase = Literal["analyze", "detect", "restore", "build", "export", "rebase", "create"]
+Phase = Literal["analyze", "detect", "generate", "restore", "build", "export", "rebase", "create"]
 Kind = Literal["text", "switch", "number", "list"]
 
-PHASES: tuple[Phase, ...] = ("analyze", "detect", "restore", "build", "export", "rebase", "create")
+PHASES: tuple[Phase, ...] = ("analyze", "detect", "generate", "restore", "build", "export", "rebase", "create")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
@@ -41,7 +41,7 @@ def _in(text: str) -> frozenset[str]:
 
 
 _IMAGES = _in("analyze restore export rebase create")
-_RUN = _in("detect build create")
+_RUN = _in("detect generate build create")
 
 FLAGS: tuple[Flag, ...] = (
     Flag(
@@ -64,14 +64,14 @@ FLAGS: tuple[Flag, ...] = (
         "CNB_EXTENSIONS_DIR",
         "/cnb/extensions",
         "the extensions' directory",
-        _in("detect create"),
+        _in("detect generate create"),
     ),
     Flag(
         "generated",
         "CNB_GENERATED_DIR",
         "<layers>/generated",
         "Dockerfiles of extensions",
-        _in("detect restore"),
+        _in("detect generate restore"),
     ),
     Flag("force", "CNB_FORCE_REBASE", "", "rebase although it is unsafe", _in("rebase"), "switch", "0.12"),
     Flag("gid", "CNB_GROUP_ID", "", "group id of the build's user", _in("all"), "number"),
@@ -80,7 +80,7 @@ FLAGS: tuple[Flag, ...] = (
         "CNB_GROUP_PATH",
         "<layers>/group.toml",
         "the file group.toml",
-        _in("detect restore build export"),
+        _in("detect generate restore build export"),
     ),
     Flag("image", "", "", "the same as -run-image; deprecated", _in("rebase create")),
     Flag("insecure-registry", "CNB_INSECURE_REGISTRIES", "", "a registry without TLS", _IMAGES, "list", "0.13"),
@@ -101,7 +101,7 @@ FLAGS: tuple[Flag, ...] = (
         _in("export create"),
         "switch",
     ),
-    Flag("plan", "CNB_PLAN_PATH", "<layers>/plan.toml", "the file plan.toml", _in("detect build")),
+    Flag("plan", "CNB_PLAN_PATH", "<layers>/plan.toml", "the file plan.toml", _in("detect generate build")),
     Flag("platform", "CNB_PLATFORM_DIR", "/platform", "the platform's directory", _RUN),
     Flag(
         "previous-image",
@@ -124,7 +124,7 @@ FLAGS: tuple[Flag, ...] = (
         "CNB_RUN_PATH",
         "/cnb/run.toml",
         "the file run.toml",
-        _in("analyze detect restore export create"),
+        _in("analyze detect generate restore export create"),
         since="0.12",
     ),
     Flag("run-image", "CNB_RUN_IMAGE", "", "the run image", _in("analyze rebase create")),

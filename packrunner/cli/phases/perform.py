@@ -54,6 +54,8 @@ class Performance:
         if inputs.words:
             raise ArgumentsError(f"{self.phase} takes no arguments, only flags: {inputs.words[0]}", slug="phase-flag")
         getattr(self, f"_{self.phase}")(setting)
+        if self.phase == "detect":
+            self._extensions(inputs, setting)
 
     def _report(self, inputs: Inputs) -> None:
         quiet, verbose = inputs.log_level()
@@ -92,6 +94,24 @@ class Performance:
 
         self.current = "detect"
         detecting.detect(setting, self.session.services.inline_engine(), self._reporter)
+
+    def _generate(self, setting: Setting) -> None:
+        from packrunner.lifecycle.phases import generating
+
+        self.current = "generate"
+        generating.generate(setting, self.session.services.inline_engine(), self._reporter)
+
+    def _extensions(self, inputs: Inputs, setting: Setting) -> None:
+        """What the reference's detector does too: extensions that were detected generate at once."""
+        from packrunner.lifecycle.phases import documents
+
+        if not documents.group(setting, DetectError).group_extensions:
+            return
+        if not setting.features.extensions_stable:
+            warning = inputs.experimental("image extensions")
+            if warning:
+                self._reporter.emit(Warned(text=warning))
+        self._generate(setting)
 
     def _restore(self, setting: Setting) -> None:
         from packrunner.lifecycle.phases import restoring

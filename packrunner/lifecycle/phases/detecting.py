@@ -27,6 +27,8 @@ def detect(setting: Setting, engine: Engine, reporter: Reporter) -> DetectResult
     refs = [ref for group in order.order for ref in group.group]
     refs += [*system.system.pre.buildpacks, *system.system.post.buildpacks]
     buildpacks = installed(refs, setting.places.buildpacks)
+    wanted = [ref for group in order.order_extensions for ref in group.group]
+    extensions = installed(wanted, setting.places.extensions, kind="extension") if wanted else {}
     # Platforms may detect before they analyze.
     known = documents.analyzed(setting, DetectError) if os.path.exists(setting.files.analyzed) else Analyzed()
     with room(setting, engine) as where:
@@ -35,6 +37,7 @@ def detect(setting: Setting, engine: Engine, reporter: Reporter) -> DetectResult
                 order=order,
                 system=system,
                 buildpacks=buildpacks,
+                extensions=extensions,
                 plans_dir=where.plans,
                 target=documents.target(known),
                 image_env=setting.image_env,
@@ -49,6 +52,6 @@ def detect(setting: Setting, engine: Engine, reporter: Reporter) -> DetectResult
             sandbox=where.sandbox,
             reporter=reporter,
         )
-    documents.save(setting.files.group, Group(group=found.group), setting)
+    documents.save(setting.files.group, Group(group=found.group, group_extensions=found.extensions), setting)
     documents.save(setting.files.plan, found.plan, setting)
     return found

@@ -46,6 +46,7 @@ def room(setting: Setting, engine: Engine) -> Iterator[Room]:
                     (places.layers, True),
                     (places.buildpacks, False),
                     (places.plans, True),
+                    *(((places.extensions, False),) if os.path.isdir(places.extensions) else ()),
                 )
             ),
         )

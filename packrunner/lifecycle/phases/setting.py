@@ -40,7 +40,7 @@ class Setting:
     files: Files
     platform_api: str = PLATFORM_API
     places: Places = PLACES
-    extensions: str = "/cnb/extensions"
+    generated: str = "/layers/generated"
     build_config: str = "/cnb/build-config"
     user: User = field(default_factory=User)
     exec_env: str = "production"

@@ -119,10 +119,11 @@ class World:
         """Run a phase; its exit code."""
         flags = {
             **({"-layers": "layers"} if phase != "rebase" else {"-report": "layers/report.toml"}),
-            **({"-app": "app"} if phase in {"detect", "build", "export", "create"} else {}),
+            **({"-app": "app"} if phase in {"detect", "build", "export", "create", "generate"} else {}),
+            **({"-extensions": "exts"} if phase in {"detect", "generate", "create"} else {}),
             **(
                 {"-platform": "platform", "-buildpacks": "bps", "-build-config": "build-config"}
-                if phase in {"detect", "build", "create"}
+                if phase in {"detect", "generate", "build", "create"}
                 else {}
             ),
             **({"-order": "order.toml"} if phase in {"detect", "create"} else {}),

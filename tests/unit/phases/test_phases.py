@@ -373,3 +373,66 @@ def test_rebase_in_layouts(world: World, capsys: pytest.CaptureFixture[str]) -> 
     assert world("rebase", "-run-image", "acme/other:1", "acme/shop:new") == 72
     assert world("rebase", "-run-image", "acme/other:1", "-force", "acme/shop:new") == 0
     assert world("rebase", "acme/none") == 72
+
+
+def with_extension(world: World, dockerfile: str, *, code: int = 0) -> None:
+    """Add the extension acme/e, which provides what the buildpack acme/a requires."""
+
+    def provides(call: Call) -> int:
+        with open(call.args[1], "a", encoding="utf-8") as file:
+            file.write('[[provides]]\nname = "tool"\n')
+        return 0
+
+    def requires(call: Call) -> int:
+        with open(call.args[1], "a", encoding="utf-8") as file:
+            file.write('[[requires]]\nname = "tool"\n')
+        return 0
+
+    def generate(call: Call) -> int:
+        with open(f"{call.args[0]}/run.Dockerfile", "w", encoding="utf-8") as file:
+            file.write(dockerfile)
+        return code
+
+    world.add("a", writes(FILES), requires)
+    place = world.path("exts/acme_e/1.0.0")
+    world.put("exts/acme_e/1.0.0/extension.toml", 'api = "0.10"\n[extension]\nid = "acme/e"\nversion = "1.0.0"\n')
+    for name, program in (("detect", provides), ("generate", generate)):
+        world.put(f"exts/acme_e/1.0.0/bin/{name}", "#!/bin/sh\n").chmod(0o755)
+        world.programs[f"{place}/bin/{name}"] = program
+    text = world.path("order.toml").read_text()
+    world.put(
+        "order.toml", text + '[[order-extensions]]\n[[order-extensions.group]]\nid = "acme/e"\nversion = "1.0.0"\n'
+    )
+
+
+@pytest.mark.cnb("EXT-06", "EXT-08", "EXT-10", "DET-24")
+def test_detect_ends_with_generate_where_extensions_take_part(world: World) -> None:
+    with_extension(world, "FROM acme/chosen:1\n")
+    assert [world("analyze", "acme/shop"), world("detect")] == [0, 0]
+    assert read(world, "group.toml")["group-extensions"] == [{"id": "acme/e", "version": "1.0.0", "api": "0.10"}]
+    assert world.path("layers/generated/acme_e/run.Dockerfile").exists()
+    assert read(world, "analyzed.toml")["run-image"] == {"reference": "acme/chosen:1", "image": "acme/chosen:1"}
+    assert read(world, "plan.toml")["entries"] == []
+
+
+@pytest.mark.cnb("EXC-02", "EXT-05")
+def test_a_failed_generate_is_91(world: World) -> None:
+    with_extension(world, "FROM acme/chosen:1\n", code=1)
+    assert [world("analyze", "acme/shop"), world("detect"), world("generate")] == [0, 91, 91]
+
+
+@pytest.mark.cnb("EXC-06")
+def test_create_cannot_extend(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    with_extension(world, "FROM acme/chosen:1\n")
+    assert world("create", "acme/shop") == 22
+    assert "error[create-extensions]" in capsys.readouterr().err
+
+
+@pytest.mark.cnb("EXC-05")
+def test_extensions_are_an_experiment_before_0_13(world: World) -> None:
+    with_extension(world, "FROM acme/chosen:1\n")
+    assert world("analyze", "acme/shop") == 0
+    world.level = "0.12"
+    assert world("detect", CNB_EXPERIMENTAL_MODE="error") == 1
+    assert world("detect", CNB_EXPERIMENTAL_MODE="silent") == 0
+    assert world.path("layers/generated/run/acme_e/Dockerfile").exists()

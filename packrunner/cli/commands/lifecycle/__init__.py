@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ABOUT = {
     "analyze": "Look at the previous image and the run image; writes analyzed.toml.",
     "detect": "Find the buildpacks that build the application; writes group.toml and plan.toml.",
+    "generate": "Let the group's image extensions write their Dockerfiles, as detect does at its end.",
     "restore": "Bring cached layers and the metadata of the last image back into the layers directory.",
     "build": "Run the group's buildpacks; leaves layers and config/metadata.toml.",
     "export": "Make the image of what the build left, write it under every name; writes report.toml.",
