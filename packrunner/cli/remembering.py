@@ -10,8 +10,7 @@ from packrunner import fingerprint, paths, record
 from packrunner.bases import lock_path
 from packrunner.console.units import number
 from packrunner.images.transfer import parse_locator
-from packrunner.lifecycle.bindings import FROM_ENVIRONMENT
-from packrunner.lifecycle.bindings import variables as secret_variables
+from packrunner.lifecycle import bindings
 from packrunner.names import ImageName
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 def inputs(request: BuildRequest, launcher: str, base: Base, selection: Selection) -> list[str]:
     """Everything the result depends on, the application first, then what the request itself was read from."""
-    secrets = [place for _, place in request.secrets if not place.startswith(FROM_ENVIRONMENT)]
     return [
         request.source,
         request.project_file,
@@ -37,8 +35,7 @@ def inputs(request: BuildRequest, launcher: str, base: Base, selection: Selectio
         launcher,
         lock_path(paths.data_dir(), base.reference, base.architecture),
         *selection.inputs,
-        *(place for _, place in request.bindings),
-        *secrets,
+        *bindings.watched(request.bindings, request.secrets),
         *([parse_locator(request.run_image).path] if request.run_image and ":/" in request.run_image else []),
     ]
 
@@ -68,7 +65,7 @@ def remember(
     digests = [image.digest, image.config.digest, *(layer.blob.digest for layer in image.layers)]
     names = [image_path(output) for output in request.outputs]
     count = len(report.group)
-    named = (*request.inherited, *secret_variables(request.secrets))
+    named = (*request.inherited, *bindings.variables(request.secrets))
     settings = len(request.env) + sum(origin != "default" for origin in request.origins.values())
     kept.save(
         {

@@ -84,6 +84,16 @@ def variables(secrets: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     return tuple(sorted({place.removeprefix(FROM_ENVIRONMENT) for place in places}))
 
 
+def watched(bindings: tuple[tuple[str, str], ...], secrets: tuple[tuple[str, str], ...]) -> list[str]:
+    """The paths that have to be unchanged for contents to be: also those that links in a binding lead to."""
+    found = [place for _, place in bindings]
+    for place in tuple(found):
+        for folder, directories, files in os.walk(place):
+            paths = [os.path.join(folder, name) for name in (*directories, *files)]
+            found += sorted(os.path.realpath(path) for path in paths if os.path.islink(path))
+    return [*found, *(place for _, place in secrets if not place.startswith(FROM_ENVIRONMENT))]
+
+
 def hold(
     bindings: tuple[tuple[str, str], ...], secrets: tuple[tuple[str, str], ...], environ: Mapping[str, str]
 ) -> Held:

@@ -9,7 +9,8 @@ import pytest
 
 from packrunner import workspace
 from packrunner.errors import UsageError
-from packrunner.lifecycle.bindings import Held, hold, parse_binding, parse_secret, variables
+from packrunner.lifecycle.bindings import Held, hold, parse_binding, parse_secret, variables, watched
+from packrunner.record import Scan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +92,19 @@ def test_names_of_bindings_are_checked_before_a_path_is_made_of_them(text: str) 
 def test_paths_are_relative_to_where_the_command_runs() -> None:
     assert parse_binding("db=../x", "/a/b") == ("db", "/a/x")
     assert parse_secret("t=./env", "/a") == ("t", "/a/env")
+
+
+def test_what_links_lead_to_is_watched_too(tmp_path: Path) -> None:
+    place = write(tmp_path / "db", {"type": "mysql"})
+    (tmp_path / "elsewhere").write_text("tiger")
+    (tmp_path / "db/password").symlink_to("../elsewhere")
+    (tmp_path / "db/gone").symlink_to("../gone")
+    watched_paths = watched((("db", place),), (("t", "/t"), ("e", "env:E")))
+    assert watched_paths == [place, str(tmp_path / "elsewhere"), str(tmp_path / "gone"), "/t"]
+    scans = [Scan(watched_paths[:2], app_skip=frozenset()).joined]
+    (tmp_path / "elsewhere").write_text("lion!")
+    scans.append(Scan(watched_paths[:2], app_skip=frozenset()).joined)
+    assert scans[0] != scans[1]
 
 
 def test_a_variable_that_is_not_set_is_named() -> None:
