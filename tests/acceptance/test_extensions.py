@@ -76,7 +76,7 @@ def inspected(cli: Cli, name: str) -> dict[str, Any]:
 
 
 def phases(ended: Ended, phase: str) -> list[str]:
-    return re.findall(rf"(?m)^  {phase} +(.*?)  +\d", ended.err)
+    return re.findall(rf"(?m)^  {phase} +(.*?) +[\d.]+m?s$", ended.err)
 
 
 @pytest.mark.cnb("EXT-08", "EXT-09", "EXT-05", "EXT-10")
