@@ -1,4 +1,4 @@
-"""`make bench [CASES="start detect launch flask rebase many large"]`: one table, every row beside its peer and its goal.
+"""`make bench [CASES="start detect launch flask rebase many large"]`: one table, each row beside its peer and goal.
 
 Peers (docker, pack, ko) are measured when they are on this machine and work; what is missing is said.
 """

@@ -91,7 +91,9 @@ class World:
         owner = (USER.uid, USER.gid) if os.geteuid() == 0 else None
         known = {(b.id, b.version): b for group in groups for b in group}
         refs = [tuple(GroupRef(id=b.id, version=b.version, optional=optional) for b in group) for group in groups]
-        with workspace.opened(str(self.root / "ws"), str(app), owner=owner, env=USERS_ENV, waiting=lambda: None) as ws:
+        with workspace.opened(
+            str(self.root / "ws"), str(app), owner=owner, env=USERS_ENV, bindings={}, waiting=lambda: None
+        ) as ws:
             inputs = DetectInputs(
                 order=Order(order=tuple(OrderGroup(group=group) for group in refs)),
                 buildpacks=known,
