@@ -584,3 +584,16 @@ def test_the_run_image_is_named_with_its_mirrors(world: World) -> None:
     label = lifecycle_label(world.export(analyzed=replace(analyzed, run=run)))
     assert label["runImage"]["mirrors"] == ["mirror.example.com/debian:13"]
     assert label["stack"]["runImage"] == {"image": "debian:13", "mirrors": ["mirror.example.com/debian:13"]}
+
+
+@pytest.mark.cnb("EXP-22")
+def test_the_top_layer_is_the_last_of_the_run_image_by_its_diff_id(world: World) -> None:
+    world.add("a", writes({}))
+    world.restore()
+    world.build()
+    analyzed = world.analyze()
+    lower = analyzed.run.image.layers[0]
+    upper = replace(lower, diff_id=Digest("sha256:" + "a" * 64))
+    run = replace(analyzed.run, image=analyzed.run.image.with_layers(upper))
+    label = lifecycle_label(world.export(analyzed=replace(analyzed, run=run)))
+    assert label["runImage"]["topLayer"] == upper.diff_id != lower.diff_id
