@@ -68,8 +68,11 @@ def test_what_was_written_is_read_again(world: World, tmp_path: Path) -> None:
 
 
 def _edit(layout: Path, digest: str) -> None:
+    """Something that reads as well as before, and is something else."""
     path = layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
-    path.write_bytes(b"x" * path.stat().st_size)
+    data = path.read_bytes()
+    changed = data.replace(b"A=1", b"A=2") if b"A=1" in data else b"old" if data == b"new" else data + b" "
+    path.write_bytes(changed)
 
 
 @pytest.mark.cnb("EXT-15")
