@@ -199,9 +199,9 @@ def test_a_damaged_cache_costs_only_time(world: World, damage: str, capsys: pyte
     committed = world.path("cache/committed")
     for tar in committed.glob("*.tar"):
         if damage == "flip":
-            # In a file's content, of which nothing but the digest tells.
+            # The last byte of a file's content, of which nothing but the digest tells.
             data = bytearray(tar.read_bytes())
-            data[max(data.find(CDX.encode()), 4 * 512)] ^= 1
+            data[len(data.rstrip(b"\0")) - 1] ^= 1
             tar.write_bytes(bytes(data))
         elif damage == "gone":
             tar.unlink()
