@@ -7,8 +7,9 @@ system's own decoding makes them (surrogateescape), so any byte but NUL survives
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,8 +30,7 @@ ROOT_DIRS = (
 """Directories of a layer, and the variables of later buildpacks that they join (BLD-17)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerEnv:
+class LayerEnv(msgspec.Struct, frozen=True, kw_only=True):
     """What a build=true layer gives to later buildpacks.
 
     `path` is the layer's directory inside the sandbox; `dirs` names those of ROOT_DIRS that exist; `env` and
@@ -39,12 +39,11 @@ class LayerEnv:
 
     path: str
     dirs: frozenset[str] = frozenset()
-    env: Mapping[str, bytes] = field(default_factory=dict)
-    env_build: Mapping[str, bytes] = field(default_factory=dict)
+    env: Mapping[str, bytes] = msgspec.field(default_factory=dict)
+    env_build: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class BuildEnv:
+class BuildEnv(msgspec.Struct, frozen=True):
     """The environment that grows from buildpack to buildpack; each call gives a new value."""
 
     variables: Mapping[str, str]

@@ -18,8 +18,9 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import confined
 
@@ -37,8 +38,7 @@ SOURCE = "source"
 """The file that holds the path of the application."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(msgspec.Struct, frozen=True, kw_only=True):
     """Paths as buildpacks and images see them; the phases' flags may name others than these defaults."""
 
     app: str = APP_DIR
@@ -52,8 +52,7 @@ class Places:
 PLACES = Places()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workspace:
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """Host paths of one application's workspace; `owner` is set when root must give files to the image's user."""
 
     path: str

@@ -5,8 +5,10 @@ Buildpacks are Python functions in a FakeSandbox; the store is a real one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from packrunner.catalog.stage import StagedBuildpack
 from packrunner.formats.api import PLATFORM_API

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner.errors import UsageError
 
@@ -26,8 +27,7 @@ _SCHEMES = ("http://", "https://", "file:")
 _TRUE = frozenset({"yes", "true", "with", "on", "enable", "1"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archives:
+class Archives(msgspec.Struct, frozen=True, kw_only=True):
     """Roots of the archive (what `dists/` and `pool/` are below), best first; `security` may be empty.
 
     `origin` says where they were found, for messages.
@@ -42,8 +42,7 @@ class Archives:
         return self.main if archive == "main" else self.security
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     uri: str
     suite: str
     components: tuple[str, ...]

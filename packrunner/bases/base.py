@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.bases import marker
 from packrunner.bases.accounts import USER
@@ -43,8 +44,7 @@ if TYPE_CHECKING:
 _OLD_AFTER = 7 * 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseSettings:
+class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where bases are kept and come from. `architecture` is OCI's and Debian's name (`amd64`, `arm64`).
 
     `mirror` is the setting `debian-mirror`; None follows the machine's apt configuration, found below `root`.
@@ -54,7 +54,7 @@ class BaseSettings:
     data_dir: str
     mirror: str | None = None
     architecture: str = "amd64"
-    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environ: Mapping[str, str] = msgspec.field(default_factory=lambda: dict(os.environ))
     root: str = "/"
     keyring: str | None = None
     now: Callable[[], float] = time.time
@@ -66,8 +66,7 @@ class BaseSettings:
         return os.path.join(self.data_dir, "bases")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What images of the base are for, as buildpacks see it (DET-08)."""
 
     os: str
@@ -77,8 +76,7 @@ class Target:
     distro_version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """The parts that a base is made with."""
 
     store: LocalStore

@@ -9,8 +9,9 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.bases import marker
 from packrunner.bases.apt_sources import find_archives
@@ -56,8 +57,7 @@ def prepare(
         return _Preparation(suite, settings, tools).run(lock, missing)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
+class Update(msgspec.Struct, frozen=True, kw_only=True):
     """The locks before and after, and the images that are made of the newer one; `old` is None where there was none."""
 
     old: Lock | None

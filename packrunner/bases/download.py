@@ -12,8 +12,9 @@ import random
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from packrunner.bases.transport import IDLE_SECONDS, NO_SUCH_RANGE, TransferError, Transport
 from packrunner.disk import disk_error, write_all
@@ -35,8 +36,7 @@ _CHUNK = 1 << 17
 _CORRUPT = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A file to fetch: what it is called in messages, its digest and size, and the addresses that may have it."""
 
     name: str
@@ -45,14 +45,13 @@ class Wanted:
     urls: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class Network(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach the world; `sleep` and the times in seconds are for tests to change."""
 
     proxies: Proxies
     idle: float = IDLE_SECONDS
     connections: int = CONNECTIONS
-    sleep: Callable[[float], None] = field(default=time.sleep)
+    sleep: Callable[[float], None] = msgspec.field(default=time.sleep)
 
 
 def read_text(network: Network, urls: Sequence[str], *, name: str, limit: int) -> tuple[bytes, str] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from packrunner.bases.packages import compare_versions
 from packrunner.errors import CorruptError
@@ -24,8 +25,7 @@ _FIELD = re.compile(rb"(?m)^(Package|Version|Source|Status): *([^\n]*)")
 _NAMED = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
+class Installed(msgspec.Struct, frozen=True, kw_only=True):
     """A package's version, and the source package that it is built from: advisories name that.
 
     `security` says whether it comes from the security archive, None where that is not known.
@@ -36,8 +36,7 @@ class Installed:
     security: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """A package whose version differs; `old` or `new` is "" where there is none."""
 
     name: str

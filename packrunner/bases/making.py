@@ -10,8 +10,9 @@ import ctypes
 import logging
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.bases import bytecode, download, fixups, marker, resolving, unpack
 from packrunner.bases.accounts import USER
@@ -36,8 +37,7 @@ _LOG = logging.getLogger(__name__)
 _SCRATCH = "making-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maker:
+class Maker(msgspec.Struct, frozen=True, kw_only=True):
     """Makes the images of one lock in `home`. The caller holds the lock that makes this the only process there."""
 
     home: str

@@ -7,8 +7,9 @@ names that climb. A package that has anything else is refused whole (ARC-01, -02
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner.errors import UnsafeArchiveError
 
@@ -27,8 +28,7 @@ _KINDS: dict[bytes, Kind] = {b"0": "file", b"\0": "file", b"5": "dir", b"2": "li
 _PAX_RECORD = re.compile(rb"([0-9]{1,6}) ([^=\n]+)=")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a tar: `name` has no leading `./`, and is b"" for the root; `mtime` in seconds, `size` in bytes."""
 
     name: bytes

@@ -6,9 +6,10 @@ So a list is only cut at its blank lines and indexed by name; a stanza is parsed
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.errors import CorruptError
 
@@ -24,8 +25,7 @@ _PATH = re.compile(r"pool/[A-Za-z0-9/_.+~:%-]+\.deb")
 _FIELD = re.compile(rb"(?m)^([A-Za-z0-9-]+):[ \t]*(.*(?:\n[ \t].*)*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(msgspec.Struct, frozen=True):
     """One alternative: a name, and a condition upon its version unless `operator` is empty."""
 
     name: str
@@ -47,8 +47,7 @@ Clause = tuple[Relation, ...]
 """Alternatives, any of which will do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
+class Package(msgspec.Struct, frozen=True, kw_only=True):
     """One binary package of an archive; `path` is relative to the archive's root, `size` in bytes."""
 
     name: str
@@ -101,14 +100,13 @@ def newest_first(packages: Iterable[Package]) -> list[Package]:
     return sorted(packages, key=cmp_to_key(order))
 
 
-@dataclass(slots=True)
-class Universe:
+class Universe(msgspec.Struct):
     """All packages that can be had, from every list that was added; the newest of each name is the one meant."""
 
-    _stanzas: dict[str, list[tuple[bytes, Archive]]] = field(default_factory=dict)
-    _packages: dict[str, list[Package]] = field(default_factory=dict)
-    _providers: dict[str, set[str]] = field(default_factory=dict)
-    _essential: set[str] = field(default_factory=set)
+    _stanzas: dict[str, list[tuple[bytes, Archive]]] = msgspec.field(default_factory=dict)
+    _packages: dict[str, list[Package]] = msgspec.field(default_factory=dict)
+    _providers: dict[str, set[str]] = msgspec.field(default_factory=dict)
+    _essential: set[str] = msgspec.field(default_factory=set)
 
     def add_list(self, text: bytes, archive: Archive) -> None:
         """Add the content of a Packages file."""

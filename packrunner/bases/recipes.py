@@ -7,8 +7,9 @@ that way. Recommended packages are never taken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+import msgspec
 
 from packrunner.errors import UsageError
 
@@ -24,8 +25,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
+class Suite(msgspec.Struct, frozen=True, kw_only=True):
     """A Debian release: `version` as people say it, `codename` as the archive names it."""
 
     version: str
@@ -37,8 +37,7 @@ class Suite:
         return f"debian:{self.version}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Clauses to satisfy, written as in a Depends field; `essential` adds every package marked so."""
 
     packages: tuple[str, ...]

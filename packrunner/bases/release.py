@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.errors import CorruptError, NetworkError
 
@@ -19,8 +20,7 @@ _LOG = logging.getLogger(__name__)
 KEYRING = os.path.join(os.path.dirname(__file__), "keyring")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexFile:
+class IndexFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that a Release lists: `path` below the suite's directory, its SHA-256 in hexadecimal, its size."""
 
     path: str
@@ -28,8 +28,7 @@ class IndexFile:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class Release(msgspec.Struct, frozen=True, kw_only=True):
     """What a signed Release says; times in seconds since the epoch."""
 
     origin: str

@@ -6,8 +6,9 @@ import logging
 import lzma
 import os
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.bases import download, release
 from packrunner.bases.lock import Lock, LockedIndex, LockedPackage
@@ -31,8 +32,7 @@ _MAX_RELEASE = 8 << 20
 _MAX_INDEX = 1 << 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolver:
+class Resolver(msgspec.Struct, frozen=True, kw_only=True):
     """What is needed to make a lock; `directory` keeps package lists while they are read, `now` is in seconds."""
 
     archives: Archives

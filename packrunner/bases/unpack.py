@@ -12,8 +12,9 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.bases.deb import open_deb
 from packrunner.bases.members import members
@@ -37,8 +38,7 @@ _DROPPED = tuple(b"usr/share/%s/" % name for name in (b"man", b"info", b"locale"
 _DOC = b"usr/share/doc/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, kw_only=True):
     """A .deb to unpack; `size` in bytes orders the work."""
 
     name: str
@@ -46,15 +46,14 @@ class Source:
     size: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Installed:
+class Installed(msgspec.Struct, kw_only=True):
     """What one package put into the tree; names are relative to it. `listing` has them as the package does."""
 
     name: str
-    control: dict[str, bytes] = field(default_factory=dict)
-    listing: list[bytes] = field(default_factory=list)
-    directories: dict[bytes, tuple[int, int]] = field(default_factory=dict)
-    owners: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    control: dict[str, bytes] = msgspec.field(default_factory=dict)
+    listing: list[bytes] = msgspec.field(default_factory=list)
+    directories: dict[bytes, tuple[int, int]] = msgspec.field(default_factory=dict)
+    owners: dict[bytes, tuple[int, int]] = msgspec.field(default_factory=dict)
     newest: int = 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 from packrunner.catalog.builtin import NAMESPACE, short_names
 from packrunner.errors import UsageError
@@ -12,8 +13,7 @@ from packrunner.paths import readable
 _SUFFIXES = (".cnb", ".tgz", ".tar.gz", ".tar")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
+class Located(msgspec.Struct, frozen=True, kw_only=True):
     """A buildpack's directory; `version` is the one asked for, empty for any."""
 
     asked: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.errors import UsageError
 from packrunner.formats import toml
@@ -21,8 +22,7 @@ _LIMIT = 4 << 20
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderFile:
+class OrderFile(msgspec.Struct, frozen=True, kw_only=True):
     """An order with its text, for messages about what it names."""
 
     order: Order

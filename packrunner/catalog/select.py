@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.catalog import builtin, inline
 from packrunner.catalog.locate import Located, check_version, locate, locate_extension, unknown
@@ -28,17 +29,15 @@ if TYPE_CHECKING:
     T = TypeVar("T", Order, System)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogSettings:
+class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where things are: the built-in buildpacks, the stage directory, the SDK that is copied into buildpacks."""
 
     stage_dir: str
-    builtin_dir: str = field(default_factory=builtin.builtin_dir)
-    sdk_dir: str = field(default_factory=builtin.sdk_dir)
+    builtin_dir: str = msgspec.field(default_factory=builtin.builtin_dir)
+    sdk_dir: str = msgspec.field(default_factory=builtin.sdk_dir)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """What takes part in a build.
 
     Every version in `order` and `system` is explicit. `root` is the host directory to show at /cnb/buildpacks, read
@@ -51,7 +50,7 @@ class Selection:
     buildpacks: Mapping[tuple[str, str], StagedBuildpack]
     root: str
     inputs: tuple[str, ...]
-    extensions: Mapping[tuple[str, str], StagedBuildpack] = field(default_factory=dict)
+    extensions: Mapping[tuple[str, str], StagedBuildpack] = msgspec.field(default_factory=dict)
     extensions_root: str = ""
 
 
@@ -277,4 +276,4 @@ def _ref(buildpack: StagedBuildpack) -> GroupRef:
 def _distinct(found: dict[tuple[str, str], StagedBuildpack]) -> dict[tuple[str, str], StagedBuildpack]:
     """Short names are for telling buildpacks apart: where two are the same, both are called by their ids."""
     count = Counter(short for _, short in {(b.id, b.short) for b in found.values()})
-    return {key: replace(b, short=b.id) if count[b.short] > 1 else b for key, b in found.items()}
+    return {key: msgspec.structs.replace(b, short=b.id) if count[b.short] > 1 else b for key, b in found.items()}

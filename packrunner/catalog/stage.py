@@ -20,8 +20,9 @@ import hashlib
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import fingerprint
 from packrunner.catalog import tree
@@ -43,8 +44,7 @@ SDK_PLACE = "lib/packrunner"
 _ABANDONED_AFTER = 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagedBuildpack:
+class StagedBuildpack(msgspec.Struct, frozen=True, kw_only=True):
     """A buildpack or extension ready to be mounted: its normalised tree, that tree's digest, its origin.
 
     `short` is how people call it: the last part of its id.
@@ -149,7 +149,7 @@ class Stage:
         except BaseException:
             self._discard(f"new/{os.path.basename(new)}")
             raise
-        return replace(found, path=path)
+        return msgspec.structs.replace(found, path=path)
 
     def _select(self, buildpacks: list[StagedBuildpack], root: str) -> None:
         new = self._new()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.disk import disk_error, write_all
 from packrunner.errors import UnsafeArchiveError
@@ -82,13 +83,12 @@ def table(root: str) -> bytes:
     return b"\0".join(sorted(lines))
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(msgspec.Struct):
     """Visits a tree by directory descriptors; with `into` it copies what it sees."""
 
     source: str
     into: str | None
-    entries: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, str] = msgspec.field(default_factory=dict)
     size: int = 0
 
     def digest(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner import paths
 from packrunner.console import layout, units
@@ -24,8 +25,7 @@ NEEDED = frozenset({"bwrap", "namespaces", "images"})
 _LARGEST_BUNDLE = 16 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkup:
+class Checkup(msgspec.Struct, frozen=True, kw_only=True):
     """All facts, by area."""
 
     facts: tuple[tuple[str, Fact], ...]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import paths
 from packrunner.cli import building
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.request import BuildRequest, Flags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What of the answer is wanted, and an order of one's own."""
 
     explain: bool = False

@@ -6,8 +6,9 @@ import json
 import shlex
 import textwrap
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner.cli import listing
 from packrunner.cli.reference import short
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 PROCESSES = "/cnb/process/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessFacts:
+class ProcessFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the application can be started."""
 
     type: str
@@ -37,8 +37,7 @@ class ProcessFacts:
     default: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerFacts:
+class LayerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A layer, by its role or name; `shared` counts the images in the store that have it."""
 
     name: str
@@ -48,8 +47,7 @@ class LayerFacts:
     shared: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that `inspect` says."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner.cli.reference import short
 from packrunner.console import layout, units
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from packrunner.images.store import StoredImage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One image; sizes in bytes, `unique` of layers that no other image has."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,16 +46,14 @@ class BuildOutcome(Protocol):
         """The result: `name@sha256:...`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of thing that `prune` removes, and its size in bytes."""
 
     what: str
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebased:
+class Rebased(msgspec.Struct, frozen=True, kw_only=True):
     """A rebased image; `before` is its digest before. `packages` is None where a base does not say what is in it."""
 
     digest: Digest
@@ -72,8 +71,7 @@ class Rebased:
         return self.digest != self.before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseUpdate:
+class BaseUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """A base by the digests of its locks, which packages differ in each image, and which applications are behind."""
 
     reference: str

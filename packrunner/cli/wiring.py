@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner import paths
 from packrunner.events import BuildStarted, Finished, Warned
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.targets import RunTarget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOutcome:
+class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """A finished build's one line for stdout."""
 
     line: str

@@ -7,8 +7,9 @@ from /tmp, the user's home and what is mounted writable.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -19,8 +20,7 @@ OutputSink = Callable[[Stream, bytes], None]
 """Receives a command's output in the order it was written; may be called from another thread."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
     """A host directory or file shown at `target`."""
 
     source: str
@@ -28,8 +28,7 @@ class Mount:
     writable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overlay:
+class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     """A directory shown copy-on-write: writes land in `upper`; `work` is overlayfs's own (same file system).
 
     Without `writable` both trees are only read.
@@ -42,8 +41,7 @@ class Overlay:
     writable: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
+class User(msgspec.Struct, frozen=True, kw_only=True):
     """Who commands run as inside: the image's numeric user, its home and login name."""
 
     uid: int = 1000
@@ -52,23 +50,21 @@ class User:
     name: str = "cnb"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SandboxSpec:
+class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that an engine needs to open a sandbox.
 
     `rootfs` is a stack of host directories, lowest first; `trust` adds the host's CA bundle and proxy settings.
     """
 
     rootfs: tuple[str, ...]
-    user: User = field(default_factory=User)
+    user: User = msgspec.field(default_factory=User)
     mounts: tuple[Mount, ...] = ()
     overlays: tuple[Overlay, ...] = ()
     network: Network = "host"
     trust: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(msgspec.Struct, frozen=True, kw_only=True):
     """One program: argv[0] is an absolute path; `env` is complete, nothing is inherited. `timeout` in seconds.
 
     `user` is another uid and gid than the sandbox's own, which only a workbench has the right to.
@@ -81,8 +77,7 @@ class Command:
     user: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """How a command ended: `code` is its status, or 128 + `signal`; `error` is set when it never started."""
 
     code: int
@@ -134,8 +129,7 @@ class Workbench(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What was packed: how many entries, and sentences about what could not be."""
 
     entries: int

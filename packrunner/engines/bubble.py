@@ -14,8 +14,9 @@ import select
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.engines.bwrap import Plumbing, encode_args
 from packrunner.engines.diagnose import read_kernel, start_error
@@ -188,8 +189,7 @@ class Bubble:
         return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Argv:
+class _Argv(msgspec.Struct, frozen=True, kw_only=True):
     """What makes the argv of a process that is, or becomes, bwrap; `block_fd` is -1 for ids that it maps itself."""
 
     bwrap: str

@@ -9,8 +9,9 @@ import importlib.util
 import os
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.errors import EngineError
 
@@ -43,8 +44,7 @@ _ROOT_RIGHTS = (
 _SYSTEM_PATHS = ("/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plumbing:
+class Plumbing(msgspec.Struct, frozen=True, kw_only=True):
     """Descriptors that bwrap inherits: where it reports (JSON), and its filter.
 
     A workbench's bwrap waits for a byte from `block_fd` until its ids are mapped; `null_fd` leads nowhere.
@@ -56,8 +56,7 @@ class Plumbing:
     null_fd: int = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """What makes a sandbox a workbench: where changes of its root go, and whether its ids are mapped from outside."""
 
     upper: str

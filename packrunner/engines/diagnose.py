@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 from packrunner.errors import EngineError
 
@@ -26,8 +27,7 @@ _DENIED = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
+class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     """What this machine says about namespaces; all of it can be read without a right."""
 
     restricted: bool = False

@@ -8,8 +8,9 @@ newgidmap, which are set-uid, write them. Without any, root is the only user the
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import process
 from packrunner.errors import EngineError
@@ -28,8 +29,7 @@ _SUBUID, _SUBGID = "/etc/subuid", "/etc/subgid"
 _PLACES = ("/usr/bin", "/usr/local/bin", "/bin")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdMap:
+class IdMap(msgspec.Struct, frozen=True, kw_only=True):
     """The map of a workbench: `shifted` for root's, `tools` are newuidmap and newgidmap for users who need them."""
 
     uids: tuple[Range, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner import process
 from packrunner.confined import Root
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 State = Literal["ok", "no", "-"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the doctor's table; `cause` and `tries` explain a `no`. "-" is for what does not apply."""
 
     name: str

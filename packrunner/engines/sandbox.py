@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.engines import bwrap, skeleton
 from packrunner.engines.agent import AgentClient
@@ -222,7 +223,7 @@ class SandboxEngine:
         from packrunner.engines.trust import bench_trust
 
         ids = self._id_map
-        spec = _resolved(replace(spec, user=workbench.ROOT), root=True)
+        spec = _resolved(msgspec.structs.replace(spec, user=workbench.ROOT), root=True)
         trust = bench_trust(self._trust(spec))
         directories = bwrap.mount_points(spec, bench=True) | workbench.EMPTY
         top = skeleton.Skeleton(directories=directories, files=trust.files, agent=self.agent)
@@ -267,12 +268,12 @@ def agent_command(mode: str, spec: SandboxSpec) -> list[str]:
 def _resolved(spec: SandboxSpec, *, root: bool = False) -> SandboxSpec:
     """The spec with links in host paths resolved, once, and every one of them seen to exist."""
     bwrap.check_spec(spec, root=root)
-    return replace(
+    return msgspec.structs.replace(
         spec,
         rootfs=tuple(_existing(path) for path in spec.rootfs),
-        mounts=tuple(replace(mount, source=_existing(mount.source)) for mount in spec.mounts),
+        mounts=tuple(msgspec.structs.replace(mount, source=_existing(mount.source)) for mount in spec.mounts),
         overlays=tuple(
-            replace(
+            msgspec.structs.replace(
                 overlay,
                 lower=_existing(overlay.lower),
                 upper=_existing(overlay.upper),

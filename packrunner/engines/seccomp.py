@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from packrunner.errors import EngineError
 
@@ -37,8 +38,7 @@ _CLONE_NEWUSER = 0x10000000
 _X32_BIT = 0x40000000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Machine:
+class _Machine(msgspec.Struct, frozen=True, kw_only=True):
     audit: int
     ioctl: int
     clone: int

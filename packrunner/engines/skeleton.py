@@ -14,8 +14,9 @@ import hashlib
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.confined import Root
 from packrunner.disk import FileLock, disk_error, temporary
@@ -29,12 +30,11 @@ AGENT = "/run/packrunner/agent"
 _UNUSED_AFTER = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skeleton:
+class Skeleton(msgspec.Struct, frozen=True, kw_only=True):
     """What the layer holds: paths inside; `agent` is the path of the binary on this host."""
 
     directories: frozenset[str]
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     agent: str
 
     def key(self) -> str:

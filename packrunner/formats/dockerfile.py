@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner.errors import GenerateError
 from packrunner.formats.dockerfile_words import Expander, pairs, split
@@ -35,8 +36,7 @@ _HEREDOC = re.compile(r"(?:^|\s)\d?<<-?\s*[\"']?[A-Za-z_]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
+class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     """One instruction: `text` is what follows its name and flags, `line` where it begins, counted from 1.
 
     `words` is the list of its JSON form, None where it is written in the shell form.
@@ -49,8 +49,7 @@ class Instruction:
     words: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dockerfile:
+class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
     """A Dockerfile of one stage: `args` come before `base`, the text of FROM, "" where there is none."""
 
     where: str

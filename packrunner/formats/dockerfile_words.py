@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,8 +53,7 @@ def pairs(text: str, escape: str) -> list[tuple[str, str]]:
     return [(name if equals else "", value) for name, equals, value in found]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expander:
+class Expander(msgspec.Struct, frozen=True, kw_only=True):
     """Takes quotes and escapes out of a word and puts values in; `refuse` makes the error for a word that is broken."""
 
     escape: str

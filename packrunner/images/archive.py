@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -76,7 +76,7 @@ def read_docker_archive(path: str, name: str, store: LocalStore) -> Image:
         layers = [
             _import(archive, entry, layer, store) for entry, layer in zip(chosen.layers, image.layers, strict=True)
         ]
-        return replace(image, layers=tuple(layers))
+        return dataclasses.replace(image, layers=tuple(layers))
 
 
 def _chosen(path: str, saved: tuple[SavedImage, ...], name: str) -> SavedImage:
@@ -119,16 +119,15 @@ def _import(archive: Archive, entry: str, layer: Layer, store: LocalStore) -> La
     """A layer of unknown digest, gzipped or not, checked against its diff id."""
     size = archive.size(entry)
     if store.has(layer.diff_id, size):
-        return replace(layer, blob=Descriptor(digest=layer.diff_id, size=size))
+        return msgspec.structs.replace(layer, blob=Descriptor(digest=layer.diff_id, size=size))
     with archive.open(entry) as file:
         kind = LAYER_GZIP if file.read(2) == b"\x1f\x8b" else LAYER_TAR
     with archive.open(entry) as file, store.new_blob() as blob:
         verify(Tee(file, blob, size), archive.path, None, layer.diff_id)
-        return replace(layer, blob=blob.commit(kind))
+        return msgspec.structs.replace(layer, blob=blob.commit(kind))
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     name: str
     size: int
     blob: Descriptor | None = None

@@ -13,8 +13,9 @@ import json
 import os
 import stat
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import fingerprint
 from packrunner.confined import Root
@@ -36,12 +37,11 @@ _ORIGIN = "user.overlay.origin"
 _CAPABILITIES = "security.capability"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withheld:
+class Withheld(msgspec.Struct, frozen=True, kw_only=True):
     """What stays out: `paths` whole, and files of `beginnings` that begin with these bytes."""
 
     paths: frozenset[str] = frozenset()
-    beginnings: Mapping[str, bytes] = field(default_factory=dict)
+    beginnings: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """The same as JSON's own types."""
@@ -58,8 +58,7 @@ Below = dict[str, tuple[int, int]]
 """By path, who files of the image below belong to where the trees that it was unpacked to could not say so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
+class Packed(msgspec.Struct, frozen=True, kw_only=True):
     """How many entries a layer got, and sentences about what it did not get."""
 
     entries: int

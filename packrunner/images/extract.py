@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import msgspec
 
 from packrunner.disk import disk_error
 from packrunner.errors import UnsafeArchiveError
@@ -34,8 +35,7 @@ _NANO = 1_000_000_000
 Whiteouts = Literal["apply", "overlay", "reject"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What an archive may have: entries, uncompressed bytes, of those for each stored one, bytes of a name."""
 
     entries: int = 2_000_000
@@ -44,8 +44,7 @@ class Limits:
     name: int = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extracted:
+class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     """How many entries and bytes of files were read, and what was left out, a line each."""
 
     entries: int

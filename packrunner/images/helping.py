@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner.errors import StoreError
 from packrunner.images import helper
@@ -127,8 +128,7 @@ class Helper:
             raise HelperLostError from e
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True):
     """A stretch that the helper works on."""
 
     helper: Helper

@@ -35,8 +35,7 @@ CREATED = "1980-01-01T00:00:01Z"
 """When every image was made, unless SOURCE_DATE_EPOCH says otherwise (EXP-28)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """A blob by its digest and size in bytes."""
 
     digest: Digest
@@ -44,8 +43,7 @@ class Descriptor:
     media_type: str = LAYER_TAR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """A layer: the digest of its uncompressed tar, the blob that holds it, and how it is described in the history."""
 
     diff_id: Digest
@@ -134,7 +132,8 @@ class Image:
 
     def without_history(self) -> Self:
         """The image whose history tells nothing of any layer, as platforms below 0.12 have it (EXP-29)."""
-        return self._with(layers=tuple(replace(one, created_by="", comment="", author="") for one in self.layers))
+        nothing = {"created_by": "", "comment": "", "author": ""}
+        return self._with(layers=tuple(msgspec.structs.replace(one, **nothing) for one in self.layers))
 
     def with_base(
         self, base: Image, *, layers: tuple[Layer, ...], labels: Mapping[str, str], extra_top: Mapping[str, Any]

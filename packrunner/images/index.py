@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -17,8 +16,7 @@ WRITTEN = "io.packrunner.written-at"
 _LIMIT = 64 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ref:
+class Ref(msgspec.Struct, frozen=True, kw_only=True):
     """A name for a manifest; `written_at` is in seconds since 1970."""
 
     name: str
@@ -30,8 +28,7 @@ class Ref:
         return {**descriptor_json(self.manifest), "annotations": {REF_NAME: self.name, WRITTEN: str(self.written_at)}}
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """All names, sorted. `bad` counts entries that could not be read; they are left out when it is written again."""
 
     refs: tuple[Ref, ...] = ()
@@ -48,7 +45,7 @@ class Index:
 
     def drop(self, name: str) -> Index:
         """The index without the name."""
-        return replace(self, refs=tuple(ref for ref in self.refs if ref.name != name))
+        return msgspec.structs.replace(self, refs=tuple(ref for ref in self.refs if ref.name != name))
 
     def encode(self) -> bytes:
         """The file's bytes."""

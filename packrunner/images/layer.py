@@ -11,8 +11,9 @@ import logging
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.errors import CorruptError, ExportError, StoreError
 from packrunner.images import splice, tar
@@ -36,8 +37,7 @@ __all__ = ["ChangedWhileReadError", "Dir", "File", "Link", "Part", "Tree", "Writ
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenLayer:
+class WrittenLayer(msgspec.Struct, frozen=True, kw_only=True):
     """A layer as written, and how.
 
     `changed` counts the entries that were written anew. `tables` has, by source, what fingerprint.scan gives for each
@@ -49,7 +49,7 @@ class WrittenLayer:
     unchanged: bool
     changed: int
     warnings: tuple[str, ...] = ()
-    tables: Mapping[str, bytes] = field(default_factory=dict)
+    tables: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
 
 class ChangedWhileReadError(ExportError):
@@ -94,8 +94,7 @@ def _previous(store: LocalStore, diff_id: Digest | None) -> tuple[Digest, splice
     return diff_id, table
 
 
-@dataclass(slots=True)
-class _Written:
+class _Written(msgspec.Struct):
     """A section, what will be in it once everything is written, and the tree it came from."""
 
     section: splice.Section

@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import fingerprint
 from packrunner.images.pack import PackError
@@ -23,16 +24,14 @@ _RUN = 1000
 WHITEOUT = ".wh."
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(msgspec.Struct, frozen=True):
     """A directory, by its path in the tree; "" is the root."""
 
     path: str
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """Entries of one directory that are no directories, at most a thousand; `side` is 0 for lower and 1 for upper."""
 
     side: int
@@ -42,14 +41,13 @@ class Names:
     special: frozenset[str]
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(msgspec.Struct):
     """An open directory: in the lower tree, the upper one, or both (-1: not there)."""
 
     fds: tuple[int, int]
     base: str
     whole: bool
-    entries: list[tuple[int, os.DirEntry[str]]] = field(default_factory=list)
+    entries: list[tuple[int, os.DirEntry[str]]] = msgspec.field(default_factory=list)
     both: frozenset[str] = frozenset()
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.errors import ExportError
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class Tree(msgspec.Struct, frozen=True, kw_only=True):
     """A host directory that becomes `target` in the image; the directory itself gets an entry (unless at "/").
 
     Everything in it belongs to uid:gid, whoever owns it here (EXP-08); `owners` overrides by path relative to the
@@ -31,12 +31,11 @@ class Tree:
     skip: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     exclude: frozenset[str] = frozenset()
-    owners: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    owners: Mapping[str, tuple[int, int]] = msgspec.field(default_factory=dict)
     table: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dir:
+class Dir(msgspec.Struct, frozen=True, kw_only=True):
     """A directory entry, such as a parent of a tree."""
 
     target: str
@@ -45,8 +44,7 @@ class Dir:
     gid: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(msgspec.Struct, frozen=True, kw_only=True):
     """A regular file from `data`, or from the host's regular file `source` (not a link)."""
 
     target: str
@@ -57,8 +55,7 @@ class File:
     gid: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(msgspec.Struct, frozen=True, kw_only=True):
     """A symbolic link to `to`, stored verbatim."""
 
     target: str

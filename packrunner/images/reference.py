@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from packrunner.names import Digest, ImageName
 
@@ -11,8 +12,7 @@ DOCKER_HUB = "index.docker.io"
 _ALIASES = frozenset({"docker.io", "registry-1.docker.io"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """An image somewhere; `digest` is "" unless the reference is fixed by one."""
 
     registry: str

@@ -24,8 +24,9 @@ import logging
 import os
 import stat
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import confined, fingerprint
 from packrunner.disk import FileLock, disk_error, write_atomic
@@ -51,8 +52,7 @@ _LEFTOVER = ".packrunner-"
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tree:
+class _Tree(msgspec.Struct, frozen=True, kw_only=True):
     """A tree to have: of one layer, or of several merged, lowest first."""
 
     hex: str

@@ -17,8 +17,9 @@ import logging
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
 
 from packrunner.disk import FileLock, disk_error, temporary
 from packrunner.errors import CorruptError, UsageError
@@ -42,8 +43,7 @@ _WAIT = 30.0
 _SHORTEST = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredImage:
+class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image of the store. `name` has its tag; it is "" for an image that has none. `written_at`: since 1970."""
 
     name: str

@@ -5,8 +5,9 @@ What was read is in the store with its original bytes, so everything later works
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner.errors import UsageError
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["store", "oci", "oci-archive", "docker-archive"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Locator:
+class Locator(msgspec.Struct, frozen=True, kw_only=True):
     """Where an image is: a path and, where one was given, the tag to choose or write.
 
     For kind "store", `path` is the name, digest or beginning of a digest.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.formats import labels
 from packrunner.formats.analyzed import (
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 STACK_ID = "io.buildpacks.stack.id"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunImage:
+class RunImage(msgspec.Struct, frozen=True, kw_only=True):
     """The image that the application's layers go on.
 
     `name` is the name as given (`debian:13`), `reference` the same fixed by digest; `target` has the distribution
@@ -44,8 +44,7 @@ class RunImage:
         return self.extended or self.image
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyzeResult:
+class AnalyzeResult(msgspec.Struct, frozen=True, kw_only=True):
     """What later phases know of the last build; `previous` is None on a first one, and `label` is then empty."""
 
     previous: Image | None

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import confined, fingerprint
 from packrunner.engines.base import Mount, Overlay
@@ -33,8 +34,7 @@ DEFAULT_SKIP = frozenset({".git"})
 """History is no part of an application, and would change its image with every commit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What of the source belongs to the application: gitignore patterns in at most one of the lists (PRJ-03)."""
 
     include: tuple[str, ...] = ()
@@ -86,8 +86,7 @@ def _topmost(paths: list[str]) -> list[str]:
     return chosen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
+class Application(msgspec.Struct, frozen=True, kw_only=True):
     """The application as the sandbox mounts it (`mounts`, `overlays`) and as the exporter reads it (`tree`)."""
 
     tree: Tree
@@ -98,8 +97,10 @@ class Application:
 
     def read_only(self, target: str = APP_DIR) -> tuple[tuple[Mount, ...], tuple[Overlay, ...]]:
         """The mounts and overlays of a sandbox that may look at the application, at `target`, and not change it."""
-        mounts = tuple(replace(mount, target=target, writable=False) for mount in self.mounts)
-        return mounts, tuple(replace(overlay, target=target, writable=False) for overlay in self.overlays)
+        mounts = tuple(msgspec.structs.replace(mount, target=target, writable=False) for mount in self.mounts)
+        return mounts, tuple(
+            msgspec.structs.replace(overlay, target=target, writable=False) for overlay in self.overlays
+        )
 
     def after_build(self) -> Tree:
         """The tree to export, once the sandbox is gone: without the upper half where no buildpack wrote to it.
@@ -155,7 +156,7 @@ def prepare(
     tree = Tree(source=lower, target=APP_DIR, uid=user.uid, gid=user.gid, upper=upper, skip=rules.skip)
     return Application(
         tree=tree,
-        plain=replace(tree, source=source, upper=None, table=table),
+        plain=msgspec.structs.replace(tree, source=source, upper=None, table=table),
         overlays=(Overlay(lower=lower, upper=upper, work=os.path.join(workspace.app, "work"), target=APP_DIR),),
     )
 

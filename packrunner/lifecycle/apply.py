@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import posixpath
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.engines.base import Command, SandboxSpec
 from packrunner.engines.skeleton import AGENT
@@ -36,8 +37,7 @@ CONTEXT_DIR = "/run/packrunner/context"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """What commands run on: a stack of directories with what is shown on it, and who it all belongs to.
 
     `below` are the owners of the image's files that are not root's, by path, for where the directories cannot say.
@@ -48,7 +48,7 @@ class Bench:
     mounts: tuple[Mount, ...] = ()
     overlays: tuple[Overlay, ...] = ()
     network: Network = "host"
-    below: Callable[[], Mapping[str, tuple[int, int]]] = field(default=dict)
+    below: Callable[[], Mapping[str, tuple[int, int]]] = msgspec.field(default=dict)
 
 
 class Applying:

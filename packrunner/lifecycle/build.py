@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import confined
 from packrunner.engines.base import Command
@@ -43,8 +44,7 @@ _TAIL_LINES = 20
 _REUSED = "reused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildInputs:
+class BuildInputs(msgspec.Struct, frozen=True, kw_only=True):
     """`layers` and `plans` are host paths of what is shown at /layers and /cnb/plans.
 
     `owner` is who files belong to when root writes them, else None. `image_env` is the build image's environment,
@@ -61,24 +61,23 @@ class BuildInputs:
     image_env: Mapping[str, str]
     home: str
     target: RunTarget
-    platform_env: Mapping[str, str] = field(default_factory=dict)
-    operator: Mapping[str, bytes] = field(default_factory=dict)
+    platform_env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    operator: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     exec_env: str = "production"
     platform_api: str = PLATFORM_API
     places: Places = PLACES
     extensions: tuple[GroupMember, ...] = ()
-    extended_env: Mapping[str, str] = field(default_factory=dict)
+    extended_env: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildResult:
+class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     """What the group left: per buildpack, merged for the launcher, and what each said about its layers."""
 
     outputs: tuple[BuildpackOutput, ...]
     launch: LaunchMetadata
     sboms: tuple[Sbom, ...] = ()
     """All that is in `<layers>/sbom`."""
-    said: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    said: Mapping[tuple[str, str], str] = msgspec.field(default_factory=dict)
     """What buildpacks said about their layers, by buildpack id and layer name."""
 
 

@@ -6,8 +6,9 @@ whole (metadata, SBOM and tree) or not at all; of a layer that is only launched,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,7 @@ CLEARED = "the cache was cleared"
 OTHER_ENV = "the last build was for another execution environment"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A layer that shall come back: its metadata, and with `cached` also its tree."""
 
     buildpack: str
@@ -34,8 +34,7 @@ class Wanted:
     cached: CachedLayer | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
+class Dropped(msgspec.Struct, frozen=True, kw_only=True):
     """A layer that stays away, and why."""
 
     buildpack: str

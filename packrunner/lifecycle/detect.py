@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.confined import Root
 from packrunner.engines.base import Command
@@ -38,8 +39,7 @@ MAX_GROUPS = 5_000
 """Groups that one detection tries: more only come from composites multiplying each other."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectInputs:
+class DetectInputs(msgspec.Struct, frozen=True, kw_only=True):
     """All that detection depends on.
 
     `plans_dir` is the host directory shown at /cnb/plans; `owner` is given to the plan files where the build user is
@@ -52,11 +52,11 @@ class DetectInputs:
     buildpacks: Mapping[Key, StagedBuildpack]
     plans_dir: str
     target: tuple[str, str, str, str, str]
-    extensions: Mapping[Key, StagedBuildpack] = field(default_factory=dict)
-    system: System = field(default_factory=System)
-    image_env: Mapping[str, str] = field(default_factory=dict)
-    platform_env: Mapping[str, str] = field(default_factory=dict)
-    operator: Mapping[str, bytes] = field(default_factory=dict)
+    extensions: Mapping[Key, StagedBuildpack] = msgspec.field(default_factory=dict)
+    system: System = msgspec.field(default_factory=System)
+    image_env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    platform_env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    operator: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     home: str = "/home/cnb"
     exec_env: str = "production"
     platform_api: str = api.PLATFORM_API
@@ -65,8 +65,7 @@ class DetectInputs:
     app_files: AppFiles | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectResult:
+class DetectResult(msgspec.Struct, frozen=True, kw_only=True):
     """The chosen group, the extensions in front of it, the plan for both, and how every tried group fared."""
 
     group: tuple[GroupMember, ...]
@@ -75,8 +74,7 @@ class DetectResult:
     extensions: tuple[GroupMember, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What detection found, whether a group fits or not.
 
     `resolution` is that of the chosen group and None without one, `group` and `extensions` its members as group.toml

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.lifecycle.explain import Said, said
 
@@ -48,12 +49,11 @@ class Held:
         return list(self._chunks)
 
 
-@dataclass(slots=True, kw_only=True)
-class Run:
+class Run(msgspec.Struct, kw_only=True):
     """What one bin/detect did: `code` is None where it did not run, `error` says why it gave no answer."""
 
     code: int | None
-    held: Held = field(default_factory=Held)
+    held: Held = msgspec.field(default_factory=Held)
     error: str = ""
     plan: DetectPlan | None = None
     _said: Said | None = None

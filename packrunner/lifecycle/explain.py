@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner.errors import DetectErroredError, DetectNoneError
 
@@ -22,8 +23,7 @@ _REASON_LENGTH = 300
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberOutcome:
+class MemberOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How one member of a group fared.
 
     `unmet` passed its own test but requires what nobody provides, or provides what nobody requires: `problems` has
@@ -47,8 +47,7 @@ class MemberOutcome:
     alternatives: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupOutcome:
+class GroupOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How one group fared; `why` is set where the reason is not one member's.
 
     `trial` is the place of the trial that won among the `combinations` of its members' alternatives.
@@ -61,16 +60,14 @@ class GroupOutcome:
     combinations: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppFiles:
+class AppFiles(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the application without asking anyone: how many files, and the names at its top."""
 
     count: int
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(msgspec.Struct, frozen=True, kw_only=True):
     """What bin/detect printed, taken apart: the last line that is no suggestion is the reason."""
 
     reason: str
@@ -165,8 +162,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nearest:
+class Nearest(msgspec.Struct, frozen=True, kw_only=True):
     """The group that came closest: its number, counted from 1, what keeps it from fitting, and what would help."""
 
     number: int

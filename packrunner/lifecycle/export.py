@@ -7,8 +7,9 @@ has succeeded, and not before, the caller saves `ExportResult.cache`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner import confined
 from packrunner.errors import ExportError
@@ -43,8 +44,7 @@ _BY_CONTENT = {"new": "new", "changed": "changed: other content", "reused": "reu
 _SEARCH = f"{PROCESS_DIR}:{os.path.dirname(LAUNCHER)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportInputs:
+class ExportInputs(msgspec.Struct, frozen=True, kw_only=True):
     """`layers` is the host path of /layers, `user` whose the contents are in the image, `launcher` a host path.
 
     `process_type` chooses the entry point, "" takes the buildpacks' default.
@@ -66,11 +66,10 @@ class ExportInputs:
     platform_api: str = PLATFORM_API
     places: Places = PLACES
     created: str = CREATED
-    project: Mapping[str, Any] = field(default_factory=dict)
+    project: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerReport:
+class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one layer. `buildpack` is "" for packrunner's own; `size` is of the tar in bytes.
 
     `state` is new, changed or reused by content; `detail` says it in words, the buildpack's own where it had any.
@@ -85,8 +84,7 @@ class LayerReport:
     in_image: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult:
+class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
     """The image, a report on each layer in the image's order, and the cache's record to save afterwards."""
 
     image: Image

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.engines.base import Mount
 from packrunner.errors import ExtendError
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 _BUILD_ID = "build_id"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppContext:
+class AppContext(msgspec.Struct, frozen=True, kw_only=True):
     """The application as a build context: what is known of its content, and how it is shown at CONTEXT_DIR."""
 
     digest: str = ""
@@ -37,8 +37,7 @@ class AppContext:
     overlays: tuple[Overlay, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtendInputs:
+class ExtendInputs(msgspec.Struct, frozen=True, kw_only=True):
     """`image` is what is extended, called `name`; `rootfs` its unpacked layers, which `identity` stands for.
 
     A build image needs no layers of its own in `image`, only its configuration. `records` is the directory of what is
@@ -52,13 +51,12 @@ class ExtendInputs:
     rootfs: tuple[str, ...]
     dockerfiles: tuple[Generated, ...]
     records: str
-    app: AppContext = field(default_factory=AppContext)
+    app: AppContext = msgspec.field(default_factory=AppContext)
     network: Network = "host"
     clear: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtendResult:
+class ExtendResult(msgspec.Struct, frozen=True, kw_only=True):
     """The extended image, and its new layers.
 
     `repeatable` is false where a Dockerfile asks for the build's id, so that the next build is another one.
@@ -69,8 +67,7 @@ class ExtendResult:
     repeatable: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtendTools:
+class ExtendTools(msgspec.Struct, frozen=True, kw_only=True):
     """What extending is done with."""
 
     engine: Extender

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from packrunner.engines.base import SandboxSpec
 from packrunner.images.image import Image
@@ -110,7 +111,7 @@ def _run_image(
         ),
         tools,
     )
-    return replace(run, extended=done.image), done.repeatable
+    return msgspec.structs.replace(run, extended=done.image), done.repeatable
 
 
 def _build_image(job: Job, generated: GenerateResult, app: AppContext, tools: ExtendTools) -> tuple[BuildImage, bool]:
@@ -135,7 +136,7 @@ def _build_image(job: Job, generated: GenerateResult, app: AppContext, tools: Ex
         tools,
     )
     env = dict(done.image.env)
-    return replace(
+    return msgspec.structs.replace(
         image,
         rootfs=(*image.rootfs, *tools.snapshots.lowers(Image(layers=done.layers))),
         env=env,

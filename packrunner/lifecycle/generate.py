@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
 import msgspec
@@ -45,8 +44,7 @@ CONTEXT = "context"
 IGNORED = ".ignore"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerateInputs:
+class GenerateInputs(msgspec.Struct, frozen=True, kw_only=True):
     """`generated` is the host path of the directory that is shown at `generated_inside`; `plans` that of /cnb/plans.
 
     `extensions` are those of the group, `staged` all there are. `run_image` is the name of the run image as analyzed,
@@ -64,16 +62,15 @@ class GenerateInputs:
     target: RunTarget
     run_image: str
     run_images: frozenset[str] = frozenset()
-    platform_env: Mapping[str, str] = field(default_factory=dict)
-    operator: Mapping[str, bytes] = field(default_factory=dict)
+    platform_env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    operator: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     exec_env: str = "production"
     platform_api: str = PLATFORM_API
     places: Places = PLACES
     generated_inside: str = f"{LAYERS_DIR}/{DIRECTORY}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generated:
+class Generated(msgspec.Struct, frozen=True, kw_only=True):
     """One Dockerfile: whose, its build arguments, and the host path of its context, "" for the application.
 
     `switches_to` is the image that a run.Dockerfile puts in the place of the run image, else ""; `ignored` is one that
@@ -94,8 +91,7 @@ class Generated:
         return bool(self.file.instructions)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerateResult:
+class GenerateResult(msgspec.Struct, frozen=True, kw_only=True):
     """All Dockerfiles in the group's order, and the plan without what extensions provide (EXT-10).
 
     `run_image` is the name of a run image to take instead of the analyzed one, "" for none; `extend_run` and

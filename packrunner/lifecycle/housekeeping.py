@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import workspace
 from packrunner.bases import debian
@@ -32,16 +33,14 @@ STAGED_FOR = 7 * 24 * 3600.0
 """Seconds that a staged buildpack, or what is known of an extended image, is kept after its last use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freed:
+class Freed(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of thing and the bytes that went, or would go."""
 
     what: str
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(msgspec.Struct, frozen=True, kw_only=True):
     """The places that hold local state."""
 
     data_dir: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner.formats import labels
 from packrunner.formats.labels import (
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.build import BuildResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """The layers that packrunner puts on a run image, by what they are; `buildpacks` by id and layer name."""
 
     buildpacks: Mapping[tuple[str, str], Layer]

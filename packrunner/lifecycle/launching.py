@@ -6,8 +6,9 @@ Images made by a lifecycle start through the launcher in them; any other image t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import confined
 from packrunner.engines.base import User
@@ -25,8 +26,7 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIMIT = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(msgspec.Struct, frozen=True, kw_only=True):
     """A program to start in an image."""
 
     argv: tuple[str, ...]

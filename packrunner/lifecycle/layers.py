@@ -7,8 +7,9 @@ that restore proved, and that is still in the state it was proven in, is not rea
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import fingerprint
 from packrunner.errors import ExportError, UsageError
@@ -31,8 +32,7 @@ PROCESS_DIR = "/cnb/process"
 Part = Tree | Dir | File | Link
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, kw_only=True):
     """A layer in the store, and the proof of the tree it was made of ("" where there is none to keep)."""
 
     layer: Layer

@@ -7,7 +7,6 @@ Foreign text: bounded, and stripped of control characters, before anyone shows i
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -46,8 +45,7 @@ class _Report(msgspec.Struct, frozen=True):
     layers: tuple[_Layer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why bin/build failed, in the buildpack's words; empty parts were not said."""
 
     brief: str = ""
@@ -55,12 +53,11 @@ class Failure:
     tries: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notes:
+class Notes(msgspec.Struct, frozen=True, kw_only=True):
     """What happened, in the buildpack's words: a text for its line, and one for each layer by name."""
 
     step: str = ""
-    layers: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def take_failure(layers: Root, buildpack: str) -> Failure:

@@ -6,7 +6,6 @@ order in which the specification tries them, so an order whose cross product is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,8 +24,7 @@ Key = tuple[str, str]
 """Id and version."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, kw_only=True):
     """One buildpack or extension of an expanded group; `system` when only the system order named it (BPD-11)."""
 
     id: str
@@ -41,8 +39,7 @@ class Member:
         return (self.id, self.version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     """A member that this execution environment leaves out, and why (BPD-13, BPD-14)."""
 
     id: str
@@ -50,8 +47,7 @@ class Skipped:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpandedGroup:
+class ExpandedGroup(msgspec.Struct, frozen=True, kw_only=True):
     """One group to try, composites replaced by what they stand for."""
 
     members: tuple[Member, ...]

@@ -6,8 +6,9 @@ All of it is foreign: read through confined.Root, never through a link, names ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner.environment import ROOT_DIRS, LayerEnv
 from packrunner.errors import BuildError, UnsafeArchiveError, UsageError
@@ -31,8 +32,7 @@ _LABEL_KEY = 256
 _ENV_VALUE = 128 << 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerOutput:
+class LayerOutput(msgspec.Struct, frozen=True, kw_only=True):
     """A layer that a buildpack declared; `present` says whether its directory exists."""
 
     name: str
@@ -41,8 +41,7 @@ class LayerOutput:
     present: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildpackOutput:
+class BuildpackOutput(msgspec.Struct, frozen=True, kw_only=True):
     """All that one buildpack left; `env` is for later buildpacks, layers are by name; `store` None without file."""
 
     member: GroupMember

@@ -10,8 +10,9 @@ Configuration and labels stay the application's, but for those that describe the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from packrunner.errors import RebaseError
 from packrunner.formats import labels
@@ -36,8 +37,7 @@ _DISTRO = ("io.buildpacks.base.distro.name", "io.buildpacks.base.distro.version"
 _OF_THE_PLATFORM = ("os.version", "os.features")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewBase:
+class NewBase(msgspec.Struct, frozen=True, kw_only=True):
     """The run image to put an application on: `name` as it was asked for, `reference` the same fixed by digest."""
 
     image: Image

@@ -6,8 +6,9 @@ The rules are in rebase.py. The image that was read stays as it is unless it is 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.bases.installed import changes, installed, summary
 from packrunner.bases.recipes import VARIANTS, image_name, parse_image_name
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from packrunner.names import Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Which image, on which run image (None: as the image says), and where to; no `outputs` mean in its own place.
 
     `name` is what the image is called in archives.
@@ -46,8 +46,7 @@ class Job:
     created: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebased:
+class Rebased(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the image. `changes` is None where one of the bases does not say what is in it."""
 
     before: Digest

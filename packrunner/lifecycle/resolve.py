@@ -9,7 +9,6 @@ a few buildpacks with a few alternatives each already have millions of combinati
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -25,19 +24,17 @@ STEPS = 200_000
 """How many alternatives and members one search looks at before it gives up; about a second."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A member whose bin/detect passed, and the plan it wrote."""
 
     id: str
     version: str
     optional: bool = False
     extension: bool = False
-    plan: DetectPlan = field(default_factory=DetectPlan)
+    plan: DetectPlan = msgspec.field(default_factory=DetectPlan)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Why a trial lost a member: `unmet`, it requires what nobody before it provides, or `unused`, the reverse.
 
     `empty` names no member: all of them were optional, and lost.
@@ -56,8 +53,7 @@ class Problem:
         return "no buildpack is left of the group"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of all trials.
 
     With `ok`, `members` and `plan` are the result and `problems` say why optional members were left out; `choices`
@@ -69,7 +65,7 @@ class Resolution:
 
     ok: bool
     members: tuple[Candidate, ...] = ()
-    plan: Plan = field(default_factory=Plan)
+    plan: Plan = msgspec.field(default_factory=Plan)
     problems: tuple[Problem, ...] = ()
     choices: tuple[int, ...] = ()
     place: int = 0

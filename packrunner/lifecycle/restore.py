@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import confined
 from packrunner.errors import CorruptError, UnsafeArchiveError, UsageError
@@ -39,8 +40,7 @@ DAMAGED = "its stored copy is damaged or gone"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreInputs:
+class RestoreInputs(msgspec.Struct, frozen=True, kw_only=True):
     """`layers` is the host's path of /layers; `owner` is who files belong to when root restores, else None.
 
     `places` says where images have their layers.
@@ -59,8 +59,7 @@ class RestoreInputs:
     """What else is in the directory belongs to the platform and stays; analyze left the image's SBOMs in it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeProof:
+class TreeProof(msgspec.Struct, frozen=True, kw_only=True):
     """A restored tree: it holds the layer `diff_id`, whose tar has `size` bytes, as long as its state is `tree`."""
 
     diff_id: str
@@ -68,8 +67,7 @@ class TreeProof:
     tree: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerDecision:
+class LayerDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a layer of the last build: `kept` in place, `unpacked`, its `metadata` alone, or `dropped`."""
 
     buildpack: str
@@ -78,12 +76,11 @@ class LayerDecision:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreResult:
+class RestoreResult(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided, and the proofs of the trees that are back, by buildpack id and layer name."""
 
     decisions: tuple[LayerDecision, ...] = ()
-    proofs: Mapping[tuple[str, str], TreeProof] = field(default_factory=dict)
+    proofs: Mapping[tuple[str, str], TreeProof] = msgspec.field(default_factory=dict)
 
 
 def restore(inputs: RestoreInputs, *, store: Blobs, reporter: Reporter) -> RestoreResult:

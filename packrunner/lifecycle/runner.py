@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner import fingerprint, workspace
 from packrunner._version import __version__
@@ -45,8 +47,7 @@ if TYPE_CHECKING:
     from packrunner.workspace import Workspace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildImage:
+class BuildImage(msgspec.Struct, frozen=True, kw_only=True):
     """Where buildpacks run: a stack of directories, the environment and user that go with it.
 
     `reference` stands for its content; `extended` are the variables that image extensions gave it.
@@ -56,7 +57,7 @@ class BuildImage:
     env: Mapping[str, str]
     user: User
     reference: str = ""
-    extended: Mapping[str, str] = field(default_factory=dict)
+    extended: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +88,7 @@ class Job:
     project: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """What builds are done with; `launcher` is the host path of the program that goes into every image.
 
     `overlays` says whether the application can be shown copy-on-write, `owner` who must own what sandboxes write
@@ -105,8 +105,7 @@ class Tools:
     owner: tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """What the build goes on with: images, and the plan without what extensions provide (EXT-10).
 
     `chosen` is the name of a run image that an extension chose. `repeatable` is false where the same inputs could make
@@ -120,8 +119,7 @@ class Ready:
     repeatable: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildReport:
+class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     """A finished build: the image as stored, and what became of each layer.
 
     `chosen` is the run image that an extension chose, "" for none; `repeatable` is false where the same inputs could
@@ -167,7 +165,7 @@ def run(job: Job, tools: Tools) -> BuildReport:
                 from packrunner.lifecycle import extending
 
                 ready = extending.extend(job, ws, app, found, tools)
-                analyzed = replace(analyzed, run=ready.run)
+                analyzed = msgspec.structs.replace(analyzed, run=ready.run)
                 sandbox = opened.enter_context(tools.engine.open(_spec(ready.build_image, job, ws, app)))
             restored = restore(_restore_inputs(job, ws, found, analyzed, known), store=store, reporter=reporter)
             built = build(_build_inputs(job, ws, found, ready), sandbox=sandbox, reporter=reporter)

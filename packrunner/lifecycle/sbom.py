@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner.errors import BuildError
 
@@ -30,8 +31,7 @@ Scope = Literal["launch", "build", "cache"]
 _NAME = re.compile(r"(?P<what>.+)\.sbom\.(?P<extension>[^.]+\.json)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sbom:
+class Sbom(msgspec.Struct, frozen=True, kw_only=True):
     """One file of `<layers>/sbom`: `path` is relative to the directory of its scope."""
 
     scope: Scope

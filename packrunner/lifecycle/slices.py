@@ -10,8 +10,9 @@ import os
 import posixpath
 import re
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.errors import ExportError
 
@@ -37,9 +38,9 @@ def cut(app: Tree, slices: Sequence[Slice]) -> tuple[Tree | None, ...]:
     for part in slices:
         found = matches(part.paths, paths, app_dir=app.target)
         left = frozenset(p for p in found if not _below(p, taken))
-        trees.append(replace(app, only=left, exclude=app.exclude | taken) if left else None)
+        trees.append(msgspec.structs.replace(app, only=left, exclude=app.exclude | taken) if left else None)
         taken |= found
-    return (*trees, replace(app, exclude=app.exclude | taken))
+    return (*trees, msgspec.structs.replace(app, exclude=app.exclude | taken))
 
 
 def matches(patterns: Iterable[str], paths: Iterable[str], *, app_dir: str) -> frozenset[str]:

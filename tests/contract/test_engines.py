@@ -15,11 +15,12 @@ import tempfile
 import textwrap
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from packrunner.engines.base import Command, Exit, Mount, Overlay, SandboxSpec, User
 from packrunner.engines.inline import InlineEngine

@@ -9,11 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from packrunner.bases import Base, BaseSettings, debian, lock_path, open_base, parse_reference
 from packrunner.bases.base import Tools

@@ -6,8 +6,9 @@ ends them. Nothing here imports a command-line library: a phase may be started a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from packrunner.errors import ArgumentsError
 from packrunner.formats.api import parse
@@ -23,8 +24,7 @@ _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(msgspec.Struct, frozen=True):
     """A flag: the variable that stands for it, its default (`<layers>` is that directory), where and since when."""
 
     name: str
@@ -145,8 +145,7 @@ FLAGS: tuple[Flag, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     """What was typed: values by flag, and the words after them."""
 
     values: Mapping[str, tuple[str, ...]]

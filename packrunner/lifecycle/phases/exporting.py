@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import confined
 from packrunner._version import __version__
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 METADATA = "config/metadata.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shipment:
+class Shipment(msgspec.Struct, frozen=True, kw_only=True):
     """What is exported as what. `launcher` is the program for the image, `launcher_sboms` the directory beside it."""
 
     names: tuple[str, ...]

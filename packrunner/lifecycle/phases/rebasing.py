@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.errors import RebaseError
 from packrunner.events import StepDone
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.repository import Repository
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebasing:
+class Rebasing(msgspec.Struct, frozen=True, kw_only=True):
     """Which image, on which run image, under which names; `force` overrides what makes that unsafe."""
 
     targets: Targets

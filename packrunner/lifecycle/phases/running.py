@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner.engines.base import Mount, SandboxSpec
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from packrunner.workspace import Places
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Room(msgspec.Struct, frozen=True, kw_only=True):
     """Where buildpacks run; `plans` is the directory of their plans, on both sides."""
 
     sandbox: Sandbox
@@ -35,7 +35,7 @@ def room(setting: Setting, engine: Engine) -> Iterator[Room]:
         plans = os.path.realpath(scratch)
         if setting.owner:
             os.chown(plans, *setting.owner)
-        places = replace(setting.places, plans=plans)
+        places = msgspec.structs.replace(setting.places, plans=plans)
         spec = SandboxSpec(
             rootfs=("/",),
             user=setting.user,

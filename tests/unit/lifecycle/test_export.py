@@ -6,11 +6,11 @@ import json
 import os
 import socket
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from packrunner.errors import ExportError
 from packrunner.events import LayerReported, Warned
