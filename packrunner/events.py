@@ -5,12 +5,12 @@ Core code logs for debugging and emits these for people; console.py renders them
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStarted:
+
+class BuildStarted(msgspec.Struct, frozen=True, kw_only=True):
     """The first line: what is built, from where, with which builder and engine."""
 
     name: str
@@ -20,8 +20,7 @@ class BuildStarted:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepStarted:
+class StepStarted(msgspec.Struct, frozen=True, kw_only=True):
     """A step begins: `phase` (8 columns), `subject` (20), `detail`."""
 
     phase: str
@@ -29,8 +28,7 @@ class StepStarted:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepProgress:
+class StepProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The running step has come further; `done` and `total` are bytes or counts, named in `detail`."""
 
     detail: str
@@ -38,8 +36,7 @@ class StepProgress:
     total: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepDone:
+class StepDone(msgspec.Struct, frozen=True, kw_only=True):
     """The step's one final line, in the past tense."""
 
     phase: str
@@ -48,8 +45,7 @@ class StepDone:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerReported:
+class LayerReported(msgspec.Struct, frozen=True, kw_only=True):
     """A layer of the buildpack that just ran: reused or new, and why; size in bytes where known."""
 
     name: str
@@ -57,8 +53,7 @@ class LayerReported:
     size: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody else's output, verbatim; `source` is the short name of the buildpack. `detail` is for -v and the log."""
 
     source: str
@@ -67,32 +62,28 @@ class Output:
     detail: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
     """Which source files differ from the last build."""
 
     paths: tuple[str, ...]
     total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warned:
+class Warned(msgspec.Struct, frozen=True, kw_only=True):
     """Something the reader can change, with the change."""
 
     text: str
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class Noted(msgspec.Struct, frozen=True, kw_only=True):
     """Free information; shown by default when `always`, else with -v."""
 
     text: str
     always: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """The last line on stderr; `hint` is shown on an application's first build only."""
 
     text: str

@@ -6,9 +6,10 @@ import json
 import re
 import threading
 import time
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from packrunner import events
 from packrunner.console import problem
@@ -59,7 +60,7 @@ class JsonReporter:
                 return
             if isinstance(event, events.StepStarted | events.StepDone | events.Finished):
                 self._flush()
-            self._write(kind(event), {f.name: getattr(event, f.name) for f in fields(event)})
+            self._write(kind(event), msgspec.structs.asdict(event))
 
     def _flush(self) -> None:
         for source, line in self._lines.finish():

@@ -6,8 +6,9 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import events, paths
 from packrunner._version import __version__
@@ -25,8 +26,7 @@ _BEATS = (10.0, 30.0)
 _MINUTE = 60.0
 
 
-@dataclass(slots=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, kw_only=True):
     """The step that runs now."""
 
     phase: str
@@ -34,7 +34,7 @@ class Step:
     detail: str
     began: float
     next_beat: float = _BEATS[0]
-    layers: list[events.LayerReported] = field(default_factory=list)
+    layers: list[events.LayerReported] = msgspec.field(default_factory=list)
 
 
 class Ticker:

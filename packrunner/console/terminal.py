@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +47,7 @@ def _terminal_width(stream: TextIO, environ: Mapping[str, str]) -> int:
         return PROSE_WIDTH
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terminal:
+class Terminal(msgspec.Struct, frozen=True, kw_only=True):
     """The facts about one stream; `width` is for prose and rows (at most 100), `table_width` for tables."""
 
     color: bool = False

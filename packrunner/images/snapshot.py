@@ -78,7 +78,7 @@ class Snapshots:
             paths = [self._ready(tree) for tree in self._trees(image.layers)]
         # The overlay file system does not look for the mark at the root itself.
         first = max((number for number, path in enumerate(paths) if _is_opaque(path)), default=0)
-        return tuple(paths[first:])
+        return _once(paths[first:])
 
     def adopt(self, diff_id: Digest, tree_path: str) -> str:
         """Make the directory `tree_path` the tree of a layer, by renaming; returns its new path.
@@ -302,6 +302,11 @@ def _top(tree: str) -> str:
     except OSError:
         return ""
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _once(paths: list[str]) -> tuple[str, ...]:
+    """Of a layer that an image has twice only the upper one shows, and an overlay takes no directory twice."""
+    return tuple(reversed(dict.fromkeys(reversed(paths))))
 
 
 def _is_opaque(tree: str) -> bool:

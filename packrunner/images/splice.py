@@ -17,8 +17,9 @@ import os
 import struct
 import sys
 from array import array
-from dataclasses import dataclass, field
 from itertools import accumulate
+
+import msgspec
 
 from packrunner import fingerprint
 
@@ -29,24 +30,22 @@ _SUM = 32
 _LITTLE = sys.byteorder == "little"
 
 
-@dataclass(slots=True)
-class Segment:
+class Segment(msgspec.Struct):
     """A stretch of a tree: its joined lines, their sizes in the tar, the latest ctime, and warnings."""
 
     text: str = ""
-    sizes: array[int] = field(default_factory=lambda: array("Q"))
+    sizes: array[int] = msgspec.field(default_factory=lambda: array("Q"))
     newest: int = 0
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Section:
+class Section(msgspec.Struct):
     """The entries of one tree, or of the single entries between trees: their joined lines and sizes in the tar."""
 
     key: str
-    text: list[str] = field(default_factory=list)
+    text: list[str] = msgspec.field(default_factory=list)
     count: int = 0
-    sizes: array[int] = field(default_factory=lambda: array("Q"))
+    sizes: array[int] = msgspec.field(default_factory=lambda: array("Q"))
     newest: int = 0
     _data: bytes | None = None
 
@@ -69,8 +68,7 @@ class Section:
         return fingerprint.table(self.data(), self.count, self.newest)
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(msgspec.Struct, frozen=True):
     """The lines of one section of a stored table, and the number of the first."""
 
     first: int
@@ -78,8 +76,7 @@ class Stretch:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Previous:
+class Previous(msgspec.Struct, frozen=True):
     """A table as read: where each known line is in the stored tar.
 
     Lines are numbered through all sections; `starts` maps a number to its offset (and has one more), `sizes` to its

@@ -167,9 +167,6 @@ def _cycle(path: list[Key], again: Key) -> UsageError:
     )
 
 
-# Values of this module alone are Structs: making a dataclass costs each start 0.6 ms, a Struct 0.02.
-
-
 class _Item(msgspec.Struct, frozen=True):
     ref: GroupRef
     extension: bool = False

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+import msgspec
 
 from packrunner import config as settings
 from packrunner.catalog.wanted import NOTHING, Groups, Wanted
@@ -71,8 +71,7 @@ class ProjectSettings(Protocol):
         """Variables for buildpacks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
     """The command line as typed; what was not typed is None, empty, False or 0. Files named on it are read already."""
 
     cwd: str
@@ -98,8 +97,7 @@ class Flags:
     color: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A build, as asked for. All paths are absolute; `project_file` is where project.toml is, or would be."""
 
     name: str
@@ -109,7 +107,7 @@ class BuildRequest:
     buildpacks: tuple[str, ...] = ()
     groups: Groups = NOTHING
     """What project.toml asks for where `buildpacks` asks for nothing."""
-    project: Mapping[str, Any] = field(default_factory=dict)
+    project: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """What the project label says."""
     bindings: tuple[tuple[str, str], ...] = ()
     """(name, directory); contents are never part of a request."""
@@ -135,11 +133,11 @@ class BuildRequest:
     animation: bool = True
     warnings: tuple[tuple[str, str], ...] = ()
     """(text, what to do) about the settings themselves."""
-    origins: Mapping[str, Origin] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = msgspec.field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """The request as JSON's own types."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclass_fields(self)}
+        return {name: _plain(getattr(self, name)) for name in self.__struct_fields__}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:

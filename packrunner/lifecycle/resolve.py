@@ -81,9 +81,6 @@ def resolve(candidates: Sequence[Candidate], *, limit: int = STEPS) -> Resolutio
     return search.run(limit)
 
 
-# Values of this module alone are Structs: making a dataclass costs each start 0.6 ms, a Struct 0.02.
-
-
 class _Option(msgspec.Struct, frozen=True):
     """One alternative of one member; droppable only as the last one of an optional member (DET-22)."""
 

@@ -78,6 +78,13 @@ def test_lowers_are_the_layers_lowest_first(place: Place) -> None:
     assert place.leftovers() == []
 
 
+def test_a_layer_that_an_image_has_twice_is_shown_once_at_its_upper_place(place: Place) -> None:
+    """An application image as the run image of the same application."""
+    low, top = place.layer(*BASE), place.layer(*TOP)
+    lowers = place.snapshots.lowers(Image(layers=(low, top, low)))
+    assert lowers == tuple(reversed(place.snapshots.lowers(Image(layers=(low, top)))))
+
+
 def test_a_layer_is_unpacked_once(place: Place) -> None:
     image = place.image(BASE)
     before = place.snapshots.lowers(image)
