@@ -49,7 +49,7 @@ bench: setup launcher ## time packrunner beside the peers on this machine
 	@$(BIN)/python -m benchmarks
 
 docs: setup ## write the generated reference pages
-	$(BIN)/python -m docs.generate
+	$(BIN)/python -m packrunner.cli.manual docs/reference
 
 dist: setup ## wheel and source archive, with the wheel's content checked
 	rm -rf dist

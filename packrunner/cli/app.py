@@ -42,6 +42,7 @@ COMMANDS = (
     "lifecycle detect",
     "lifecycle generate",
     "lifecycle restore",
+    "lifecycle extend",
     "lifecycle build",
     "lifecycle export",
     "lifecycle rebase",

@@ -8,6 +8,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from packrunner.bases.installed import Change
     from packrunner.engines.base import Engine
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
+    from packrunner.lifecycle.extend import ExtendTools
     from packrunner.lifecycle.repository import Repository
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.names import Digest
@@ -116,6 +118,9 @@ class Services(Protocol):
 
     def inline_engine(self) -> Engine:
         """Where commands run in a builder's container."""
+
+    def extending(self, reporter: Reporter) -> AbstractContextManager[ExtendTools]:
+        """What images are extended with."""
 
     def layouts(self, directory: str) -> Repository:
         """Images in a directory of OCI layouts."""

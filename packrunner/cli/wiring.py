@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -13,7 +13,7 @@ from packrunner import paths
 from packrunner.events import BuildStarted, Finished, Warned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from packrunner.bases import Base, BaseSettings
     from packrunner.bases.recipes import ImageName as BaseImage
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.analyze import RunImage
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
+    from packrunner.lifecycle.extend import ExtendTools
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.lifecycle.runner import Tools
     from packrunner.lifecycle.targets import RunTarget
@@ -68,6 +69,21 @@ def inline_engine() -> InlineEngine:
     from packrunner.engines.inline import InlineEngine
 
     return InlineEngine()
+
+
+@contextmanager
+def extending(reporter: Reporter) -> Iterator[ExtendTools]:
+    """What images are extended with; the store keeps what is new as long as the context is open."""
+    from packrunner.lifecycle import extended
+    from packrunner.lifecycle.extend import ExtendTools
+
+    unpacked = snapshots()
+    with ExitStack() as stack:
+        stack.callback(unpacked.close)
+        images = store()
+        stack.enter_context(images.lease())
+        records = os.path.join(paths.cache_dir(), extended.DIRECTORY)
+        yield ExtendTools(engine=engine(), store=images, snapshots=unpacked, reporter=reporter, records=records)
 
 
 def layouts(directory: str) -> Layouts:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from packrunner.images.image import Image, Layer
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
-    from packrunner.lifecycle.generate import Generated
+    from packrunner.lifecycle.generated import Generated
 
 _BUILD_ID = "build_id"
 
@@ -40,8 +40,8 @@ class AppContext(msgspec.Struct, frozen=True, kw_only=True):
 class ExtendInputs(msgspec.Struct, frozen=True, kw_only=True):
     """`image` is what is extended, called `name`; `rootfs` its unpacked layers, which `identity` stands for.
 
-    A build image needs no layers of its own in `image`, only its configuration. `records` is the directory of what is
-    remembered; with `clear` nothing of it is used.
+    A build image needs no layers of its own in `image`, only its configuration. With `clear` nothing that is remembered
+    is used.
     """
 
     kind: Kind
@@ -50,7 +50,6 @@ class ExtendInputs(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     rootfs: tuple[str, ...]
     dockerfiles: tuple[Generated, ...]
-    records: str
     app: AppContext = msgspec.field(default_factory=AppContext)
     network: Network = "host"
     clear: bool = False
@@ -68,12 +67,13 @@ class ExtendResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExtendTools(msgspec.Struct, frozen=True, kw_only=True):
-    """What extending is done with."""
+    """What extending is done with; `records` is the directory of what is remembered."""
 
     engine: Extender
     store: LocalStore
     snapshots: Snapshots
     reporter: Reporter
+    records: str
 
 
 def extend(inputs: ExtendInputs, tools: ExtendTools) -> ExtendResult:
@@ -122,7 +122,7 @@ def _applied(
         ids=min(tools.engine.ids, 2),
         network=inputs.network,
     )
-    record = extended.read(inputs.records, name) if lasting and not inputs.clear else None
+    record = extended.read(tools.records, name) if lasting and not inputs.clear else None
     if record and (record.layer is None or tools.store.has(record.layer.diff_id, record.size)):
         return record.applied(image), record.layer, True
     shown = _shown(generated.context, inputs.app) if uses_context else AppContext()
@@ -151,7 +151,7 @@ def _applied(
         layer = applying.layer(tools.store, created_by=created_by)
         image = applying.image
     if lasting:
-        extended.write(inputs.records, name, extended.record_of(image, layer))
+        extended.write(tools.records, name, extended.record_of(image, layer))
     return image.with_layers(layer) if layer else image, layer, False
 
 

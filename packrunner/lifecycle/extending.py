@@ -47,7 +47,13 @@ def extend(job: Job, ws: Workspace, app: Application, found: DetectResult, tools
     with tools.engine.open(_spec(job, ws, app)) as sandbox:
         generated = generate(_generate_inputs(job, ws, found), sandbox=sandbox, reporter=tools.reporter)
     run = job.run_images.find(generated.run_image) if generated.run_image else job.run_image
-    extender = ExtendTools(engine=tools.extender, store=tools.store, snapshots=tools.snapshots, reporter=tools.reporter)
+    extender = ExtendTools(
+        engine=tools.extender,
+        store=tools.store,
+        snapshots=tools.snapshots,
+        reporter=tools.reporter,
+        records=job.records,
+    )
     mounts, overlays = app.read_only(CONTEXT_DIR)
     digest = hashlib.sha256(job.table + repr(job.rules).encode()).hexdigest()
     context = AppContext(digest=digest, mounts=mounts, overlays=overlays)
@@ -104,7 +110,6 @@ def _run_image(
             identity=str(run.image.digest),
             rootfs=tools.snapshots.lowers(run.image),
             dockerfiles=dockerfiles,
-            records=job.records,
             app=app,
             network=job.network,
             clear=job.clear_cache,
@@ -128,7 +133,6 @@ def _build_image(job: Job, generated: GenerateResult, app: AppContext, tools: Ex
             identity=image.reference,
             rootfs=image.rootfs,
             dockerfiles=dockerfiles,
-            records=job.records,
             app=app,
             network=job.network,
             clear=job.clear_cache,

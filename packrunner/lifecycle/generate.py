@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,12 +18,13 @@ from packrunner.engines.base import Command
 from packrunner.environment import buildpack_env, target_env
 from packrunner.errors import ExtensionFailedError, GenerateError, UnsafeArchiveError
 from packrunner.events import StepDone, StepStarted, Warned
-from packrunner.formats import dockerfile, toml
+from packrunner.formats import toml
 from packrunner.formats.analyzed import Analyzed, AnalyzedRunImage
 from packrunner.formats.api import PLATFORM_API, buildpack_features, platform_features
-from packrunner.formats.extension import BuildArg, ExtendConfig, Kind, read_config
+from packrunner.lifecycle import generated
 from packrunner.lifecycle.build import Tail, how_it_ended
 from packrunner.lifecycle.build_plan import plan_for, without_met
+from packrunner.lifecycle.generated import CONFIG, Generated
 from packrunner.names import BuildpackId
 from packrunner.workspace import LAYERS_DIR, PLACES, Places
 
@@ -33,14 +34,12 @@ if TYPE_CHECKING:
     from packrunner.catalog.stage import StagedBuildpack
     from packrunner.engines.base import Sandbox
     from packrunner.events import Reporter
-    from packrunner.formats.dockerfile import Dockerfile
+    from packrunner.formats.extension import Kind
     from packrunner.formats.group import GroupMember
     from packrunner.formats.plan import Plan
     from packrunner.lifecycle.targets import RunTarget
 
 DIRECTORY = "generated"
-CONFIG = "extend-config.toml"
-CONTEXT = "context"
 IGNORED = ".ignore"
 
 
@@ -70,27 +69,6 @@ class GenerateInputs(msgspec.Struct, frozen=True, kw_only=True):
     generated_inside: str = f"{LAYERS_DIR}/{DIRECTORY}"
 
 
-class Generated(msgspec.Struct, frozen=True, kw_only=True):
-    """One Dockerfile: whose, its build arguments, and the host path of its context, "" for the application.
-
-    `switches_to` is the image that a run.Dockerfile puts in the place of the run image, else ""; `ignored` is one that
-    a later switch makes pointless.
-    """
-
-    extension: GroupMember
-    kind: Kind
-    file: Dockerfile
-    args: tuple[BuildArg, ...] = ()
-    context: str = ""
-    switches_to: str = ""
-    ignored: bool = False
-
-    @property
-    def extends(self) -> bool:
-        """Whether it does more than to name an image."""
-        return bool(self.file.instructions)
-
-
 class GenerateResult(msgspec.Struct, frozen=True, kw_only=True):
     """All Dockerfiles in the group's order, and the plan without what extensions provide (EXT-10).
 
@@ -118,11 +96,11 @@ def generate(inputs: GenerateInputs, *, sandbox: Sandbox, reporter: Reporter) ->
     with Root.open(above) as parent:
         parent.remove(name)
         parent.makedirs(name, owner=inputs.owner)
-    with Root.open(inputs.generated) as generated, Root.open(inputs.plans) as plans:
-        generator = _Generator(inputs, generated, plans, sandbox, reporter)
+    with Root.open(inputs.generated) as output, Root.open(inputs.plans) as plans:
+        generator = _Generator(inputs, output, plans, sandbox, reporter)
         found = [one for member in inputs.extensions for one in generator.run(member)]
         chosen = _chosen(found)
-        _set_out(chosen, generated, inputs)
+        _set_out(chosen, output, inputs)
     run_image = _run_image(chosen, inputs, reporter)
     return GenerateResult(
         dockerfiles=tuple(chosen),
@@ -144,11 +122,9 @@ def analyzed_after(before: Analyzed, result: GenerateResult) -> Analyzed:
 
 
 class _Generator:
-    def __init__(
-        self, inputs: GenerateInputs, generated: Root, plans: Root, sandbox: Sandbox, reporter: Reporter
-    ) -> None:
+    def __init__(self, inputs: GenerateInputs, output: Root, plans: Root, sandbox: Sandbox, reporter: Reporter) -> None:
         self.inputs = inputs
-        self.generated = generated
+        self.output = output
         self.plans = plans
         self.sandbox = sandbox
         self.reporter = reporter
@@ -163,7 +139,7 @@ class _Generator:
         began = time.monotonic()
         given = plan_for(self.plan, member, extension=True)
         if os.path.exists(os.path.join(staged.path, "bin", "generate")):
-            self.generated.makedirs(escaped, owner=self.inputs.owner)
+            self.output.makedirs(escaped, owner=self.inputs.owner)
             self.plans.makedirs(f"generate/{escaped}", owner=self.inputs.owner)
             self.plans.write(f"generate/{escaped}/plan.toml", toml.encode(given), owner=self.inputs.owner)
             tail = Tail(staged.short, self.reporter)
@@ -176,7 +152,10 @@ class _Generator:
         else:
             self._copy_static(staged, escaped)
         try:
-            found = self._read(member, escaped)
+            found = generated.read(self.output, member)
+            for one in found:
+                for _, text in one.file.not_recommended():
+                    self.reporter.emit(Warned(text=text))
         except UnsafeArchiveError as e:
             raise GenerateError(e.brief, slug="generate-output", cause=e.cause, at=e.at) from e
         self.plan = without_met(self.plan, given, (), where=escaped)
@@ -188,9 +167,9 @@ class _Generator:
         """`generate/` of an extension without bin/generate is its output (EXT-05); no process is there to interfere."""
         source = os.path.join(staged.path, "generate")
         if os.path.isdir(source):
-            shutil.copytree(source, os.path.join(self.generated.path, escaped), symlinks=True)
+            shutil.copytree(source, os.path.join(self.output.path, escaped), symlinks=True)
         else:
-            self.generated.makedirs(escaped)
+            self.output.makedirs(escaped)
 
     def _command(self, member: GroupMember, staged: StagedBuildpack, escaped: str) -> Command:
         features = buildpack_features(member.api)
@@ -213,57 +192,6 @@ class _Generator:
         if features.exec_env:
             env["CNB_EXEC_ENV"] = self.inputs.exec_env
         return Command(argv=(f"{directory}/bin/generate", output, places.platform, plan), env=env, cwd=places.app)
-
-    def _read(self, member: GroupMember, escaped: str) -> list[Generated]:
-        data = self.generated.read(f"{escaped}/{CONFIG}")
-        config = read_config(data, where=f"{escaped}/{CONFIG}") if data is not None else ExtendConfig()
-        contexts = self._contexts(escaped)
-        found: list[Generated] = []
-        for kind in reversed(get_args(Kind)):
-            name = f"{escaped}/{kind}.Dockerfile"
-            data = self.generated.read(name, limit=dockerfile.LIMIT)
-            if data is None:
-                continue
-            file = dockerfile.parse(data, where=name)
-            for _, text in file.not_recommended():
-                self.reporter.emit(Warned(text=text))
-            args = config.args(kind)
-            switches_to = ""
-            if kind == "build":
-                dockerfile.check_build(file)
-            else:
-                switches_to = dockerfile.switched_base(file, {arg.name: arg.value for arg in args})
-            found.append(
-                Generated(
-                    extension=member,
-                    kind=kind,
-                    file=file,
-                    args=args,
-                    context=contexts.get(kind, ""),
-                    switches_to=switches_to,
-                )
-            )
-        return found
-
-    def _contexts(self, escaped: str) -> dict[str, str]:
-        """The build contexts by kind, as host paths; none means the application (EXT-12)."""
-        found: dict[str, str] = {}
-        for kind in ("", *get_args(Kind)):
-            name = f"{escaped}/{CONTEXT}.{kind}" if kind else f"{escaped}/{CONTEXT}"
-            what = self.generated.kind(name)
-            if what is None:
-                continue
-            if what != "dir":
-                raise GenerateError(f"{name} is not a directory", slug="extend-context", at=name)
-            found[kind] = os.path.join(self.generated.path, name)
-        if "" in found and len(found) > 1:
-            raise GenerateError(
-                f"{escaped} has {CONTEXT} together with {CONTEXT}.build or {CONTEXT}.run",
-                slug="extend-context",
-                cause="the first is for both images, the others are each for one",
-                tries=(f"remove {CONTEXT}, or the others",),
-            )
-        return dict.fromkeys(get_args(Kind), found[""]) if "" in found else found
 
 
 def _chosen(found: Sequence[Generated]) -> list[Generated]:
@@ -291,7 +219,7 @@ def _run_image(chosen: Sequence[Generated], inputs: GenerateInputs, reporter: Re
     return name
 
 
-def _set_out(chosen: Sequence[Generated], generated: Root, inputs: GenerateInputs) -> None:
+def _set_out(chosen: Sequence[Generated], output: Root, inputs: GenerateInputs) -> None:
     """Leave the files where the Platform API has them (EXT-06)."""
     one_directory = platform_features(inputs.platform_api).generated_flat
     for one in chosen:
@@ -299,14 +227,14 @@ def _set_out(chosen: Sequence[Generated], generated: Root, inputs: GenerateInput
         place, name = f"{escaped}/{one.kind}.Dockerfile", IGNORED if one.ignored else ""
         if one_directory:
             if one.ignored:
-                generated.rename(place, place + IGNORED)
+                output.rename(place, place + IGNORED)
             continue
         directory = f"{one.kind}/{escaped}"
-        generated.makedirs(directory, owner=inputs.owner)
-        generated.write(f"{directory}/Dockerfile{name}", one.file.text.encode(), owner=inputs.owner)
-        config = generated.read(f"{escaped}/{CONFIG}")
+        output.makedirs(directory, owner=inputs.owner)
+        output.write(f"{directory}/Dockerfile{name}", one.file.text.encode(), owner=inputs.owner)
+        config = output.read(f"{escaped}/{CONFIG}")
         if config is not None:
-            generated.write(f"{directory}/{CONFIG}", config, owner=inputs.owner)
+            output.write(f"{directory}/{CONFIG}", config, owner=inputs.owner)
     if not one_directory:
         for member in inputs.extensions:
-            generated.remove(BuildpackId(member.id).escaped)
+            output.remove(BuildpackId(member.id).escaped)

@@ -14,6 +14,7 @@ import sysconfig
 import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from tests.acceptance.probe import probe_buildpack
 from tests.fakes import FakeReporter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from packrunner.engines.base import Engine
     from tests.acceptance.conftest import Cli
@@ -40,6 +41,19 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.network]
 
 PYTHON = os.path.realpath(sys.executable)
 START = "from packrunner.start import main; raise SystemExit(main())"
+RUN_DOCKERFILE = """\
+ARG base_image
+FROM ${base_image}
+ARG word
+USER root
+RUN echo $word > /opt/made && rm /etc/issue
+COPY --chmod=640 data /opt/
+ENV GREETING=hello
+LABEL io.buildpacks.rebasable=true
+ARG user_id
+ARG group_id
+USER ${user_id}:${group_id}
+"""
 CACHED = """#!/bin/sh
 set -eu
 layer="$CNB_LAYERS_DIR/probe"
@@ -87,12 +101,14 @@ class Builder:
         assert code == 0, self.said[-1]
         return out
 
-    def phases(self, image: str) -> str:
-        """The five phases of a pipeline; the digest of the image."""
+    def phases(self, image: str, *, extend: Callable[[], None] | None = None) -> str:
+        """The phases of a pipeline; the digest of the image."""
         layout = ("-layout", "-layout-dir", "/layout")
         self.ok("analyze", *layout, image)
         self.ok("detect")
-        self.ok("restore", "-cache-dir", "/cache")
+        self.ok("restore", *layout, "-cache-dir", "/cache")
+        if extend:
+            extend()
         self.ok("build")
         return self.ok("export", *layout, "-cache-dir", "/cache", image).strip().rpartition("@")[2]
 
@@ -127,9 +143,9 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def probe(tmp_path: Path) -> Path:
-    path = probe_buildpack(tmp_path / "probe", build=CACHED)
+def cached_probe(path: Path, **programs: str) -> Path:
+    """A probe with a cached layer, store.toml and an SBOM."""
+    probe_buildpack(path, build=CACHED, **programs)
     descriptor = path / "buildpack.toml"
     text = descriptor.read_text().replace(
         "[[targets]]", 'sbom-formats = ["application/vnd.cyclonedx+json"]\n[[targets]]'
@@ -139,19 +155,38 @@ def probe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def probe(tmp_path: Path) -> Path:
+    return cached_probe(tmp_path / "probe")
+
+
+@pytest.fixture
 def built(cli: Cli, source: Path, probe: Path) -> str:
     """The digest of what `packrunner build` makes of the application."""
     return cli.ok("build", "phases", "-p", str(source), "-b", "procfile", "-b", str(probe), "--rebuild").digest
 
 
 @pytest.fixture
+def extensions() -> tuple[str, ...]:
+    """The directories of the builder's image extensions."""
+    return ()
+
+
+@pytest.fixture
 def builder(
-    cli: Cli, source: Path, probe: Path, built: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli,
+    source: Path,
+    probe: Path,
+    built: str,
+    extensions: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Builder]:
     """A builder of the same base and buildpacks; it comes after the build, which has made both."""
     monkeypatch.setenv("PACKRUNNER_HOME", cli.home)
     selection = select(
-        ("procfile", str(probe)), settings=CatalogSettings(stage_dir=os.path.join(cli.home, "cache", "stage"))
+        ("procfile", str(probe)),
+        settings=CatalogSettings(stage_dir=os.path.join(cli.home, "cache", "stage")),
+        extensions=extensions,
     )
     files = tmp_path / "cnb"
     files.mkdir()
@@ -190,6 +225,7 @@ def builder(
         python = os.path.realpath(sys.base_prefix)
         mounts = [
             Mount(source=selection.root, target="/cnb/buildpacks"),
+            *([Mount(source=selection.extensions_root, target="/cnb/extensions")] if extensions else []),
             *(Mount(source=str(files / n), target=f"/cnb/{n}") for n in ("order.toml", "system.toml", "run.toml")),
             Mount(source=str(tmp_path / "platform"), target="/platform"),
             Mount(source=str(package), target="/opt/packrunner/packrunner"),
@@ -237,3 +273,65 @@ def test_a_second_round_restores_and_gives_the_same_digest(builder: Builder, bui
         assert f" {name} " in found
     builder.reset("/layers")
     assert builder.create("shop") == built
+
+
+class TestExtended:
+    """A run image that an extension changes, on its way through the phases."""
+
+    @pytest.fixture
+    def probe(self, tmp_path: Path) -> Path:
+        """One that requires what the extension provides."""
+        detect = '#!/bin/sh\nprintf \'[[requires]]\\nname = "x"\\n\' > "$CNB_BUILD_PLAN_PATH"\n'
+        return cached_probe(tmp_path / "probe", detect=detect)
+
+    @pytest.fixture
+    def extensions(self, tmp_path: Path) -> tuple[str, ...]:
+        place = tmp_path / "runs"
+        for name, content in {
+            "extension.toml": 'api = "0.12"\n[extension]\nid = "acme/runs"\nversion = "1.0.0"\n',
+            "detect/plan.toml": '[[provides]]\nname = "x"\n',
+            "generate/run.Dockerfile": RUN_DOCKERFILE,
+            "generate/context.run/data": "data\n",
+            "generate/extend-config.toml": '[[run.args]]\nname = "word"\nvalue = "given"\n',
+        }.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(content)
+        return (str(place),)
+
+    @pytest.fixture
+    def built(self, cli: Cli, source: Path, probe: Path, extensions: tuple[str, ...]) -> str:
+        words = ("-p", str(source), "-b", "procfile", "-b", str(probe), "--extension", extensions[0])
+        return cli.ok("build", "extended", *words, "--rebuild").digest
+
+    @pytest.mark.cnb("EXC-06", "EXT-11", "EXT-12", "EXT-15", "EXP-01", "EXP-22", "EXP-26")
+    def test_the_phases_give_the_digest_of_a_build(
+        self, builder: Builder, built: str, cli: Cli, extensions: tuple[str, ...], tmp_path: Path
+    ) -> None:
+        assert extensions
+        layers = builder.inside["/layers"]
+        extend = partial(self.extend, builder, cli, tmp_path)
+        assert builder.phases("shop", extend=extend) == built
+        (place,) = (layers / "extended" / "run").iterdir()
+        assert {path.name for path in place.iterdir()} == {"blobs", "index.json", "oci-layout"}
+        # Its configuration, its manifest and its one layer: what is below is not copied.
+        assert len(list((place / "blobs" / "sha256").iterdir())) == 3
+        again = (place / "index.json").read_bytes()
+        self.extend(builder, cli, tmp_path)
+        assert (place / "index.json").read_bytes() == again
+
+        shutil.rmtree(layers / "extended")
+        code, _ = builder.run("export", "-layout", "-layout-dir", "/layout", "shop")
+        assert code == 62
+        assert "error[extended-image]" in builder.said[-1]
+
+    @staticmethod
+    def extend(builder: Builder, cli: Cli, tmp_path: Path) -> None:
+        """Run `extend` beside the container, as it needs namespaces of its own: paths are those of this host."""
+        layers = builder.inside["/layers"]
+        analyzed = (layers / "analyzed.toml").read_text().replace('"/layout/', f'"{builder.inside["/layout"]}/')
+        (tmp_path / "analyzed.toml").write_text(analyzed)
+        cli.ok(
+            *("lifecycle", "extend", "-kind", "run", "-layers", str(layers), "-app", str(builder.inside["/workspace"])),
+            *("-analyzed", str(tmp_path / "analyzed.toml"), "-uid", "1000", "-gid", "1000"),
+            CNB_PLATFORM_API="0.15",
+        )

@@ -16,10 +16,20 @@ from packrunner.formats.api import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Phase = Literal["analyze", "detect", "generate", "restore", "build", "export", "rebase", "create"]
+Phase = Literal["analyze", "detect", "generate", "restore", "extend", "build", "export", "rebase", "create"]
 Kind = Literal["text", "switch", "number", "list"]
 
-PHASES: tuple[Phase, ...] = ("analyze", "detect", "generate", "restore", "build", "export", "rebase", "create")
+PHASES: tuple[Phase, ...] = (
+    "analyze",
+    "detect",
+    "generate",
+    "restore",
+    "extend",
+    "build",
+    "export",
+    "rebase",
+    "create",
+)
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
@@ -41,7 +51,7 @@ def _in(text: str) -> frozenset[str]:
 
 
 _IMAGES = _in("analyze restore export rebase create")
-_RUN = _in("detect generate build create")
+_RUN = _in("detect generate extend build create")
 
 FLAGS: tuple[Flag, ...] = (
     Flag(
@@ -58,7 +68,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("cache-dir", "CNB_CACHE_DIR", "", "the cache, a directory", _in("restore export create")),
     Flag("cache-image", "CNB_CACHE_IMAGE", "", "the cache, an image", _in("analyze restore export create")),
     Flag("daemon", "CNB_USE_DAEMON", "", "images are in a Docker daemon", _IMAGES, "switch"),
-    Flag("extended", "CNB_EXTENDED_DIR", "<layers>/extended", "layers of extensions", _in("export"), since="0.12"),
+    Flag(
+        "extended", "CNB_EXTENDED_DIR", "<layers>/extended", "layers of extensions", _in("extend export"), since="0.12"
+    ),
     Flag(
         "extensions",
         "CNB_EXTENSIONS_DIR",
@@ -71,7 +83,7 @@ FLAGS: tuple[Flag, ...] = (
         "CNB_GENERATED_DIR",
         "<layers>/generated",
         "Dockerfiles of extensions",
-        _in("detect generate restore"),
+        _in("detect generate restore extend"),
     ),
     Flag("force", "CNB_FORCE_REBASE", "", "rebase although it is unsafe", _in("rebase"), "switch", "0.12"),
     Flag("gid", "CNB_GROUP_ID", "", "group id of the build's user", _in("all"), "number"),
@@ -80,10 +92,18 @@ FLAGS: tuple[Flag, ...] = (
         "CNB_GROUP_PATH",
         "<layers>/group.toml",
         "the file group.toml",
-        _in("detect generate restore build export"),
+        _in("detect generate restore extend build export"),
     ),
     Flag("image", "", "", "the same as -run-image; deprecated", _in("rebase create")),
     Flag("insecure-registry", "CNB_INSECURE_REGISTRIES", "", "a registry without TLS", _IMAGES, "list", "0.13"),
+    Flag(
+        "kaniko-cache-ttl",
+        "CNB_KANIKO_CACHE_TTL",
+        "",
+        "accepted; what extends an image is kept until prune",
+        _in("extend"),
+    ),
+    Flag("kind", "CNB_EXTEND_KIND", "build", "the image to extend, build or run", _in("extend"), since="0.12"),
     Flag("launch-cache", "CNB_LAUNCH_CACHE_DIR", "", "layers of a daemon's images", _in("analyze export create")),
     Flag("launcher", "", "", "the launcher to put into the image", _in("export create")),
     Flag("launcher-sbom", "", "/cnb/lifecycle", "SBOMs of the lifecycle itself", _in("export create"), since="0.11"),
@@ -101,7 +121,7 @@ FLAGS: tuple[Flag, ...] = (
         _in("export create"),
         "switch",
     ),
-    Flag("plan", "CNB_PLAN_PATH", "<layers>/plan.toml", "the file plan.toml", _in("detect generate build")),
+    Flag("plan", "CNB_PLAN_PATH", "<layers>/plan.toml", "the file plan.toml", _in("detect generate extend build")),
     Flag("platform", "CNB_PLATFORM_DIR", "/platform", "the platform's directory", _RUN),
     Flag(
         "previous-image",

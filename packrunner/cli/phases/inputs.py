@@ -123,6 +123,7 @@ def setting(inputs: Inputs) -> Setting:
             extensions=inputs.path("extensions"),
         ),
         generated=inputs.path("generated"),
+        extended=inputs.path("extended"),
         build_config=inputs.path("build-config"),
         user=_user(inputs),
         exec_env=exec_env,

@@ -53,7 +53,13 @@ class Performance:
             return
         if inputs.words:
             raise ArgumentsError(f"{self.phase} takes no arguments, only flags: {inputs.words[0]}", slug="phase-flag")
-        getattr(self, f"_{self.phase}")(setting)
+        match self.phase:
+            case "restore":
+                self._restore(setting, self._images(inputs) if inputs.switch("layout") else None)
+            case "extend":
+                self._extend(inputs, setting)
+            case _:
+                getattr(self, f"_{self.phase}")(setting)
         if self.phase == "detect":
             self._extensions(inputs, setting)
 
@@ -107,17 +113,37 @@ class Performance:
 
         if not documents.group(setting, DetectError).group_extensions:
             return
+        self._experiment(inputs, setting)
+        self._generate(setting)
+
+    def _experiment(self, inputs: Inputs, setting: Setting) -> None:
         if not setting.features.extensions_stable:
             warning = inputs.experimental("image extensions")
             if warning:
                 self._reporter.emit(Warned(text=warning))
-        self._generate(setting)
 
-    def _restore(self, setting: Setting) -> None:
+    def _restore(self, setting: Setting, images: Repository | None = None) -> None:
         from packrunner.lifecycle.phases import restoring
 
         self.current = "restore"
-        restoring.restore(setting, self._reporter)
+        restoring.restore(setting, self._reporter, images)
+
+    def _extend(self, inputs: Inputs, setting: Setting) -> None:
+        """The run image, for export; or the build image, and then the build phase on it (EXT-14)."""
+        from packrunner.lifecycle.phases import building, extending
+
+        kind = inputs.text("kind")
+        if kind not in {"build", "run"}:
+            raise ArgumentsError(f"-kind={kind} is neither build nor run", slug="phase-flag")
+        self._experiment(inputs, setting)
+        services = self.session.services
+        with services.extending(self._reporter) as tools:
+            if kind == "run":
+                extending.extend_run(setting, services.layouts("/"), tools)
+                return
+            image = extending.extend_build(setting, tools)
+            self.current = "build"
+            building.build(setting, services.engine(), self._reporter, image=image)
 
     def _build(self, setting: Setting) -> None:
         from packrunner.lifecycle.phases import building

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from packrunner import confined
@@ -94,6 +95,14 @@ def save(path: str, value: Any, setting: Setting) -> None:
         raise disk_error(e, parent) from e
     with confined.Root.open(parent) as root:
         root.write(name, toml.encode(value), owner=setting.owner)
+
+
+def is_directory(path: str) -> bool:
+    """Whether it is a directory and not a link to one, which a buildpack may have put there."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def user_env(setting: Setting) -> dict[str, str]:

@@ -11,7 +11,7 @@ import msgspec
 
 from packrunner import confined
 from packrunner._version import __version__
-from packrunner.errors import ExportError, PackrunnerError
+from packrunner.errors import ExportError, PackrunnerError, UnsafeArchiveError
 from packrunner.events import StepDone, Warned
 from packrunner.formats import launch as launches
 from packrunner.formats.analyzed import label_of
@@ -19,7 +19,7 @@ from packrunner.images.layer import Tree
 from packrunner.images.reference import same_image
 from packrunner.images.store import LocalStore
 from packrunner.lifecycle import export as exportation
-from packrunner.lifecycle import outputs, sbom
+from packrunner.lifecycle import extended_layout, outputs, sbom
 from packrunner.lifecycle.analyze import AnalyzeResult, RunImage
 from packrunner.lifecycle.build import BuildResult
 from packrunner.lifecycle.cache import CacheRecord
@@ -71,7 +71,7 @@ def export(setting: Setting, shipment: Shipment, images: Repository, reporter: R
                     uid=setting.user.uid,
                     gid=setting.user.gid,
                 ),
-                analyzed=_known(setting, analyzed, built, images),
+                analyzed=_known(setting, analyzed, built, images, store),
                 restored=RestoreResult(),
                 built=built,
                 cache=cache.record() if setting.cache_dir else CacheRecord(),
@@ -115,7 +115,9 @@ def _built(layers: confined.Root, group: Group) -> BuildResult:
     )
 
 
-def _known(setting: Setting, analyzed: Analyzed, built: BuildResult, images: Repository) -> AnalyzeResult:
+def _known(
+    setting: Setting, analyzed: Analyzed, built: BuildResult, images: Repository, store: LocalStore
+) -> AnalyzeResult:
     previous = images.read(analyzed.image.reference) if analyzed.image and analyzed.image.reference else None
     if analyzed.run_image is None or not analyzed.run_image.reference:
         raise ExportError("analyzed.toml names no run image", slug="run-image", at=setting.files.analyzed)
@@ -134,9 +136,28 @@ def _known(setting: Setting, analyzed: Analyzed, built: BuildResult, images: Rep
             reference=images.recorded(used, run),
             target=documents.target(analyzed),
             mirrors=mirrors,
+            extended=_extended(setting, run, store) if analyzed.run_image.extend else None,
         ),
         analyzed=analyzed,
     )
+
+
+def _extended(setting: Setting, run: Image, store: LocalStore) -> Image:
+    """What the phase extend made of the run image (EXT-15)."""
+    found = None
+    if documents.is_directory(setting.extended):
+        try:
+            found = extended_layout.read(setting.extended, run, store)
+        except UnsafeArchiveError as e:
+            raise ExportError(e.brief, slug="extended-image", cause=e.cause, at=e.at) from e
+    if found is None:
+        raise ExportError(
+            "the run image is to be extended, and there is no extended one",
+            slug="extended-image",
+            cause="the phase extend writes it, with -kind run",
+            at=f"{setting.extended}/run",
+        )
+    return found
 
 
 def _rebase_names(setting: Setting, used: str, *, extended: bool) -> tuple[str, tuple[str, ...]]:

@@ -6,27 +6,38 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from packrunner.errors import RestoreError
 from packrunner.events import Noted, StepDone
-from packrunner.formats.analyzed import label_of
+from packrunner.formats.analyzed import Analyzed, label_of
 from packrunner.lifecycle import restore as restoration
+from packrunner.lifecycle.analyze import RunImage, analyze
 from packrunner.lifecycle.cache import CacheRecord
 from packrunner.lifecycle.cache_dir import CacheDirectory
 from packrunner.lifecycle.phases import documents
+from packrunner.lifecycle.phases.analyzing import target_of
 
 if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.lifecycle.phases.setting import Setting
+    from packrunner.lifecycle.repository import Repository
     from packrunner.lifecycle.restore import RestoreResult
 
 
-def restore(setting: Setting, reporter: Reporter) -> RestoreResult:
-    """Restore layers, metadata and SBOMs of the group; with `skip_layers` store.toml alone (RES-17)."""
+def restore(setting: Setting, reporter: Reporter, images: Repository | None = None) -> RestoreResult:
+    """Restore layers, metadata and SBOMs of the group; with `skip_layers` store.toml alone (RES-17).
+
+    Where the images are known, a run image that an extension chose is looked up among them, for `extend` and `export`.
+    """
     began = time.monotonic()
     group = documents.group(setting, RestoreError).group
     # Without an analyzed.toml there is no image to restore from (RES-01).
     present = os.path.exists(setting.files.analyzed)
-    label = label_of(documents.analyzed(setting, RestoreError).metadata if present else {})
+    analyzed = documents.analyzed(setting, RestoreError) if present else Analyzed()
+    label = label_of(analyzed.metadata)
+    if images:
+        _fix_run_image(setting, analyzed, images)
     cache = CacheDirectory(setting.cache_dir)
     known = cache.record() if setting.cache_dir else CacheRecord()
     if not setting.cache_dir:
@@ -57,3 +68,20 @@ def restore(setting: Setting, reporter: Reporter) -> RestoreResult:
         )
     )
     return result
+
+
+def _fix_run_image(setting: Setting, analyzed: Analyzed, images: Repository) -> None:
+    """Give a run image that has only a name yet the reference that cannot move, and its target (EXT-08)."""
+    chosen = analyzed.run_image
+    if chosen is None or not chosen.image or chosen.reference != chosen.image:
+        return
+    image = images.read(chosen.image)
+    if image is None:
+        raise RestoreError(f"there is no run image {chosen.image}, which an extension chose", slug="run-image")
+    run = RunImage(
+        image=image, name=chosen.image, reference=images.pinned(chosen.image, image), target=target_of(image)
+    )
+    found = analyze(None, name="", run=run).analyzed.run_image
+    assert found
+    fixed = msgspec.structs.replace(found, extend=chosen.extend)
+    documents.save(setting.files.analyzed, msgspec.structs.replace(analyzed, run_image=fixed), setting)

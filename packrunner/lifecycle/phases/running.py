@@ -28,8 +28,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def room(setting: Setting, engine: Engine) -> Iterator[Room]:
-    """Open a sandbox on this container's own directories. Raises EngineError."""
+def room(setting: Setting, engine: Engine, *, rootfs: tuple[str, ...] = ()) -> Iterator[Room]:
+    """Open a sandbox on this container's own directories, or with them on another `rootfs`. Raises EngineError."""
     with tempfile.TemporaryDirectory(prefix="packrunner-plans-") as scratch:
         # Resolved, because the temporary directory may be behind a link, and plans are never read through one.
         plans = os.path.realpath(scratch)
@@ -37,7 +37,7 @@ def room(setting: Setting, engine: Engine) -> Iterator[Room]:
             os.chown(plans, *setting.owner)
         places = msgspec.structs.replace(setting.places, plans=plans)
         spec = SandboxSpec(
-            rootfs=("/",),
+            rootfs=rootfs or ("/",),
             user=setting.user,
             mounts=tuple(
                 Mount(source=path, target=path, writable=writable)
@@ -47,6 +47,8 @@ def room(setting: Setting, engine: Engine) -> Iterator[Room]:
                     (places.buildpacks, False),
                     (places.plans, True),
                     *(((places.extensions, False),) if os.path.isdir(places.extensions) else ()),
+                    # Another root has them as directories only: what is mounted there here is not.
+                    *(((places.platform, False),) if rootfs and os.path.isdir(places.platform) else ()),
                 )
             ),
         )

@@ -41,6 +41,7 @@ class Setting:
     platform_api: str = PLATFORM_API
     places: Places = PLACES
     generated: str = "/layers/generated"
+    extended: str = "/layers/extended"
     build_config: str = "/cnb/build-config"
     user: User = field(default_factory=User)
     exec_env: str = "production"

@@ -21,7 +21,7 @@ from packrunner.images.image import Image
 from packrunner.images.snapshot import Snapshots
 from packrunner.images.store import LocalStore
 from packrunner.lifecycle.extend import AppContext, ExtendInputs, ExtendResult, ExtendTools, extend
-from packrunner.lifecycle.generate import Generated
+from packrunner.lifecycle.generated import Generated
 from tests.fakes import Call, FakeReporter, FakeSandbox
 
 if TYPE_CHECKING:
@@ -117,7 +117,6 @@ class World:
             identity="base",
             rootfs=("/base",),
             dockerfiles=tuple(files),
-            records=str(self.place / "records"),
             app=how.get("app", AppContext()),
             clear=how.get("clear", False),
         )
@@ -125,7 +124,13 @@ class World:
         try:
             return extend(
                 inputs,
-                ExtendTools(engine=self.engine, store=self.store, snapshots=snapshots, reporter=self.reporter),
+                ExtendTools(
+                    engine=self.engine,
+                    store=self.store,
+                    snapshots=snapshots,
+                    reporter=self.reporter,
+                    records=str(self.place / "records"),
+                ),
             )
         finally:
             snapshots.close()

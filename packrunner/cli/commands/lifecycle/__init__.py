@@ -22,6 +22,7 @@ ABOUT = {
     "detect": "Find the buildpacks that build the application; writes group.toml and plan.toml.",
     "generate": "Let the group's image extensions write their Dockerfiles, as detect does at its end.",
     "restore": "Bring cached layers and the metadata of the last image back into the layers directory.",
+    "extend": "Apply the Dockerfiles of image extensions to the run image, or to the build image and build on it.",
     "build": "Run the group's buildpacks; leaves layers and config/metadata.toml.",
     "export": "Make the image of what the build left, write it under every name; writes report.toml.",
     "rebase": "Put the layers of an image on another run image; writes report.toml.",
