@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner.engines.base import Mount, SandboxSpec
+from packrunner.workspace import PLANS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """Where buildpacks run; `plans` is the directory of their plans, on both sides."""
+    """Where buildpacks run; `plans` is the host path of what they see at `places.plans`."""
 
     sandbox: Sandbox
     places: Places
@@ -35,21 +36,24 @@ def room(setting: Setting, engine: Engine, *, rootfs: tuple[str, ...] = ()) -> I
         plans = os.path.realpath(scratch)
         if setting.owner:
             os.chown(plans, *setting.owner)
-        places = msgspec.structs.replace(setting.places, plans=plans)
+        # On another root the temporary directory is covered.
+        places = msgspec.structs.replace(setting.places, plans=PLANS_DIR if rootfs else plans)
         spec = SandboxSpec(
             rootfs=rootfs or ("/",),
             user=setting.user,
-            mounts=tuple(
-                Mount(source=path, target=path, writable=writable)
-                for path, writable in (
-                    (places.app, True),
-                    (places.layers, True),
-                    (places.buildpacks, False),
-                    (places.plans, True),
-                    *(((places.extensions, False),) if os.path.isdir(places.extensions) else ()),
-                    # Another root has them as directories only: what is mounted there here is not.
-                    *(((places.platform, False),) if rootfs and os.path.isdir(places.platform) else ()),
-                )
+            mounts=(
+                Mount(source=plans, target=places.plans, writable=True),
+                *(
+                    Mount(source=path, target=path, writable=writable)
+                    for path, writable in (
+                        (places.app, True),
+                        (places.layers, True),
+                        (places.buildpacks, False),
+                        *(((places.extensions, False),) if os.path.isdir(places.extensions) else ()),
+                        # Another root has them as directories only: what is mounted there here is not.
+                        *(((places.platform, False),) if rootfs and os.path.isdir(places.platform) else ()),
+                    )
+                ),
             ),
         )
         with engine.open(spec) as sandbox:
