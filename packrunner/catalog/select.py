@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from packrunner.catalog import builtin, inline
 from packrunner.catalog.locate import Located, check_version, locate, locate_extension, unknown
-from packrunner.catalog.ordering import read_order
+from packrunner.catalog.ordering import OrderFile, read_order
 from packrunner.catalog.shelf import Shelf
 from packrunner.catalog.stage import Stage, StagedBuildpack
 from packrunner.catalog.wanted import NOTHING, Groups
@@ -73,12 +74,16 @@ def select(
     return _Selecting(settings).run(requested, project, extensions)
 
 
-def select_order(path: str, directories: tuple[str, ...], *, settings: CatalogSettings) -> Selection:
+def select_order(
+    path: str, directories: tuple[str, ...], *, settings: CatalogSettings, extensions: tuple[str, ...] = ()
+) -> Selection:
     """Select what an order.toml names, from these directories of buildpacks, else from the built-in ones.
 
-    The order is the whole of it: no system buildpacks join. Raises what `select` and `ordering.read_order` raise.
+    Extensions are found among `extensions`, else in the directories; where the order names none, the former are a group
+    of their own, as in a build. The order is the whole of it: no system buildpacks join. Raises what `select` and
+    `ordering.read_order` raise.
     """
-    return _Selecting(settings, Shelf(directories)).run_order(path)
+    return _Selecting(settings, Shelf(directories)).run_order(path, extensions, directories)
 
 
 class _Selecting:
@@ -102,9 +107,9 @@ class _Selecting:
             found = self._builtin_order()
             groups = tuple(OrderGroup(group=(*pre, *g.group, *post)) for g in found.order)
             order = Order(order=groups, order_extensions=found.order_extensions)
-        return self._selection(order, self._system(), extensions)
+        return self._selection(order, self._system(), self._extensions(extensions))
 
-    def run_order(self, path: str) -> Selection:
+    def run_order(self, path: str, extensions: tuple[str, ...], directories: tuple[str, ...]) -> Selection:
         file = read_order(path)
         self._inputs[path] = None
         groups: list[OrderGroup] = []
@@ -117,12 +122,39 @@ class _Selecting:
                     error.at = error.at or file.at(i, j)
                     raise
             groups.append(OrderGroup(group=tuple(pinned)))
-        return self._selection(Order(order=tuple(groups)), System())
+        named = self._extensions(extensions)
+        if not file.order.order_extensions:
+            return self._selection(Order(order=tuple(groups)), System(), named)
+        found, staged = self._ordered_extensions(file, named, Shelf(directories, descriptor="extension.toml"))
+        return self._selection(Order(order=tuple(groups), order_extensions=found), System(), staged)
 
-    def _selection(self, order: Order, system: System, extensions: tuple[str, ...] = ()) -> Selection:
-        self._complete()
-        staged = self._extensions(extensions)
-        if staged:
+    def _ordered_extensions(
+        self, file: OrderFile, named: Mapping[tuple[str, str], StagedBuildpack], shelf: Shelf
+    ) -> tuple[tuple[OrderGroup, ...], dict[tuple[str, str], StagedBuildpack]]:
+        """The order's groups of extensions with their versions, each staged."""
+        staged: dict[tuple[str, str], StagedBuildpack] = {}
+        groups: list[OrderGroup] = []
+        for i, group in enumerate(file.order.order_extensions):
+            pinned: list[GroupRef] = []
+            for j, ref in enumerate(group.group):
+                one = next((e for e in named.values() if e.id == ref.id and ref.version in {"", e.version}), None)
+                try:
+                    source = None if one else shelf.find(ref)
+                    if one is None and source is None:
+                        raise _no_extension(ref)
+                except UsageError as error:
+                    error.at = error.at or file.at(i, j, "order-extensions")
+                    raise
+                one = one or next(iter(self._extensions((str(source),)).values()))
+                staged[one.id, one.version] = one
+                pinned.append(GroupRef(id=one.id, version=one.version, optional=True, exec_env=ref.exec_env))
+            groups.append(OrderGroup(group=tuple(pinned)))
+        return tuple(groups), staged
+
+    def _selection(
+        self, order: Order, system: System, staged: Mapping[tuple[str, str], StagedBuildpack] = MappingProxyType({})
+    ) -> Selection:
+        if staged and not order.order_extensions:
             group = OrderGroup(group=tuple(_ref(e) for e in staged.values()))
             order = Order(order=order.order, order_extensions=(group,))
         if any(b.sdk for b in (*self._found.values(), *staged.values())):
@@ -138,6 +170,7 @@ class _Selecting:
         )
 
     def _extensions(self, directories: tuple[str, ...]) -> dict[tuple[str, str], StagedBuildpack]:
+        self._complete()
         staged: dict[tuple[str, str], StagedBuildpack] = {}
         for directory in directories:
             found = self._stage.add(locate_extension(directory).source, "extension")
@@ -247,6 +280,14 @@ class _Selecting:
                     pending.append(found)
 
 
+def _no_extension(ref: GroupRef) -> UsageError:
+    return UsageError(
+        f"there is no image extension {ref.id}{f'@{ref.version}' if ref.version else ''}",
+        slug="unknown-extension",
+        tries=("--extension DIR, for the directory that holds extension.toml", "--buildpacks DIR, for one of several"),
+    )
+
+
 def _refuse_twin(known: Mapping[tuple[str, str], StagedBuildpack], staged: StagedBuildpack) -> None:
     twin = known.get((staged.id, staged.version))
     if twin is not None and (twin.kind, twin.digest) != (staged.kind, staged.digest):
@@ -273,7 +314,7 @@ def _ref(buildpack: StagedBuildpack) -> GroupRef:
     return GroupRef(id=buildpack.id, version=buildpack.version)
 
 
-def _distinct(found: dict[tuple[str, str], StagedBuildpack]) -> dict[tuple[str, str], StagedBuildpack]:
+def _distinct(found: Mapping[tuple[str, str], StagedBuildpack]) -> dict[tuple[str, str], StagedBuildpack]:
     """Short names are for telling buildpacks apart: where two are the same, both are called by their ids."""
     count = Counter(short for _, short in {(b.id, b.short) for b in found.values()})
     return {key: msgspec.structs.replace(b, short=b.id) if count[b.short] > 1 else b for key, b in found.items()}

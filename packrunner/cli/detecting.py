@@ -84,6 +84,7 @@ def _options(request: BuildRequest, wish: Wish) -> list[str]:
         ("path", "-p", [_pasted(request.source)]),
         ("builder", "-B", [request.builder]),
         ("buildpack", "-b", [_directory(text) if text.startswith("/") else text for text in request.buildpacks]),
+        ("extension", "--extension", [_directory(text) for text in request.extensions]),
         ("network", "--network", [request.network]),
         ("run-image", "--run-image", [request.run_image or ""]),
     ]

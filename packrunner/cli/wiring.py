@@ -235,7 +235,7 @@ def _select(request: BuildRequest, order: str | None = None, directories: tuple[
 
     settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
     if order is not None:
-        return select_order(order, directories, settings=settings)
+        return select_order(order, directories, settings=settings, extensions=request.extensions)
     return select(request.buildpacks, settings=settings, project=request.groups, extensions=request.extensions)
 
 

@@ -17,7 +17,7 @@ from packrunner.events import Noted
 from packrunner.lifecycle import application
 from packrunner.lifecycle.detect import MAX_GROUPS, DetectInputs, examine
 from packrunner.lifecycle.explain import AppFiles, failure
-from packrunner.workspace import BUILDPACKS_DIR, PLANS_DIR, PLATFORM_DIR
+from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR, PLANS_DIR, PLATFORM_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,12 +84,14 @@ def ask(
         waiting=lambda: reporter.emit(waiting),
     ) as ws:
         app = application.prepare(ws, inquiry.source, table, rules=inquiry.rules, user=inquiry.user, overlays=overlays)
+        extensions = inquiry.selection.extensions_root
         spec = SandboxSpec(
             rootfs=inquiry.rootfs,
             user=inquiry.user,
             mounts=(
                 Mount(source=ws.platform, target=PLATFORM_DIR),
                 Mount(source=inquiry.selection.root, target=BUILDPACKS_DIR),
+                *((Mount(source=extensions, target=EXTENSIONS_DIR),) if extensions else ()),
                 Mount(source=ws.plans, target=PLANS_DIR, writable=True),
                 *app.mounts,
             ),
@@ -102,6 +104,7 @@ def ask(
             order=inquiry.selection.order,
             system=inquiry.selection.system,
             buildpacks=inquiry.selection.buildpacks,
+            extensions=inquiry.selection.extensions,
             plans_dir=ws.plans,
             target=inquiry.target,
             image_env=inquiry.image_env,

@@ -47,6 +47,16 @@ def command(  # noqa: PLR0913  one parameter per flag
             rich_help_panel=COMMON,
         ),
     ] = None,
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extension",
+            metavar="DIR",
+            help="An image extension to try in front of the buildpacks; with an order that names extensions, where "
+            "one of them is. Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     binding: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,7 +130,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         typer.Option(
             "--buildpacks",
             metavar="DIR",
-            help="Where the buildpacks of the order are, as DIR/<id with _>/<version> or one directory each; "
+            help="Where what the order names is, as DIR/<id with _>/<version> or one directory each; "
             "the built-in ones are known too. Repeatable.",
             rich_help_panel=ORDER,
         ),
@@ -145,6 +155,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         project=project,
         builder=builder,
         buildpacks=tuple(buildpack or ()),
+        extensions=tuple(extension or ()),
         bindings=tuple(binding or ()),
         secrets=tuple(secret or ()),
         env=tuple(env or ()),
