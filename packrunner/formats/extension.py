@@ -9,6 +9,7 @@ import msgspec
 from packrunner.errors import BuildpackApiError, GenerateError, PackrunnerError, UsageError
 from packrunner.formats import api, toml
 from packrunner.formats.buildpack import BuildpackDescriptor, BuildpackInfo, Target
+from packrunner.formats.positions import place
 from packrunner.names import BuildpackId
 
 Kind = Literal["build", "run"]
@@ -56,13 +57,17 @@ def read(data: bytes, *, where: str, error: type[PackrunnerError] = UsageError) 
     file = toml.decode(data, _ExtensionFile, where=where, error=error)
     BuildpackId.parse(file.extension.id)
     if file.order:
-        raise error(f"{where}: an extension has no order of its own", slug="extension-order", at=f"{where}, key order")
+        raise error(
+            f"{where}: an extension has no order of its own",
+            slug="extension-order",
+            at=place(data.decode(), "order", where),
+        )
     if not api.supports_buildpack(file.api):
         raise BuildpackApiError(
             f"{file.extension.id} needs Buildpack API {file.api}, which packrunner does not have",
             slug="buildpack-api",
             cause=f"packrunner supports {', '.join(api.BUILDPACK_APIS)}",
-            at=f"{where}, key api",
+            at=place(data.decode(), "api", where),
         )
     return BuildpackDescriptor(api=file.api, buildpack=file.extension, targets=file.targets, metadata=file.metadata)
 
@@ -71,12 +76,12 @@ def read_config(data: bytes, *, where: str) -> ExtendConfig:
     """Read an extend-config.toml; raises GenerateError, also for an argument that is not the extension's to set."""
     config = toml.decode(data, ExtendConfig, where=where, error=GenerateError)
     for kind, table in (("build", config.build), ("run", config.run)):
-        for arg in table.args:
+        for i, arg in enumerate(table.args):
             if arg.name in RESERVED_ARGS:
                 raise GenerateError(
                     f"{where}: {arg.name} is set by the lifecycle, an extension cannot set it",
                     slug="extend-config",
-                    at=f"{where}, key {kind}.args.name",
+                    at=place(data.decode(), f"{kind}.args[{i}].name", where),
                     tries=("give the argument another name",),
                 )
     return config

@@ -120,6 +120,57 @@ def test_orders_that_cannot_be_right_end_with_2(cli: Cli, shelf: Path) -> None:
     assert (ended.code, "the composite acme/passes is part of itself" in ended.err) == (2, True)
 
 
+def extension(place: Path, provides: str, *, detect: str = "") -> str:
+    """An image extension that provides something, by its plan or by a program."""
+    place.mkdir(parents=True)
+    name = place.name if place.parent.name == "extensions" else place.parent.name.removeprefix("acme_")
+    descriptor = f'api = "0.12"\n[extension]\nid = "acme/{name}"\nversion = "1.0.0"\n'
+    (place / "extension.toml").write_text(descriptor)
+    if detect:
+        (place / "bin").mkdir()
+        (place / "bin" / "detect").write_text(detect)
+        (place / "bin" / "detect").chmod(0o755)
+    else:
+        (place / "detect").mkdir()
+        (place / "detect" / "plan.toml").write_text(f'[[provides]]\nname = "{provides}"\n')
+    return str(place)
+
+
+@pytest.mark.cnb("EXT-01", "EXT-04", "BPD-12", "IMG-05")
+def test_extensions_are_explained_as_buildpacks_are(cli: Cli, shelf: Path) -> None:
+    tool = extension(shelf / "extensions" / "tool", "x")
+    other = extension(shelf / "extensions" / "other", "y")
+    errs = extension(shelf / "extensions" / "bad", "x", detect="#!/bin/sh\necho oh no; exit 1\n")
+    requires = str(shelf / "shelf" / "acme_requires" / "1.0.0")
+    asked = ("detect", "-p", str(shelf / "app"), "-b", requires, "--explain")
+    assert cli(*asked).code == 20
+    ended = cli.ok(*asked, "--extension", tool, "--extension", other, "--extension", errs)
+    assert words(ended.out)[:3] == [("pass", "tool"), ("skip", "other"), ("error", "bad")], ended.out
+    assert ("pass", "requires") in words(ended.out)
+    document = json.loads(cli.ok(*asked[:-1], "--extension", tool, "--json").out)
+    assert "acme/tool" in json.dumps(document)
+
+
+@pytest.mark.cnb("IMG-05", "BPD-05")
+@pytest.mark.parametrize("where", ["shelf", "named"])
+def test_an_order_names_extensions(cli: Cli, shelf: Path, where: str) -> None:
+    args = order(shelf, "requires")
+    file = shelf / "order.toml"
+    text = file.read_text()
+    group = '[[order-extensions]]\n[[order-extensions.group]]\nid = "acme/tool"\n'
+    file.write_text(text + group)
+    missing = cli(*args)
+    assert (missing.code, "there is no image extension acme/tool" in missing.err) == (2, True), missing.err
+    assert "order.toml:7, key order-extensions[0].group[0].id" in " ".join(missing.err.split())
+    if where == "shelf":
+        extension(shelf / "shelf" / "acme_tool" / "1.0.0", "x")
+    else:
+        args += ["--extension", extension(shelf / "extensions" / "tool", "x")]
+    assert words(cli.ok(*args, "--explain").out) == [("pass", "tool"), ("pass", "requires")]
+    file.write_text(text + group + 'version = "2.0.0"\n')
+    assert cli(*args).code == 2
+
+
 def test_the_command_that_a_failed_build_names_explains_it(cli: Cli, shelf: Path) -> None:
     names = [str(shelf / "shelf" / f"acme_{name}" / "1.0.0") for name in ("passes", "fails")]
     ended = cli("build", "-p", "app", "-b", names[0], "-b", names[1], "-e", "A=b c", cwd=shelf)

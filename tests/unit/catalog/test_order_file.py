@@ -113,6 +113,12 @@ WRONG: list[tuple[str, str | bytes, str, str]] = [
         "order",
         "order.toml:6, key order-extensions[0].group[0].id",
     ),
+    (
+        "an unknown extension",
+        group("a/b") + '[[order-extensions]]\n[[order-extensions.group]]\nid = "a/b"\n',
+        "unknown-extension",
+        "order.toml:6, key order-extensions[0].group[0].id",
+    ),
     ("an unknown id", group("a/b") + group("nobody"), "unknown-buildpack", "order.toml:6, key order[1].group[0].id"),
     ("an unknown version", group("a/b@9.9.9"), "unknown-buildpack", "order.toml:3, key order[0].group[0].id"),
     ("several versions", group("two"), "unknown-buildpack", "order.toml:3, key order[0].group[0].id"),
@@ -174,6 +180,51 @@ def test_a_descriptor_that_cannot_be_right_is_found_in_the_last_group_too(
     (here / "shelf" / "bad" / "1.0.0" / "buildpack.toml").write_text(text)
     with pytest.raises(kind) as caught:
         chosen(here, settings, group("a/b") + group("bad@1.0.0"))
+    assert (caught.value.at or "").endswith(at)
+    assert caught.value.exit_code == (12 if kind is BuildpackApiError else 2)
+
+
+EXTENSIONS: list[tuple[str, str, type[PackrunnerError], str]] = [
+    (
+        "an order of its own",
+        'api = "0.12"\n[extension]\nid = "bad"\nversion = "1.0.0"\n' + group("a/b"),
+        UsageError,
+        ":5, key order",
+    ),
+    ("no TOML", "api", UsageError, "extension.toml:1"),
+    ("an API to come", 'api = "0.99"\n[extension]\nid = "bad"\nversion = "1.0.0"\n', BuildpackApiError, ":1, key api"),
+    ("an API that is a number", 'api = 0.12\n[extension]\nid = "bad"\n', UsageError, ":1, key api"),
+    ("targets are a table", 'api = "0.12"\ntargets = {}\n[extension]\nid = "bad"\n', UsageError, ":2, key targets"),
+    ("the id is reserved", 'api = "0.12"\n[extension]\nid = "config"\n', UsageError, ":3, key extension.id"),
+    (
+        "a short version",
+        'api = "0.12"\n[extension]\nid = "bad"\nversion = "1.0"\n',
+        UsageError,
+        ":4, key extension.version",
+    ),
+]
+
+
+@pytest.mark.cnb("EXT-01", "BPD-01", "BPD-02", "BPD-03")
+@pytest.mark.parametrize(
+    ("text", "kind", "at"), [case[1:] for case in EXTENSIONS], ids=[case[0] for case in EXTENSIONS]
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_an_extension_that_cannot_be_right_is_found_by_order_and_by_name(
+    here: Path, settings: CatalogSettings, text: str, kind: type[PackrunnerError], at: str, named: bool
+) -> None:
+    place = here / ("ext" if named else "shelf/bad/1.0.0")
+    place.mkdir(parents=True)
+    (place / "extension.toml").write_text(text)
+    order = group("a/b") + '[[order-extensions]]\n[[order-extensions.group]]\nid = "bad"\nversion = "1.0.0"\n'
+    (here / "order.toml").write_text(order)
+    with pytest.raises(kind) as caught:
+        select_order(
+            str(here / "order.toml"),
+            (str(here / "shelf"),),
+            settings=settings,
+            extensions=(str(place),) if named else (),
+        )
     assert (caught.value.at or "").endswith(at)
     assert caught.value.exit_code == (12 if kind is BuildpackApiError else 2)
 
