@@ -415,6 +415,32 @@ def test_detect_ends_with_generate_where_extensions_take_part(world: World) -> N
     assert read(world, "plan.toml")["entries"] == []
 
 
+@pytest.mark.cnb("EXT-08", "EXT-09", "RES-04", "EXT-15")
+def test_restore_looks_up_the_run_image_that_an_extension_chose(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_extension(world, "FROM acme/chosen:1\nRUN true\n")
+    layout = ("-layout", "-layout-dir", str(world.path("layout")))
+    assert [world("analyze", "acme/shop"), world("detect"), world("restore", *layout)] == [0, 0, 42]
+    assert "error[run-image]" in capsys.readouterr().err
+    chosen = world.run_image("acme/chosen:1")
+    assert world("restore") == 0
+    assert read(world, "analyzed.toml")["run-image"]["reference"] == "acme/chosen:1"
+    assert world("restore", *layout) == 0
+    run = read(world, "analyzed.toml")["run-image"]
+    assert run["reference"] == f"{world.layouts.path('acme/chosen:1')}@{chosen.digest}"
+    assert (run["image"], run["extend"]) == ("acme/chosen:1", True)
+    assert run["target"]["distro"] == {"name": "debian", "version": "13"}
+    assert world("build") == 0
+    assert "acme/e" in world.path("layers/config/metadata.toml").read_text()
+    # What is to be extended is not exported as it is.
+    assert world("export", "acme/shop") == 62
+    assert "error[extended-image]" in capsys.readouterr().err
+    world.path("elsewhere/run").mkdir(parents=True)
+    world.path("layers/extended").symlink_to(world.path("elsewhere"))
+    assert world("export", "acme/shop") == 62
+
+
 @pytest.mark.cnb("EXC-02", "EXT-05")
 def test_a_failed_generate_is_91(world: World) -> None:
     with_extension(world, "FROM acme/chosen:1\n", code=1)
