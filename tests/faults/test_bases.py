@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -155,12 +156,12 @@ class Reporter:
 settings = BaseSettings(data_dir={place.settings.data_dir!r}, environ={{}}, now=lambda: {NOW})
 base = open_base(settings=settings, store=None, snapshots=None, engine=None, reporter=Reporter(), images=("build",))
 print(base.build_rootfs()[0])
-heavy = "pysequoia debian lzma http ssl pathlib tempfile subprocess threading msgspec packrunner.images".split()
+heavy = "pysequoia debian lzma http ssl pathlib tempfile subprocess threading packrunner.images".split()
 print([name for name in heavy if name in sys.modules])
 """
     ran = subprocess.run(
         [sys.executable, "-S", "-c", code],
-        env={"PYTHONPATH": str(repository)},
+        env={"PYTHONPATH": f"{repository}:{os.path.dirname(os.path.dirname(msgspec.__file__))}"},
         capture_output=True,
         text=True,
         check=False,
