@@ -112,7 +112,7 @@ def test_an_api_that_is_not_supported_in_the_last_group_stops_before_anything_ru
 def test_orders_that_cannot_be_right_end_with_2(cli: Cli, shelf: Path) -> None:
     ended = cli(*order(shelf, "passes", "nobody"))
     assert (ended.code, "there is no buildpack acme/nobody@1.0.0" in ended.err) == (2, True)
-    assert "order.toml:7, key order[1].group[0].id" in ended.err
+    assert "order.toml:7, key order[1].group[0].id" in " ".join(ended.err.split())  # a long path wraps the line
     descriptor = shelf / "shelf" / "acme_passes" / "1.0.0" / "buildpack.toml"
     circle = '[[order]]\n[[order.group]]\nid = "acme/passes"\nversion = "1.0.0"\n'
     descriptor.write_text(descriptor.read_text().partition("[[targets]]")[0] + circle)

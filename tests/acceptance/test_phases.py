@@ -222,7 +222,6 @@ def builder(
         (files / "system.toml").write_bytes(toml.encode(selection.system))
         (files / "run.toml").write_bytes(toml.encode(RunFile(images=(RunImageEntry(image=name),))))
         package = Path(wiring.__file__).parents[1]
-        python = os.path.realpath(sys.base_prefix)
         mounts = [
             Mount(source=selection.root, target="/cnb/buildpacks"),
             *([Mount(source=selection.extensions_root, target="/cnb/extensions")] if extensions else []),
@@ -231,8 +230,7 @@ def builder(
             Mount(source=str(package), target="/opt/packrunner/packrunner"),
             Mount(source=sysconfig.get_path("purelib"), target="/opt/site"),
         ]
-        if not python.startswith("/usr"):
-            mounts.append(Mount(source=python, target=python))
+        mounts += [Mount(source=place, target=place) for place in interpreter()]
         yield Builder(
             engine=engine,
             rootfs=base.build_rootfs(),
@@ -241,6 +239,14 @@ def builder(
             inside=inside,
             run_image=name,
         )
+
+
+def interpreter() -> list[str]:
+    """What the Python that runs the tests is made of: a tree of its own, or two places in the system's."""
+    prefix = os.path.realpath(sys.base_prefix)
+    if not prefix.startswith("/usr"):
+        return [prefix]
+    return [os.path.realpath(sys.executable), os.path.realpath(sysconfig.get_path("stdlib"))]
 
 
 @pytest.mark.cnb("EXC-06", "RES-04", "EXP-31", "EXP-35", "RES-03", "DET-24", "DET-25")
