@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str], known: Known | None = None, *, services: Services | None = None) -> int:
-    """Run a command; the exit status. `known` is the start module's knowledge, `services` stands in for wiring.py."""
+    """Run a command; the exit status. `known` is the start module's knowledge, `services` stands in for wiring."""
     signals.guard_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

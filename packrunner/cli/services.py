@@ -1,4 +1,4 @@
-"""What commands ask of the rest of packrunner: the doors of wiring.py, so that tests can put others in their place."""
+"""What commands ask of the rest of packrunner: the doors of wiring, so that tests can put others in their place."""
 
 from __future__ import annotations
 

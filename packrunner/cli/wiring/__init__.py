@@ -1,0 +1,32 @@
+"""The composition root: which store, engine, base and workspace a command works with. Nothing else knows them all."""
+
+from packrunner.cli.wiring.building import build, detect
+from packrunner.cli.wiring.keeping import prune, rebase, update_base
+from packrunner.cli.wiring.places import (
+    architecture,
+    engine,
+    extending,
+    inline_engine,
+    launcher,
+    layouts,
+    snapshots,
+    store,
+)
+from packrunner.cli.wiring.running import run_app
+
+__all__ = [
+    "architecture",
+    "build",
+    "detect",
+    "engine",
+    "extending",
+    "inline_engine",
+    "launcher",
+    "layouts",
+    "prune",
+    "rebase",
+    "run_app",
+    "snapshots",
+    "store",
+    "update_base",
+]

@@ -1,0 +1,125 @@
+"""Rebase, newer bases and pruning, composed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from packrunner import paths
+from packrunner.cli.wiring import places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.cli.services import BaseUpdate, Pruned, Rebased
+    from packrunner.events import Reporter
+    from packrunner.images.image import Image
+    from packrunner.images.store import LocalStore
+
+
+def rebase(
+    image: str, *, name: str, run_image: str | None, outputs: tuple[str, ...], force: bool, reporter: Reporter
+) -> Rebased:
+    """Put an image on the newest version of its base, or on `run_image`; in its place, or into `outputs`."""
+    from packrunner.cli.services import Rebased
+    from packrunner.images.transfer import parse_locator
+    from packrunner.lifecycle import rebasing
+    from packrunner.lifecycle.created import created_at
+
+    images = places.store()
+    with ExitStack() as stack:
+        done = rebasing.run(
+            rebasing.Job(
+                image=parse_locator(image),
+                name=name,
+                run_image=run_image,
+                force=force,
+                outputs=tuple(map(parse_locator, outputs)),
+                created=created_at(os.environ.get("SOURCE_DATE_EPOCH"), reporter),
+            ),
+            store=images,
+            find=lambda wanted: _find_run_image(wanted, images, reporter, stack),
+            reporter=reporter,
+        )
+    return Rebased(
+        digest=done.image.digest,
+        before=done.before,
+        base=rebasing.shown(done.base.name),
+        old_base=f"sha256:{done.old_base}",
+        new_base=done.base.image.digest,
+        replaced=done.replaced,
+        kept=len(done.image.layers) - len(done.base.image.layers),
+        packages=done.changes,
+    )
+
+
+def _find_run_image(name: str, images: LocalStore, reporter: Reporter, stack: ExitStack) -> Image | None:
+    """A run image; one of our own bases as its lock has it, made if need be. None where there is none."""
+    from packrunner.bases.recipes import parse_image_name
+    from packrunner.errors import UsageError
+
+    own = parse_image_name(name)
+    if own:
+        from packrunner.bases.base import find_run_image, open_base
+
+        suite, variant = own
+        settings = places.base_settings()
+        found = find_run_image(suite, variant, settings=settings, store=images, reporter=reporter)
+        if found:
+            return found
+        unpacked = places.snapshots()
+        stack.callback(unpacked.close)
+        base = open_base(
+            suite.reference,
+            settings=settings,
+            store=images,
+            snapshots=unpacked,
+            engine=places.engine(),
+            reporter=reporter,
+            images=(variant,),
+        )
+        return base.run_image(variant)
+    try:
+        return places.read_image(name, images)
+    except UsageError as e:
+        if e.slug != "unknown-image":
+            raise
+        return None
+
+
+def update_base(builder: str, *, dry_run: bool, reporter: Reporter) -> BaseUpdate:
+    """Take newer packages into a base; with `dry_run` only look."""
+    from packrunner.bases import debian, parse_reference
+    from packrunner.bases.base import Tools
+    from packrunner.cli.services import BaseUpdate
+    from packrunner.lifecycle.rebasing import behind
+
+    suite, images = parse_reference(builder), places.store()
+    with ExitStack() as stack:
+        unpacked = places.snapshots()
+        stack.callback(unpacked.close)
+        tools = Tools(store=images, snapshots=unpacked, engine=places.engine(), reporter=reporter)
+        done = debian.update(suite, places.base_settings(), tools, dry_run=dry_run)
+    return BaseUpdate(
+        reference=suite.reference,
+        before=done.old.digest if done.old else None,
+        after=done.new.digest,
+        images={image: done.changes(image) for image in done.images},
+        behind=behind(images.list(), suite),
+    )
+
+
+def prune(*, everything: bool, dry_run: bool) -> Sequence[Pruned]:
+    """Remove what nothing needs; with `everything` also caches and bases that the next build would use."""
+    from packrunner.cli.services import Pruned
+    from packrunner.lifecycle import housekeeping
+
+    with ExitStack() as stack:
+        unpacked = places.snapshots()
+        stack.callback(unpacked.close)
+        state = housekeeping.State(
+            data_dir=paths.data_dir(), cache_dir=paths.cache_dir(), store=places.store(), snapshots=unpacked
+        )
+        freed = housekeeping.clean(state, everything=everything, dry_run=dry_run)
+    return [Pruned(what=f.what, size=f.size) for f in freed]

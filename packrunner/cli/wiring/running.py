@@ -1,0 +1,35 @@
+"""Running an image, composed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Literal
+
+from packrunner.cli.wiring import places
+
+
+def run_app(
+    image_name: str,
+    *,
+    env: tuple[tuple[str, str], ...],
+    process: str | None,
+    args: tuple[str, ...],
+    publish: tuple[tuple[int, int], ...],
+    network: Literal["host", "none"],
+    command: bool = False,
+) -> int:
+    """Run an image in the foreground; the application's exit code."""
+    from packrunner.engines.app import run_app
+    from packrunner.engines.base import SandboxSpec
+    from packrunner.lifecycle import launching
+
+    images, unpacked = places.store(), places.snapshots()
+    with ExitStack() as stack:
+        stack.callback(unpacked.close)
+        with images.lease():
+            image = places.read_image(image_name, images)
+            # From here on the trees are held, and the store may be pruned while the application runs.
+            lowers = unpacked.lowers(image)
+        start = launching.start(image, lowers, env=dict(env), process=process, args=args, command=command)
+        spec = SandboxSpec(rootfs=lowers, user=start.user, network=network, trust=False)
+        return run_app(places.engine(), spec, start.argv, env=start.env, cwd=start.cwd, publish=publish)
