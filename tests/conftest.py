@@ -1,6 +1,6 @@
 """Fixtures every tier shares, and the rule that a required tier is never skipped.
 
-`PACKRUNNER_REQUIRE` names the tiers (sandbox, network, docker, skopeo) whose absence is a failure; elsewhere a test
+`PACKRUNNER_REQUIRE` names the tiers (sandbox, network, docker, skopeo, registry) whose absence is a failure; elsewhere a test
 whose service is missing is skipped and says why. Properties are checked on the same examples each time, and on many
 more with `--hypothesis-profile thorough`.
 """
@@ -70,6 +70,10 @@ def _missing_skopeo() -> str | None:
     return None if shutil.which("skopeo") else "skopeo is not installed"
 
 
+def _missing_registry() -> str | None:
+    return None if shutil.which("docker-registry") else "Debian's docker-registry is not installed"
+
+
 # A run in the background of a shell is started with signals ignored, and what it starts would inherit that.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
@@ -82,6 +86,7 @@ TIERS: dict[str, Callable[[], str | None]] = {
     "network": _missing_network,
     "docker": _missing_docker,
     "skopeo": _missing_skopeo,
+    "registry": _missing_registry,
 }
 
 
