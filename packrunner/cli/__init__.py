@@ -35,6 +35,8 @@ def main(argv: Sequence[str], known: Known | None = None, *, services: Services 
     except StoppedError as e:
         # It came while something else was being shown.
         return 128 + e.signal
+    finally:
+        logs.hide()
 
 
 def _announce(session: Session) -> None:

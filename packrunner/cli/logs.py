@@ -35,6 +35,11 @@ def show(session: Session) -> None:
     _LOGGER.setLevel(logging.WARNING)
 
 
+def hide() -> None:
+    """End what `show` began: the session is over, and keeps nothing open by being kept itself."""
+    _LOGGER.handlers = [logging.NullHandler()]
+
+
 def show_debugging() -> None:
     """Show everything else too."""
     _LOGGER.setLevel(logging.DEBUG)

@@ -111,9 +111,10 @@ class LogReporter:
         self._open().problem(error)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._plain is not None:
-            self._plain.close()
+        """Close the file; without an event until now there is none, and events to come do not make it."""
+        if self._plain is None:
+            self._plain = PlainReporter(Writer(None), Terminal(), beat=0)
+        self._plain.close()
         if self._file is not None:
             try:
                 self._file.close()

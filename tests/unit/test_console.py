@@ -438,6 +438,14 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     assert log.path == ""
 
 
+def test_an_event_after_the_end_makes_no_log(tmp_path: object) -> None:
+    log = LogReporter(f"{tmp_path}/logs", "shop")
+    log.close()
+    log.emit(FIRST[0])
+    assert log.path == ""
+    assert not os.path.exists(f"{tmp_path}/logs")
+
+
 def test_rich_is_imported_for_a_live_display_only() -> None:
     code = (
         "import sys, io\n"

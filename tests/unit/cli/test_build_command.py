@@ -99,7 +99,6 @@ def test_every_flag_arrives(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert request.run_image == f"oci:{app}/base"
     assert (request.clear_cache, request.rebuild, request.network) == (True, True, "none")
     assert (request.verbose, request.progress, request.color) == (2, "plain", "never")
-    logging.getLogger("packrunner").handlers.clear()
 
 
 def test_the_environment_and_files_fill_what_flags_leave(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +297,6 @@ def test_reasons_are_shown_when_asked_for(app: Path, capsys: Capture) -> None:
     err = capsys.readouterr().err
     assert "note: builder comes from default" in err
     assert "note: images.store: wrote a blob" in err
-    logging.getLogger("packrunner").handlers.clear()
 
 
 @pytest.mark.fault("PRO-14")
