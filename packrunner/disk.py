@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_LOCKLESS = frozenset({errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS})
 _NOTICE_AFTER = 2.0
+UNSYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP})
+"""How file systems answer that have no way to sync a directory."""
 
 
 def disk_error(error: OSError, path: str) -> StoreError:
@@ -92,10 +95,21 @@ def sync_directory(path: str) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+        if error.errno not in UNSYNCABLE:
             raise
     finally:
         os.close(fd)
+
+
+def _no_locks(error: OSError, path: str) -> StoreError:
+    """The error for a file system without locks, on which two builds could harm each other (STO-18)."""
+    return StoreError(
+        f"the file system of {path} has no locks",
+        slug="disk",
+        cause=os.strerror(error.errno or 0),
+        at=path,
+        tries=("PACKRUNNER_HOME=DIR, on a local disk", "mount the network file system with locks"),
+    )
 
 
 class FileLock:
@@ -127,6 +141,8 @@ class FileLock:
             self._wait(fd)
         except OSError as error:
             os.close(fd)
+            if error.errno in _LOCKLESS:
+                raise _no_locks(error, self.path) from error
             raise disk_error(error, self.path) from error
         except BaseException:
             os.close(fd)

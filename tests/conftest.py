@@ -1,6 +1,6 @@
 """Fixtures every tier shares, and the rule that a required tier is never skipped.
 
-`PACKRUNNER_REQUIRE` names the tiers (sandbox, network, docker, skopeo, registry) whose absence is a failure; elsewhere a test
+`PACKRUNNER_REQUIRE` names the tiers (see TIERS) whose absence is a failure; elsewhere a test
 whose service is missing is skipped and says why. Properties are checked on the same examples each time, and on many
 more with `--hypothesis-profile thorough`.
 """

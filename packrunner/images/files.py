@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from packrunner.disk import disk_error, temporary
+from packrunner.disk import UNSYNCABLE, disk_error, temporary
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -71,9 +71,12 @@ def replace_file(files: Files, path: str, data: bytes, *, sync: bool = True) -> 
 
 
 def sync_directory(files: Files, path: str) -> None:
-    """Put a directory's names on the disk."""
+    """Put a directory's names on the disk, where its file system can (STO-18)."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         files.sync(fd)
+    except OSError as e:
+        if e.errno not in UNSYNCABLE:
+            raise
     finally:
         os.close(fd)

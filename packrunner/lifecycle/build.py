@@ -20,7 +20,7 @@ from packrunner.errors import BuildpackFailedError
 from packrunner.events import LayerReported, Output, StepDone, StepStarted, Warned
 from packrunner.formats import toml
 from packrunner.formats.api import PLATFORM_API, buildpack_features, platform_features
-from packrunner.lifecycle import bom, launch, notes
+from packrunner.lifecycle import bom, launch, limits, notes
 from packrunner.lifecycle.build_plan import plan_for, without_met
 from packrunner.lifecycle.outputs import BuildpackOutput, read_outputs
 from packrunner.names import BuildpackId
@@ -203,7 +203,7 @@ class _Builder:
         return BuildpackFailedError(
             f"{subject} {said.brief or how_it_ended(ended)}",
             slug="buildpack-failed",
-            cause=ended.error,
+            cause=ended.error or limits.named(ended, tail.end),
             at=said.at or None,
             tries=said.tries,
             foreign=tail.lines(),

@@ -21,7 +21,7 @@ from packrunner.events import StepDone, StepStarted, Warned
 from packrunner.formats import toml
 from packrunner.formats.analyzed import Analyzed, AnalyzedRunImage
 from packrunner.formats.api import PLATFORM_API, buildpack_features, platform_features
-from packrunner.lifecycle import generated
+from packrunner.lifecycle import generated, limits
 from packrunner.lifecycle.build import Tail, how_it_ended
 from packrunner.lifecycle.build_plan import plan_for, without_met
 from packrunner.lifecycle.generated import CONFIG, Generated
@@ -147,7 +147,10 @@ class _Generator:
             self.sandbox.sweep()
             if ended.code or ended.error:
                 raise ExtensionFailedError(
-                    f"{subject} {how_it_ended(ended)}", slug="extension-failed", cause=ended.error, foreign=tail.lines()
+                    f"{subject} {how_it_ended(ended)}",
+                    slug="extension-failed",
+                    cause=ended.error or limits.named(ended, tail.end),
+                    foreign=tail.lines(),
                 )
         else:
             self._copy_static(staged, escaped)

@@ -219,6 +219,23 @@ def change(directory: str) -> None:
             attempt("unlink " + name, os.unlink, os.path.join(path, name))
 
 
+def multiply(most: str) -> None:
+    """Start processes that wait, until that is refused or there are too many."""
+    read_end, write_end = os.pipe()
+    for number in range(int(most)):
+        try:
+            pid = os.fork()
+        except BlockingIOError:
+            os.close(write_end)
+            sys.stdout.write(f"refused after {number}\n")
+            return
+        if not pid:
+            os.close(write_end)
+            os.read(read_end, 1)
+            os._exit(0)
+    worked(f"{most} processes")
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])
     sys.stdout.write("done\n")

@@ -505,6 +505,17 @@ class TestAttacks:
         _, output = place.run(*shell("ls /var/run/docker.sock /run/docker.sock /root /run/secrets 2>/dev/null"))
         assert "sock" not in output
 
+    @pytest.mark.fault("SBX-35")
+    def test_processes_are_bounded_and_the_sandbox_ends_well(self, place: Place) -> None:
+        most = max(4096, 256 * (os.cpu_count() or 1))
+        with place.engine.open(place.spec) as sandbox:
+            ended, output = run(sandbox, PYTHON, "-I", "/attack/attacker.py", "multiply", str(most + 100))
+            assert (ended.code, output.splitlines()[-1]) == (0, "done"), output
+            assert output.startswith("refused after ")
+            # The agent still starts programs, once the others are gone.
+            sandbox.sweep()
+            assert run(sandbox, *shell("echo alive"))[1] == "alive\n"
+
     @pytest.mark.fault("SBX-34")
     def test_no_namespace_can_be_made(self, place: Place) -> None:
         assert place.attack("namespaces") == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -13,6 +16,7 @@ import pytest
 
 from packrunner.disk import FileLock, write_atomic
 from packrunner.errors import StoreError
+from packrunner.images.files import Files, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,3 +166,52 @@ class TestFileLock:
         (tmp_path / "lock").chmod(0o444)
         with FileLock(str(tmp_path / "lock"), shared=True):
             pass
+
+
+class TestFileSystemsThatCannotDoMuch:
+    """STO-18. Temporary names are always beside the final ones, so no rename crosses file systems; no link is made."""
+
+    @pytest.mark.fault("STO-18")
+    @pytest.mark.parametrize("refusal", [errno.EINVAL, errno.ENOTSUP])
+    def test_directories_that_cannot_be_synced_are_no_hindrance(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+    ) -> None:
+        real = os.fsync
+
+        def fsync(fd: int) -> None:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                raise OSError(refusal, os.strerror(refusal))
+            real(fd)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_atomic(str(tmp_path / "f"), b"one", sync=True)
+        replace_file(Files(), str(tmp_path / "g"), b"two")
+        assert ((tmp_path / "f").read_bytes(), (tmp_path / "g").read_bytes()) == (b"one", b"two")
+
+    @pytest.mark.fault("STO-18")
+    def test_a_disk_that_fails_to_sync_a_directory_is_told_of(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fsync(fd: int) -> None:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(StoreError):
+            write_atomic(str(tmp_path / "f"), b"one", sync=True)
+        with pytest.raises(StoreError):
+            replace_file(Files(), str(tmp_path / "g"), b"two")
+
+    @pytest.mark.fault("STO-18")
+    @pytest.mark.parametrize("refusal", [errno.ENOTSUP, errno.ENOLCK])
+    def test_without_locks_nothing_is_begun(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+    ) -> None:
+        def flock(*_: object) -> None:
+            raise OSError(refusal, os.strerror(refusal))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with pytest.raises(StoreError) as caught, FileLock(str(tmp_path / "lock")):
+            pytest.fail("entered")
+        assert "has no locks" in caught.value.brief
+        assert caught.value.tries

@@ -68,6 +68,7 @@ func start(reaper *reaper, writer *frame.Writer, id uint32, request frame.RunReq
 		closeAll(r.pipes[:]...)
 		return nil, notStarted(argv[0], cwd, err), nil
 	}
+	bound(r.child.pid)
 	if request.TimeoutMS > 0 {
 		r.limit = time.Now().Add(time.Duration(request.TimeoutMS) * time.Millisecond)
 	}

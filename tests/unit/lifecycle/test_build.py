@@ -156,7 +156,7 @@ def test_a_failing_program_ends_the_build(world: World) -> None:
 @pytest.mark.parametrize(
     ("ended", "brief", "cause"),
     [
-        (Exit(code=137, signal=9), "a 1.2.3 was ended by SIGKILL", None),
+        (Exit(code=143, signal=15), "a 1.2.3 was ended by SIGTERM", None),
         (Exit(code=127, error="no such file"), "a 1.2.3 could not be started", "no such file"),
         (Exit(code=0, error="lost"), "a 1.2.3 could not be started", "lost"),
         (Exit(code=124, timed_out=True), "a 1.2.3 took too long", None),
@@ -167,6 +167,29 @@ def test_how_a_program_ended_is_said(world: World, ended: Exit, brief: str, caus
     with pytest.raises(BuildpackFailedError) as caught:
         world.build()
     assert (caught.value.brief, caught.value.cause) == (brief, cause)
+
+
+@pytest.mark.fault("SBX-35")
+@pytest.mark.parametrize(
+    ("ended", "said", "limit"),
+    [
+        (Exit(code=254), "bash: fork: retry: Resource temporarily unavailable", "processes and threads"),
+        (Exit(code=1), "RuntimeError: can't start new thread", "processes and threads"),
+        (Exit(code=1), "OSError: [Errno 28] No space left on device: '/tmp/x'", "a disk is full"),
+        (Exit(code=1), "OSError: [Errno 24] Too many open files: 'x'", "ulimit -n"),
+        (Exit(code=1), "MemoryError", "memory ran out"),
+        (Exit(code=137, signal=9), "", "the kernel, when memory runs out"),
+    ],
+)
+def test_the_limit_that_a_program_ran_into_is_named(world: World, ended: Exit, said: str, limit: str) -> None:
+    def fails(call: Call) -> Exit:
+        call.say(said)
+        return ended
+
+    world.add("a", fails)
+    with pytest.raises(BuildpackFailedError) as caught:
+        world.build()
+    assert limit in str(caught.value.cause)
 
 
 def test_a_buildpack_explains_its_failure(world: World) -> None:

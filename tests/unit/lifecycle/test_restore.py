@@ -162,6 +162,7 @@ def test_image_and_cache_must_agree(world: World) -> None:
 
 
 @pytest.mark.cnb("RES-12")
+@pytest.mark.fault("STO-21")
 def test_a_layer_that_the_cache_lost_does_not_come_back(world: World) -> None:
     world.add("a", writes({"x.toml": KEPT, "x/f": "x"}))
     world.cycle()

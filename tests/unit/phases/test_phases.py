@@ -194,6 +194,7 @@ def test_with_skip_layers_only_the_store_comes_back(world: World) -> None:
 
 
 @pytest.mark.cnb("RES-18", "RES-11")
+@pytest.mark.fault("STO-21")
 @pytest.mark.parametrize("damage", ["flip", "gone", "metadata"])
 def test_a_damaged_cache_costs_only_time(world: World, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     world.add("a", writes(FILES))
