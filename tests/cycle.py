@@ -15,6 +15,7 @@ from packrunner.formats.api import PLATFORM_API
 from packrunner.formats.buildpack import BuildpackDescriptor, BuildpackInfo
 from packrunner.formats.group import GroupMember
 from packrunner.formats.plan import Plan
+from packrunner.formats.platform import RunTarget
 from packrunner.images.image import Image
 from packrunner.images.layer import File, Tree, write_layer
 from packrunner.images.store import LocalStore
@@ -23,7 +24,6 @@ from packrunner.lifecycle.analyze import AnalyzeResult, RunImage, analyze
 from packrunner.lifecycle.build import BuildInputs, BuildResult, build
 from packrunner.lifecycle.export import ExportInputs, ExportResult, export
 from packrunner.lifecycle.restore import RestoreInputs, RestoreResult, restore
-from packrunner.lifecycle.targets import RunTarget
 from tests.fakes import FakeReporter, FakeSandbox, Program
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Base images made from Debian packages: no registry, no daemon, no root, no dpkg."""
 
-from packrunner.bases.base import Base, BaseSettings, Target, open_base
+from packrunner.bases.base import Base, BaseSettings, open_base
 from packrunner.bases.lock import lock_path
 from packrunner.bases.recipes import DEFAULT_REFERENCE, SUITES, VARIANTS, Variant, parse_reference
 
@@ -10,7 +10,6 @@ __all__ = [
     "VARIANTS",
     "Base",
     "BaseSettings",
-    "Target",
     "Variant",
     "lock_path",
     "open_base",

@@ -21,7 +21,9 @@ from packrunner.bases.accounts import USER
 from packrunner.bases.lock import Lock, home, lock_path, read_lock
 from packrunner.bases.recipes import (
     DEFAULT_REFERENCE,
+    DEFAULT_VARIANT,
     PATH,
+    VARIANTS,
     ImageName,
     Suite,
     Variant,
@@ -30,6 +32,9 @@ from packrunner.bases.recipes import (
 )
 from packrunner.errors import CorruptError
 from packrunner.events import Noted
+from packrunner.formats.api import PLATFORM_API
+from packrunner.formats.platform import RunTarget
+from packrunner.formats.run import RunImageEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,16 +69,6 @@ class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     def directory(self) -> str:
         """The directory of all bases."""
         return os.path.join(self.data_dir, "bases")
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What images of the base are for, as buildpacks see it (DET-08)."""
-
-    os: str
-    arch: str
-    variant: str
-    distro_name: str
-    distro_version: str
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,11 +111,35 @@ class Base:
         return {"PATH": PATH, "CNB_USER_ID": str(USER.uid), "CNB_GROUP_ID": str(USER.gid)}
 
     @property
-    def target(self) -> Target:
+    def target(self) -> RunTarget:
         """The platform of the images (IMG-03)."""
-        return Target(
-            os="linux", arch=self.architecture, variant="", distro_name="debian", distro_version=self._suite.version
-        )
+        return RunTarget("linux", self.architecture, "", "debian", self._suite.version)
+
+    @property
+    def operator(self) -> Mapping[str, bytes]:
+        """Nothing: the build image has no /cnb/build-config (IMG-08)."""
+        return {}
+
+    @property
+    def platform_api(self) -> str:
+        """Our own (IMG-13)."""
+        return PLATFORM_API
+
+    @property
+    def run_images(self) -> tuple[RunImageEntry, ...]:
+        """The run images, the default one first (IMG-07)."""
+        rest = (variant for variant in VARIANTS if variant != DEFAULT_VARIANT)
+        return tuple(RunImageEntry(image=self.run_image_name(variant)) for variant in (DEFAULT_VARIANT, *rest))
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The lock: what it says decides about everything else."""
+        return (lock_path(self._settings.data_dir, self.reference, self.architecture),)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """None: the lock decides which images the names mean."""
+        return ()
 
     def packages(self, image: ImageName) -> Mapping[str, str]:
         """The packages of an image with their versions."""
@@ -139,7 +158,14 @@ class Base:
             os.close(self._held)
             self._held = -1
 
-    def run_image(self, variant: Variant = "python") -> Image:
+    def find_run_image(self, name: str) -> Image | None:
+        """A run image by its name in the local store, made if need be; None for another name."""
+        for variant in VARIANTS:
+            if name == self.run_image_name(variant):
+                return self.run_image(variant)
+        return None
+
+    def run_image(self, variant: Variant = DEFAULT_VARIANT) -> Image:
         """A run image; it is in the store."""
         found = self._stored(variant)
         if found is None:
@@ -153,7 +179,7 @@ class Base:
             )
         return found
 
-    def run_image_name(self, variant: Variant = "python") -> str:
+    def run_image_name(self, variant: Variant = DEFAULT_VARIANT) -> str:
         """The run image's name in the local store."""
         return image_name(self._suite, variant)
 
@@ -181,7 +207,7 @@ def open_base(
     snapshots: Snapshots,
     engine: Engine,
     reporter: Reporter,
-    images: Sequence[ImageName] = ("build", "python"),
+    images: Sequence[ImageName] = ("build", DEFAULT_VARIANT),
 ) -> Base:
     """The base that `reference` names, with `images` made; others are made when they are asked for.
 

@@ -18,6 +18,7 @@ ImageName = Literal["build", "static", "base", "python"]
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 DEFAULT_REFERENCE = "debian:13"
+DEFAULT_VARIANT: Variant = "python"
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

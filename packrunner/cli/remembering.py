@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from packrunner import fingerprint, paths, record
-from packrunner.bases import lock_path
 from packrunner.console.units import number
 from packrunner.images.transfer import parse_locator
 from packrunner.lifecycle import bindings
@@ -16,7 +15,7 @@ from packrunner.names import ImageName
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from packrunner.bases import Base
+    from packrunner.catalog.builder import Builder
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known
     from packrunner.images.store import LocalStore
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.runner import BuildReport
 
 
-def inputs(request: BuildRequest, launcher: str, base: Base, selection: Selection) -> list[str]:
+def inputs(request: BuildRequest, launcher: str, builder: Builder, selection: Selection) -> list[str]:
     """Everything the result depends on, the application first, then what the request itself was read from."""
     return [
         request.source,
@@ -33,7 +32,7 @@ def inputs(request: BuildRequest, launcher: str, base: Base, selection: Selectio
         paths.config_file(),
         *request.env_files,
         launcher,
-        lock_path(paths.data_dir(), base.reference, base.architecture),
+        *builder.watched,
         *selection.inputs,
         *bindings.watched(request.bindings, request.secrets),
         *([parse_locator(request.run_image).path] if request.run_image and ":/" in request.run_image else []),
@@ -54,7 +53,7 @@ def remember(
     scan: record.Scan,
     report: BuildReport,
     *,
-    builder: str,
+    builder: Builder,
     store: LocalStore,
 ) -> None:
     """Record what the image was made from; not when an input was still changing, or could have been, unseen."""
@@ -81,22 +80,24 @@ def remember(
                 "index": store.index_path,
                 "names": {
                     ImageName.parse(request.name).tagged: str(image.digest),
-                    **_run_images(request, report, store),
+                    **_images(request, report, builder, store),
                 },
                 "blobs": [[path, os.stat(path).st_size] for path in map(store.blob_path, digests)],
             },
             "outputs": [[path, record.output_digest(path)] for path in names],
             "when": time.time(),
-            "summary": f"{_files(scan)}, {number(count, 'buildpack')}, {builder}, {number(settings, 'setting')}",
+            "summary": ", ".join(
+                (_files(scan), number(count, "buildpack"), builder.reference, number(settings, "setting"))
+            ),
             "result": f"{request.name}@{image.digest}",
         },
         scan,
     )
 
 
-def _run_images(request: BuildRequest, report: BuildReport, store: LocalStore) -> dict[str, str]:
-    """The names and digests of run images that were taken from the store by name."""
-    names = [name for name in (request.run_image, report.chosen) if name and ":/" not in name]
+def _images(request: BuildRequest, report: BuildReport, builder: Builder, store: LocalStore) -> dict[str, str]:
+    """The names and digests of builder and run images that were taken from the store by name."""
+    names = [name for name in (request.run_image, report.chosen, *builder.images) if name and ":/" not in name]
     found = [stored for name in names if (stored := store.read(name))]
     return {stored.name: str(stored.digest) for stored in found if stored.name}
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from packrunner.errors import UsageError
 from packrunner.names import Digest, ImageName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DOCKER_HUB = "index.docker.io"
 _ALIASES = frozenset({"docker.io", "registry-1.docker.io"})
@@ -53,6 +57,19 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         return "/".join((self.registry, self.repository, *self.identifier.split(":")))
 
 
+def nearest(names: Iterable[str], output: str) -> list[str]:
+    """Names of one image: those on the registry of `output` first, else in their order (RES-05)."""
+    registry = Reference.parse(output).registry
+    return sorted(names, key=lambda name: not _is_on(registry, name))
+
+
+def _is_on(registry: str, name: str) -> bool:
+    try:
+        return Reference.parse(name).registry == registry
+    except UsageError:
+        return False
+
+
 def same_image(one: str, other: str) -> bool:
     """Whether two references mean one image, digests aside; what is no reference is compared as it stands."""
     return normal(one) == normal(other)
@@ -60,8 +77,6 @@ def same_image(one: str, other: str) -> bool:
 
 def normal(text: str) -> str:
     """The full name of an image without its digest; what is no reference stays as it is."""
-    from packrunner.errors import UsageError
-
     try:
         return Reference.parse(text).without_digest
     except UsageError:

@@ -18,8 +18,8 @@ from packrunner.formats.analyzed import (
 
 if TYPE_CHECKING:
     from packrunner.formats.labels import LifecycleLabel
+    from packrunner.formats.platform import RunTarget
     from packrunner.images.image import Image
-    from packrunner.lifecycle.targets import RunTarget
 
 STACK_ID = "io.buildpacks.stack.id"
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from packrunner.formats.group import GroupMember
     from packrunner.formats.launch import LaunchMetadata
     from packrunner.formats.plan import Plan
+    from packrunner.formats.platform import RunTarget
     from packrunner.lifecycle.sbom import Sbom
-    from packrunner.lifecycle.targets import RunTarget
 
 _TAIL_BYTES = 64 << 10
 _TAIL_LINES = 20

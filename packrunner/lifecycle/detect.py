@@ -20,6 +20,7 @@ from packrunner.events import StepDone, StepStarted
 from packrunner.formats import api
 from packrunner.formats.group import GroupMember, Order, System
 from packrunner.formats.plan import DetectPlan, Plan, read_detect_plan
+from packrunner.formats.platform import RunTarget
 from packrunner.lifecycle import detect_report, outcomes, targets
 from packrunner.lifecycle import order as orders
 from packrunner.lifecycle.detect_run import PASS, Held, Run, ending
@@ -180,7 +181,7 @@ class _Detection:
         self._inputs = inputs
         self._sandbox = sandbox
         self._plans = plans
-        self._target = targets.RunTarget(*inputs.target)
+        self._target = RunTarget(*inputs.target)
         self._features = api.platform_features(inputs.platform_api)
         self.runs: dict[Key, Run] = {}
         self._environments: dict[bool, dict[str, str]] = {}

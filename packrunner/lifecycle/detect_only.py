@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from packrunner.engines.base import Engine, Network, User
     from packrunner.errors import DetectErroredError, DetectNoneError
     from packrunner.events import Reporter
+    from packrunner.formats.platform import RunTarget
     from packrunner.lifecycle.application import Rules
     from packrunner.lifecycle.detect import Findings
     from packrunner.lifecycle.explain import GroupOutcome
-    from packrunner.lifecycle.targets import RunTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from packrunner.formats.extension import Kind
     from packrunner.formats.group import GroupMember
     from packrunner.formats.plan import Plan
-    from packrunner.lifecycle.targets import RunTarget
+    from packrunner.formats.platform import RunTarget
 
 DIRECTORY = "generated"
 IGNORED = ".ignore"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from packrunner.formats.buildpack import Stack
-    from packrunner.lifecycle.targets import RunTarget
+    from packrunner.formats.platform import RunTarget
 
 STACK_ID = "io.buildpacks.stack.id"
 MIXINS = "io.buildpacks.stack.mixins"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from packrunner.formats.buildpack import Distro, Target
+from packrunner.formats.platform import RunTarget
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -13,20 +13,6 @@ if TYPE_CHECKING:
     from packrunner.formats.buildpack import BuildpackDescriptor
 
 _BIONIC = Target(os="linux", arch="amd64", distros=(Distro(name="ubuntu", version="18.04"),))
-
-
-class RunTarget(NamedTuple):
-    """What a base image is: CNB_TARGET_*, empty where unknown."""
-
-    os: str
-    arch: str
-    variant: str = ""
-    distro_name: str = ""
-    distro_version: str = ""
-
-    def __str__(self) -> str:
-        place = "/".join(part for part in self[:3] if part)
-        return " ".join(part for part in (place, *self[3:]) if part)
 
 
 def declared(descriptor: BuildpackDescriptor, programs: Collection[str] = ("build",)) -> tuple[Target, ...]:
@@ -61,28 +47,6 @@ def describe(targets: Collection[Target]) -> str:
         distros = " or ".join(f"{d.name} {d.version}".strip() for d in target.distros)
         texts.append(f"{place} {distros}".strip())
     return ", ".join(texts) or "no target"
-
-
-def fill_distro(base: RunTarget, os_release: bytes) -> RunTarget:
-    """Complete a missing distribution from the base's /etc/os-release (TGT-07); a version only of that one."""
-    values: dict[str, str] = {}
-    for line in os_release.decode(errors="replace").splitlines():
-        name, found, value = line.strip().partition("=")
-        if found and name in {"ID", "VERSION_ID"}:
-            values[name] = _unquote(value)
-    if base.distro_name and base.distro_name != values.get("ID"):
-        return base
-    return base._replace(
-        distro_name=base.distro_name or values.get("ID", ""),
-        distro_version=base.distro_version or values.get("VERSION_ID", ""),
-    )
-
-
-def _unquote(value: str) -> str:
-    try:
-        return "".join(shlex.split(value)[:1])
-    except ValueError:
-        return value.strip("\"'")
 
 
 def _matches(target: Target, base: RunTarget) -> bool:

@@ -9,16 +9,16 @@ from packrunner.cli.wiring import places
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from packrunner.bases import Base
     from packrunner.bases.recipes import ImageName as BaseImage
+    from packrunner.catalog.builder import Builder
     from packrunner.cli.run_images import RunImages
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
+    from packrunner.formats.platform import RunTarget
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import RunImage
     from packrunner.lifecycle.request import BuildRequest
-    from packrunner.lifecycle.targets import RunTarget
 
 
 def opened(
@@ -29,8 +29,8 @@ def opened(
     reporter: Reporter,
     *,
     wanted: tuple[BaseImage, ...] = ("build", "python"),
-) -> Base:
-    """The base that the request names, with the images it needs made."""
+) -> Builder:
+    """The builder that the request names; of a recipe, the images that the build needs are made."""
     from packrunner.bases import open_base
 
     return open_base(
@@ -44,35 +44,30 @@ def opened(
     )
 
 
-def run_image(request: BuildRequest, base: Base, images: LocalStore) -> RunImage:
+def run_image(request: BuildRequest, builder: Builder, images: LocalStore) -> RunImage:
     """What the application's layers go on."""
-    known = run_images(base, images)
-    if request.run_image is None:
-        return known.described(base.run_image(), base.run_image_name())
-    return known.described(places.read_image(request.run_image, images), request.run_image)
+    known = run_images(builder, images)
+    if request.run_image is not None:
+        return known.described(places.read_image(request.run_image, images), request.run_image)
+    from packrunner.cli.run_images import default
+
+    return known.described(*default(builder, request.name))
 
 
-def run_images(base: Base, images: LocalStore) -> RunImages:
+def run_images(builder: Builder, images: LocalStore) -> RunImages:
     """What image extensions choose from."""
     from packrunner.cli.run_images import RunImages
 
-    return RunImages(base, images, own=own_target(base), os_release=lambda: os_release(base.build_rootfs()))
+    return RunImages(
+        builder, lambda name: places.read_image(name, images), os_release=lambda: os_release(builder.build_rootfs())
+    )
 
 
-def target(request: BuildRequest, base: Base, images: LocalStore) -> RunTarget:
-    """What the run image is for; of the base it is known without the image."""
-    own = own_target(base)
+def target(request: BuildRequest, builder: Builder, images: LocalStore) -> RunTarget:
+    """What the run image is for; of the builder's own it is taken to be what the build image is for."""
     if request.run_image is None:
-        return own
-    return run_images(base, images).target_of(places.read_image(request.run_image, images), request.run_image)
-
-
-def own_target(base: Base) -> RunTarget:
-    """What the base's own images are for."""
-    from packrunner.lifecycle.targets import RunTarget
-
-    own = base.target
-    return RunTarget(own.os, own.arch, own.variant, own.distro_name, own.distro_version)
+        return builder.target
+    return run_images(builder, images).target_of(places.read_image(request.run_image, images), request.run_image)
 
 
 def os_release(rootfs: Sequence[str]) -> bytes:

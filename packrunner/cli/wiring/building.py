@@ -14,9 +14,10 @@ from packrunner.cli.wiring import bases, places
 from packrunner.events import BuildStarted, Finished, Warned
 
 if TYPE_CHECKING:
-    from packrunner.bases import Base
+    from packrunner.catalog.builder import Builder
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known
+    from packrunner.engines.base import User
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.images.image import Image
@@ -50,15 +51,15 @@ def build(
     images, unpacked = places.store(), places.snapshots()
     with ExitStack() as stack:
         stack.callback(unpacked.close)
-        base = bases.opened(request, images, unpacked, where, reporter)
-        stack.callback(base.close)
-        run_image = bases.run_image(request, base, images)
-        doubt = suiting.distributions(bases.own_target(base), run_image.target)
+        builder = bases.opened(request, images, unpacked, where, reporter)
+        stack.callback(builder.close)
+        run_image = bases.run_image(request, builder, images)
+        doubt = suiting.distributions(builder.target, run_image.target)
         if doubt:
             reporter.emit(Warned(text=doubt))
         selection = _select(request)
         rules = Rules(include=request.include, exclude=request.exclude)
-        inputs = remembering.inputs(request, places.launcher(), base, selection)
+        inputs = remembering.inputs(request, places.launcher(), builder, selection)
         scan = remembering.scan(inputs, rules, known, began_ns)
         report = runner.run(
             runner.Job(
@@ -69,25 +70,28 @@ def build(
                 rules=rules,
                 env={**(held.variables if held else {}), **dict(request.env)},
                 bindings=held.bindings if held else {},
-                place=_place(request, base),
+                place=_place(request, builder),
                 selection=selection,
                 build_image=runner.BuildImage(
-                    rootfs=base.build_rootfs(), env=base.build_env, user=base.user, reference=base.full_reference
+                    rootfs=builder.build_rootfs(),
+                    env=builder.build_env,
+                    user=builder.user,
+                    reference=builder.full_reference,
                 ),
                 run_image=run_image,
-                run_images=bases.run_images(base, images),
+                run_images=bases.run_images(builder, images),
                 records=os.path.join(paths.cache_dir(), extended.DIRECTORY),
                 network=request.network,
                 clear_cache=request.clear_cache,
                 source_date_epoch=os.environ.get("SOURCE_DATE_EPOCH"),
                 project=request.project,
             ),
-            _tools(where, images, unpacked, reporter),
+            _tools(where, builder.user, images, unpacked, reporter),
         )
     _put_out(request, report.image, images)
     line = f"{request.name}@{report.image.digest}"
     if known is not None:
-        remembering.remember(request, known.record, scan, report, builder=base.reference, store=images)
+        remembering.remember(request, known.record, scan, report, builder=builder, store=images)
     hint = f"Start it: packrunner run {request.name}" if report.first else ""
     reporter.emit(Finished(text=f"Built in {duration(time.monotonic() - began)}.", hint=hint))
     return BuildOutcome(line=line)
@@ -108,23 +112,23 @@ def detect(
     where, images, unpacked = places.engine(), places.store(), places.snapshots()
     with ExitStack() as stack:
         stack.callback(unpacked.close)
-        base = bases.opened(request, images, unpacked, where, reporter, wanted=("build",))
-        stack.callback(base.close)
+        builder = bases.opened(request, images, unpacked, where, reporter, wanted=("build",))
+        stack.callback(builder.close)
         inquiry = detect_only.Inquiry(
             source=request.source,
             rules=Rules(include=request.include, exclude=request.exclude),
             env={**(held.variables if held else {}), **dict(request.env)},
             bindings=held.bindings if held else {},
-            place=_place(request, base),
+            place=_place(request, builder),
             selection=_select(request, order, directories),
-            rootfs=base.build_rootfs(),
-            image_env=base.build_env,
-            user=base.user,
-            target=bases.target(request, base, images),
+            rootfs=builder.build_rootfs(),
+            image_env=builder.build_env,
+            user=builder.user,
+            target=bases.target(request, builder, images),
             network=request.network,
         )
         return detect_only.ask(
-            inquiry, engine=where, reporter=reporter, overlays=places.overlays(where), owner=places.owner(base.user)
+            inquiry, engine=where, reporter=reporter, overlays=places.overlays(where), owner=places.owner(builder.user)
         )
 
 
@@ -137,17 +141,15 @@ def _select(request: BuildRequest, order: str | None = None, directories: tuple[
     return select(request.buildpacks, settings=settings, project=request.groups, extensions=request.extensions)
 
 
-def _place(request: BuildRequest, base: Base) -> str:
+def _place(request: BuildRequest, builder: Builder) -> str:
     from packrunner import workspace
 
-    return workspace.location(paths.cache_dir(), request.source, base.reference)
+    return workspace.location(paths.cache_dir(), request.source, builder.reference)
 
 
-def _tools(where: SandboxEngine, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
-    from packrunner.engines.base import User
+def _tools(where: SandboxEngine, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
     from packrunner.lifecycle.runner import Tools
 
-    user = User()
     return Tools(
         engine=where,
         extender=where,

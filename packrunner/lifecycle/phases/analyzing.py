@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import confined
-from packrunner.errors import AnalyzeError, CorruptError, PackrunnerError, UnsafeArchiveError, UsageError
+from packrunner.errors import AnalyzeError, CorruptError, PackrunnerError, UnsafeArchiveError
 from packrunner.events import Noted, StepDone, Warned
 from packrunner.formats.analyzed import AnalyzedTarget
-from packrunner.images.reference import Reference
+from packrunner.formats.platform import RunTarget
+from packrunner.images.reference import Reference, nearest
 from packrunner.lifecycle import analyze as analysis
 from packrunner.lifecycle.phases import documents
-from packrunner.lifecycle.targets import RunTarget
 
 if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.formats.analyzed import Analyzed
     from packrunner.formats.labels import LifecycleLabel
-    from packrunner.formats.run import RunImageEntry
     from packrunner.images.image import Image
     from packrunner.lifecycle.phases.setting import Setting
     from packrunner.lifecycle.repository import Repository
@@ -80,24 +79,11 @@ def run_image(setting: Setting, wanted: Targets, images: Repository) -> tuple[st
             cause=f"none was asked for, and {where} names none",
             tries=("-run-image NAME",),
         )
-    for name in by_registry(known[0], wanted.names[0]):
+    for name in nearest(known[0].names, wanted.names[0]):
         found = images.read(name)
         if found is not None:
             return name, found
     raise AnalyzeError("no run image can be read", slug="run-image", cause=f"tried were {', '.join(known[0].names)}")
-
-
-def by_registry(entry: RunImageEntry, output: str) -> list[str]:
-    """An image and its mirrors: those on the output's registry first, else in their order."""
-    registry = Reference.parse(output).registry
-    return sorted(entry.names, key=lambda name: not _on(registry, name))
-
-
-def _on(registry: str, name: str) -> bool:
-    try:
-        return Reference.parse(name).registry == registry
-    except UsageError:
-        return False
 
 
 def _check_names(wanted: Targets) -> None:

@@ -14,7 +14,7 @@ from packrunner.formats import toml
 from packrunner.formats.analyzed import Analyzed
 from packrunner.formats.group import Group, Order, System
 from packrunner.formats.plan import Plan
-from packrunner.lifecycle.targets import RunTarget, fill_distro
+from packrunner.formats.platform import RunTarget, fill_distro
 from packrunner.names import BuildpackId
 
 if TYPE_CHECKING:

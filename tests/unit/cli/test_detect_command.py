@@ -12,13 +12,13 @@ from packrunner.cli import detecting
 from packrunner.errors import DetectErroredError, DetectNoneError
 from packrunner.formats.group import GroupMember
 from packrunner.formats.plan import DetectPlan, Entry, Plan, Provide, Provider, Require
+from packrunner.formats.platform import RunTarget
 from packrunner.lifecycle.detect import Findings
 from packrunner.lifecycle.detect_only import Answer
 from packrunner.lifecycle.detect_run import Run
 from packrunner.lifecycle.explain import AppFiles, GroupOutcome, MemberOutcome
 from packrunner.lifecycle.request import Flags, merge
 from packrunner.lifecycle.resolve import Problem, Resolution
-from packrunner.lifecycle.targets import RunTarget
 from tests.unit.cli.cli_fakes import FakeServices, Outcome, call
 
 if TYPE_CHECKING:

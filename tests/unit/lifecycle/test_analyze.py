@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from packrunner.formats import labels, toml
+from packrunner.formats.platform import RunTarget
 from packrunner.images.image import Image
 from packrunner.lifecycle.analyze import RunImage, analyze
-from packrunner.lifecycle.targets import RunTarget
 
 RUN = RunImage(
     image=Image(labels={"io.buildpacks.stack.id": "old.stack"}),

@@ -15,8 +15,8 @@ from packrunner.formats.analyzed import Analyzed, AnalyzedRunImage, AnalyzedTarg
 from packrunner.formats.buildpack import BuildpackDescriptor, BuildpackInfo
 from packrunner.formats.group import GroupMember
 from packrunner.formats.plan import Entry, Plan, Provider, Require
+from packrunner.formats.platform import RunTarget
 from packrunner.lifecycle.generate import GenerateInputs, GenerateResult, analyzed_after, generate
-from packrunner.lifecycle.targets import RunTarget
 from tests.fakes import Call, FakeReporter, FakeSandbox, Program
 
 if TYPE_CHECKING:

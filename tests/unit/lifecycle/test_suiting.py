@@ -8,8 +8,8 @@ import pytest
 
 from packrunner.errors import UsageError
 from packrunner.formats.buildpack import Stack
+from packrunner.formats.platform import RunTarget
 from packrunner.lifecycle.suiting import MIXINS, STACK_ID, check_platforms, distributions, mixins, stacks
-from packrunner.lifecycle.targets import RunTarget
 
 BASE = RunTarget("linux", "arm64", "v8", "debian", "13")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from packrunner.formats.buildpack import BuildpackDescriptor, BuildpackInfo, Distro, Stack, Target, read
-from packrunner.lifecycle.targets import RunTarget, declared, describe, fill_distro, matches
+from packrunner.formats.platform import RunTarget, fill_distro
+from packrunner.lifecycle.targets import declared, describe, matches
 
 AMD = RunTarget("linux", "amd64", "", "debian", "13")
 ARM = RunTarget("linux", "arm64", "v8", "debian", "13")
