@@ -90,8 +90,27 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
+class Hidden(msgspec.Struct, frozen=True, kw_only=True):
+    """Texts that are in no output from here on: it is never shown or recorded itself."""
+
+    secrets: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "Hidden(...)"
+
+
 Event = (
-    BuildStarted | StepStarted | StepProgress | StepDone | LayerReported | Output | Changed | Warned | Noted | Finished
+    BuildStarted
+    | StepStarted
+    | StepProgress
+    | StepDone
+    | LayerReported
+    | Output
+    | Changed
+    | Warned
+    | Noted
+    | Finished
+    | Hidden
 )
 
 

@@ -50,6 +50,9 @@ class JsonReporter:
     def emit(self, event: events.Event) -> None:
         """Write one event."""
         with self._lock:
+            if isinstance(event, events.Hidden):
+                self._redact.learn(event.secrets)
+                return
             if self._quiet and not (isinstance(event, events.Warned) and self._quiet < 2):
                 return
             if isinstance(event, events.Output):

@@ -95,13 +95,13 @@ class PlainReporter:
     def emit(self, event: events.Event) -> None:
         """Show one event."""
         with self._lock:
-            if self._quiet and not isinstance(event, events.Warned):
+            if self._quiet and not isinstance(event, events.Warned | events.Hidden):
                 return
             if isinstance(event, events.Output) and event.detail and not self._verbose:
                 return
             self._show(event)
 
-    def _show(self, event: events.Event) -> None:  # noqa: C901  one arm per event is the whole of it
+    def _show(self, event: events.Event) -> None:  # noqa: C901, PLR0912  one arm per event
         match event:
             case events.BuildStarted():
                 self._started(event)
@@ -126,6 +126,8 @@ class PlainReporter:
                     self._prose(f"note: {self._clean(event.text)}")
             case events.Finished():
                 self._finish(event)
+            case events.Hidden():
+                self._redact.learn(event.secrets)
 
     def _clean(self, text: str) -> str:
         return visible(self._redact(text))

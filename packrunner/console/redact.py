@@ -30,9 +30,9 @@ class Redactor:
     """Replaces known secret values, and passwords in URLs, wherever text leaves the program."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        # A value of a few characters would hide half of every sentence; the longest go first, being whole.
-        self._known = sorted({v for v in values if len(v) >= 4}, key=len, reverse=True)
-        self._values = re.compile("|".join(map(re.escape, self._known))) if self._known else None
+        self._known: list[str] = []
+        self._values: re.Pattern[str] | None = None
+        self.learn(values)
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Redactor:
@@ -42,6 +42,12 @@ class Redactor:
     def knowing(self, values: Iterable[str]) -> Redactor:
         """A redactor that knows these values too."""
         return Redactor([*self._known, *values])
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Know these values too, from here on; whoever holds this redactor profits."""
+        # A value of a few characters would hide half of every sentence; the longest go first, being whole.
+        self._known = sorted({v for v in (*self._known, *values) if len(v) >= 4}, key=len, reverse=True)
+        self._values = re.compile("|".join(map(re.escape, self._known))) if self._known else None
 
     def __call__(self, text: str) -> str:
         """The text without its secrets."""

@@ -26,6 +26,7 @@ from packrunner.errors import BuildpackFailedError, DetectNoneError, StoppedErro
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
 
 class Clock:
@@ -459,6 +460,20 @@ def test_rich_is_imported_for_a_live_display_only() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "Built.\n")
+
+
+@pytest.mark.parametrize("quiet", [0, 1])
+@pytest.mark.parametrize("progress", ["plain", "json"])
+def test_what_is_hidden_from_now_on_is_shown_by_nobody(progress: Literal["plain", "json"], quiet: int) -> None:
+    screen = io.StringIO()
+    redact = Redactor()
+    reporter = choose(progress, screen, Terminal(), quiet=quiet, redact=redact)
+    reporter.emit(events.Hidden(secrets=("hunter2hunter2",)))
+    reporter.emit(events.Warned(text="it is hunter2hunter2"))
+    reporter.close()
+    assert "it is (hidden)" in screen.getvalue()
+    assert screen.getvalue().count("\n") == 1
+    assert redact("hunter2hunter2") == "(hidden)", "whoever shares the redactor knows too"
 
 
 @pytest.mark.cnb("DET-27")

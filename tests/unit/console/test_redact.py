@@ -31,6 +31,12 @@ def test_known_values_and_passwords_in_addresses_are_hidden() -> None:
     assert redact.knowing(["s3cret"])("s3cret hunter2hunter2") == "(hidden) (hidden)"
 
 
+def test_what_is_learnt_later_is_hidden_too() -> None:
+    redact = Redactor(["abcd"])
+    redact.learn(["efghij", "x"])
+    assert redact("x abcd efghij") == "x (hidden) (hidden)"
+
+
 def test_the_longer_of_two_secrets_is_hidden_whole() -> None:
     assert Redactor(["abcd", "abcdefgh"])("abcdefgh") == "(hidden)"
 
