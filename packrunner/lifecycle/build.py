@@ -79,6 +79,17 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     """All that is in `<layers>/sbom`."""
     said: Mapping[tuple[str, str], str] = msgspec.field(default_factory=dict)
     """What buildpacks said about their layers, by buildpack id and layer name."""
+    ended: tuple[tuple[str, int], ...] = ()
+    """When each program had ended, by buildpack id, in nanoseconds of this host's clock; in their order."""
+
+    def meddler(self, buildpack: str, changed_ns: int) -> str | None:
+        """Who ran when a layer of `buildpack` was changed after its program had ended (SBX-43)."""
+        ids = [one for one, _ in self.ended]
+        if buildpack not in ids:
+            return None
+        at = ids.index(buildpack)
+        later = [one for one, ended in self.ended[at:] if ended < changed_ns]
+        return ids[min(at + len(later), len(ids) - 1)] if later and at + 1 < len(ids) else None
 
 
 def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter) -> BuildResult:
@@ -105,7 +116,7 @@ def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter) -> Build
         )
         sboms = _sboms(outputs, entries, features)
         _write_results(layers, sboms, metadata, inputs.owner)
-    return BuildResult(outputs=outputs, launch=metadata, sboms=sboms, said=builder.said)
+    return BuildResult(outputs=outputs, launch=metadata, sboms=sboms, said=builder.said, ended=tuple(builder.ended))
 
 
 def _sboms(outputs: tuple[BuildpackOutput, ...], entries: bom.Entries, features: PlatformFeatures) -> tuple[Sbom, ...]:
@@ -150,6 +161,7 @@ class _Builder:
         start = BuildEnv.start(inputs.image_env, home=inputs.home, trust=sandbox.trust_env)
         self.env = BuildEnv({**start.variables, **inputs.extended_env})
         self.said: dict[tuple[str, str], str] = {}
+        self.ended: list[tuple[str, int]] = []
 
     def run(self, member: GroupMember) -> BuildpackOutput:
         """One bin/build, from its plan to its outputs."""
@@ -165,6 +177,7 @@ class _Builder:
         tail = Tail(staged.short, self.reporter)
         ended = self.sandbox.run(self._command(member, staged, escaped), tail)
         self.sandbox.sweep()
+        self.ended.append((member.id, time.time_ns()))
         if ended.code or ended.error:
             raise self._failed(subject, escaped, ended, tail)
         told = notes.take_notes(self.layers, escaped)

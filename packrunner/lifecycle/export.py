@@ -258,6 +258,10 @@ class _Exporter:
             previous=before,
         )
         self._warn(known)
+        meddler = self.inputs.built.meddler(buildpack, known.newest)
+        if meddler:
+            text = f"{meddler} changed the layer {layer.name} of {buildpack}, which had finished it"
+            self.reporter.emit(Warned(text=text))
         self._report(layer.name, known.layer, before, buildpack=buildpack, in_image=layer.types.launch)
         if layer.types.cache:
             self.cached.setdefault(buildpack, {})[layer.name] = CachedLayer(

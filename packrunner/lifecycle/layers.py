@@ -33,10 +33,14 @@ Part = Tree | Dir | File | Link
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """A layer in the store, and the proof of the tree it was made of ("" where there is none to keep)."""
+    """A layer in the store, and the proof of the tree it was made of ("" where there is none to keep).
+
+    `newest` is when something in the tree was changed last, in nanoseconds; 0 for a tree that was not looked at.
+    """
 
     layer: Layer
     tree: str = ""
+    newest: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -72,7 +76,8 @@ class LayerWriter:
         table = written.tables.get(source)
         settled = table is not None and fingerprint.settled(table, began)
         state = fingerprint.digest(table) if table is not None and settled else prove(source)
-        return Known(layer=written.layer, tree=state, warnings=written.warnings)
+        newest = fingerprint.newest(table) if table is not None else 0
+        return Known(layer=written.layer, tree=state, newest=newest, warnings=written.warnings)
 
     def app(self, tree: Tree | None, *, comment: str, previous: str) -> Known:
         """An application layer or slice; None is a slice without files."""

@@ -28,13 +28,15 @@ printf '[[processes]]\\ntype = "probe"\\ncommand = ["true"]\\n' > "$CNB_LAYERS_D
 """
 
 
-def probe_buildpack(path: Path, *, build: str = BUILD, detect: str = "#!/bin/sh\nexit 0\n") -> Path:
-    """Write the buildpack at `path`."""
+def probe_buildpack(
+    path: Path, *, build: str = BUILD, detect: str = "#!/bin/sh\nexit 0\n", name: str = "test/probe"
+) -> Path:
+    """Write the buildpack at `path`; `name` is its id."""
     (path / "bin").mkdir(parents=True)
-    (path / "buildpack.toml").write_text(DESCRIPTOR)
-    for name, text in (("detect", detect), ("build", build)):
-        (path / "bin" / name).write_text(text)
-        (path / "bin" / name).chmod(0o755)
+    (path / "buildpack.toml").write_text(DESCRIPTOR.replace("test/probe", name))
+    for program, text in (("detect", detect), ("build", build)):
+        (path / "bin" / program).write_text(text)
+        (path / "bin" / program).chmod(0o755)
     return path
 
 

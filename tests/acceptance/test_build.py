@@ -152,6 +152,24 @@ def test_a_buildpack_from_before_targets_builds(cli: Cli, app: Path, tmp_path: P
     assert cli.ok("run", "old").out.startswith("old ")
 
 
+@pytest.mark.fault("SBX-43")
+def test_who_changes_a_layer_of_another_buildpack_is_named(cli: Cli, app: Path, tmp_path: Path) -> None:
+    layer = (
+        '#!/bin/sh\nset -eu\nmkdir -p "$1/{name}"\necho 1 > "$1/{name}/f"\n'
+        'printf "[types]\\nlaunch = true\\n" > "$1/{name}.toml"\n'
+    )
+    scripts = {
+        "victim": layer.format(name="v"),
+        "innocent": layer.format(name="i"),
+        "meddler": "#!/bin/sh\necho 2 > /layers/test_victim/v/f\n",
+        "late": "#!/bin/sh\n",
+    }
+    places = [probe_buildpack(tmp_path / name, build=script, name=f"test/{name}") for name, script in scripts.items()]
+    told = cli.ok("build", "meddled", "-p", str(app), "-b", ",".join(map(str, places))).err
+    assert "warning: test/meddler changed the layer v of test/victim, which had finished it" in told
+    assert told.count("had finished it") == 1
+
+
 def test_two_builds_of_one_application_at_once_both_work(cli: Cli, app: Path) -> None:
     started = [cli.start("build", f"twin{n}", "-p", str(app), "-b", "python", "--rebuild") for n in range(2)]
     ended = [(p.communicate(timeout=300), p.returncode) for p in started]

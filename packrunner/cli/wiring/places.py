@@ -82,7 +82,9 @@ def architecture() -> str:
 def launcher() -> str:
     """The program that goes into every image."""
     # Resolved, because the layer writer follows no links and installers may leave one.
-    package = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
+    import packrunner
+
+    package = os.path.dirname(os.path.realpath(packrunner.__file__))
     return os.path.realpath(os.path.join(package, "_bin", f"linux-{architecture()}", "launcher"))
 
 
