@@ -38,6 +38,17 @@ class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
     sdk_dir: str = msgspec.field(default_factory=builtin.sdk_dir)
 
 
+class Around(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at the ends of every group: names as --buildpack takes them, and the builder's system buildpacks."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    system: bool = True
+
+
+AS_IT_IS = Around()
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """What takes part in a build.
 
@@ -61,17 +72,19 @@ def select(
     settings: CatalogSettings,
     project: Groups = NOTHING,
     extensions: tuple[str, ...] = (),
+    around: Around = AS_IT_IS,
 ) -> Selection:
     """Select the buildpacks `requested`, as one group in that order; without any the project's group, else the
-    built-in order with what the project puts before and after each group (PRJ-05, PRJ-07).
+    built-in order with what the project puts before and after each group (PRJ-05, PRJ-07). What `around` names stands
+    at the ends of each group instead of what the project puts there, and without its system buildpacks none join.
 
     `extensions` are directories of image extensions: one group, in front of every group of buildpacks (BPD-12).
 
-    Each text may name several, divided by commas. System buildpacks join either way (BPD-11). Raises UsageError
-    (`unknown-buildpack`, `buildpack-locator`, `buildpack-descriptor`, `buildpack-program`, `toml`),
+    Each text may name several, divided by commas. Otherwise system buildpacks join either way (BPD-11). Raises
+    UsageError (`unknown-buildpack`, `buildpack-locator`, `buildpack-descriptor`, `buildpack-program`, `toml`),
     BuildpackApiError before anything runs (BPD-02), UnsafeArchiveError (`buildpack-tree`) and StoreError.
     """
-    return _Selecting(settings).run(requested, project, extensions)
+    return _Selecting(settings).run(requested, project, extensions, around)
 
 
 def select_order(
@@ -95,19 +108,26 @@ class _Selecting:
         self._inputs: dict[str, None] = {}
         self._sources: dict[str, StagedBuildpack] = {}
 
-    def run(self, requested: tuple[str, ...], project: Groups, extensions: tuple[str, ...]) -> Selection:
-        texts = _split(requested)
-        asked = [self._add(locate(text, builtin_dir=self._settings.builtin_dir)) for text in texts]
+    def run(
+        self, requested: tuple[str, ...], project: Groups, extensions: tuple[str, ...], around: Around
+    ) -> Selection:
+        asked = self._named(requested)
+        first, last = self._named(around.before), self._named(around.after)
         if asked:
-            order = Order(order=(OrderGroup(group=tuple(dict.fromkeys(_ref(b) for b in asked))),))
+            order = Order(order=(OrderGroup(group=tuple(dict.fromkeys(asked))),))
         elif project.group:
             order = Order(order=(OrderGroup(group=self._wanted(project.group)),))
         else:
-            pre, post = self._wanted(project.pre), self._wanted(project.post)
-            found = self._builtin_order()
-            groups = tuple(OrderGroup(group=(*pre, *g.group, *post)) for g in found.order)
-            order = Order(order=groups, order_extensions=found.order_extensions)
-        return self._selection(order, self._system(), self._extensions(extensions))
+            order = self._builtin_order()
+            first, last = first or self._wanted(project.pre), last or self._wanted(project.post)
+        groups = tuple(OrderGroup(group=(*first, *g.group, *last)) for g in order.order)
+        order = Order(order=groups, order_extensions=order.order_extensions)
+        return self._selection(order, self._system() if around.system else System(), self._extensions(extensions))
+
+    def _named(self, texts: tuple[str, ...]) -> tuple[GroupRef, ...]:
+        """References to what --buildpack and its like name, each staged."""
+        found = [locate(text, builtin_dir=self._settings.builtin_dir) for text in _split(texts)]
+        return tuple(_ref(self._add(one)) for one in found)
 
     def run_order(self, path: str, extensions: tuple[str, ...], directories: tuple[str, ...]) -> Selection:
         file = read_order(path)

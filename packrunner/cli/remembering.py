@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.application import Rules
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.lifecycle.runner import BuildReport
+    from packrunner.lifecycle.volumes import Volume
 
 
 def inputs(request: BuildRequest, launcher: str, builder: Builder, selection: Selection) -> list[str]:
@@ -35,6 +36,7 @@ def inputs(request: BuildRequest, launcher: str, builder: Builder, selection: Se
         *builder.watched,
         *selection.inputs,
         *bindings.watched(request.bindings, request.secrets),
+        *watched(request.shape.volumes),
         *([parse_locator(request.run_image).path] if request.run_image and ":/" in request.run_image else []),
     ]
 
@@ -62,7 +64,7 @@ def remember(
         return
     image = report.image
     digests = [image.digest, image.config.digest, *(layer.blob.digest for layer in image.layers)]
-    names = [image_path(output) for output in request.outputs]
+    names = [image_path(output) for output in request.outputs] + handed_out(request)
     count = len(report.group)
     named = (*request.inherited, *bindings.variables(request.secrets))
     settings = len(request.env) + sum(origin != "default" for origin in request.origins.values())
@@ -72,14 +74,14 @@ def remember(
             "environment_names": list(named),
             "skip": sorted(scan.app_skip),
             "settings": list(range(1, 3 + len(request.env_files))),
-            "always": request.rebuild or request.clear_cache or not report.repeatable,
+            "always": request.rebuild or request.clear_cache or not report.repeatable or _differs(request),
             "quiet": bool(request.quiet) or request.progress == "json",
             # Values of variables may be secret, and are not kept: then the arguments are parsed again.
             "request": None if request.env else request.to_plain(),
             "image": {
                 "index": store.index_path,
                 "names": {
-                    ImageName.parse(request.name).tagged: str(image.digest),
+                    **{ImageName.parse(name).tagged: str(image.digest) for name in all_names(request)},
                     **_images(request, report, builder, store),
                 },
                 "blobs": [[path, os.stat(path).st_size] for path in map(store.blob_path, digests)],
@@ -95,9 +97,45 @@ def remember(
     )
 
 
+def all_names(request: BuildRequest) -> tuple[str, ...]:
+    """What the image is called."""
+    return (request.name, *request.delivery.tags)
+
+
+def handed_out(request: BuildRequest) -> list[str]:
+    """Files and directories about the build that were written beside the image."""
+    from packrunner.lifecycle import handout
+
+    wanted = request.shape
+    scopes = [os.path.join(wanted.sbom_dir, scope) for scope in handout.SCOPES] if wanted.sbom_dir else []
+    return scopes + ([os.path.join(wanted.report_dir, handout.REPORT)] if wanted.report_dir else [])
+
+
+def watched(volumes: Sequence[Volume]) -> list[str]:
+    """The volumes in which a change would show: not those that builds write to, or that cannot be read through."""
+    return [volume.source for volume in volumes if not volume.writable and _walkable(volume.source)]
+
+
+def _walkable(path: str) -> bool:
+    try:
+        fingerprint.scan(path)
+    except NotADirectoryError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _differs(request: BuildRequest) -> bool:
+    """Whether the same inputs may make another image: at another time, or with volumes that are not watched."""
+    volumes = request.shape.volumes
+    return request.shape.created == "now" or len(watched(volumes)) < len(volumes)
+
+
 def _images(request: BuildRequest, report: BuildReport, builder: Builder, store: LocalStore) -> dict[str, str]:
-    """The names and digests of builder and run images that were taken from the store by name."""
-    names = [name for name in (request.run_image, report.chosen, *builder.images) if name and ":/" not in name]
+    """The names and digests of builder, run and previous images that were taken from the store by name."""
+    used = (request.run_image, report.chosen, request.delivery.previous, *builder.images)
+    names = [name for name in used if name and ":/" not in name]
     found = [stored for name in names if (stored := store.read(name))]
     return {stored.name: str(stored.digest) for stored in found if stored.name}
 

@@ -95,11 +95,17 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     mounts: tuple[Mount, ...] = ()
     overlays: tuple[Overlay, ...] = ()
 
-    def read_only(self, target: str = APP_DIR) -> tuple[tuple[Mount, ...], tuple[Overlay, ...]]:
-        """The mounts and overlays of a sandbox that may look at the application, at `target`, and not change it."""
-        mounts = tuple(msgspec.structs.replace(mount, target=target, writable=False) for mount in self.mounts)
+    def read_only(self, target: str = "") -> tuple[tuple[Mount, ...], tuple[Overlay, ...]]:
+        """The mounts and overlays of a sandbox that may look at the application and not change it.
+
+        It is at `target` there, or where it is in the build.
+        """
+        mounts = tuple(
+            msgspec.structs.replace(mount, target=target or mount.target, writable=False) for mount in self.mounts
+        )
         return mounts, tuple(
-            msgspec.structs.replace(overlay, target=target, writable=False) for overlay in self.overlays
+            msgspec.structs.replace(overlay, target=target or overlay.target, writable=False)
+            for overlay in self.overlays
         )
 
     def after_build(self) -> Tree:
@@ -125,9 +131,16 @@ def _is_whiteout(entry: os.DirEntry[str]) -> bool:
 
 
 def prepare(
-    workspace: Workspace, source: str, table: bytes, *, rules: Rules, user: User, overlays: bool
+    workspace: Workspace,
+    source: str,
+    table: bytes,
+    *,
+    rules: Rules,
+    user: User,
+    overlays: bool,
+    target: str = APP_DIR,
 ) -> Application:
-    """Set out the source for one build; `table` is its fingerprint, taken with `rules.skip`.
+    """Set out the source for one build; `table` is its fingerprint, taken with `rules.skip`, `target` its place inside.
 
     Raises UsageError for what no image can hold, StoreError when the disk refuses.
     """
@@ -140,8 +153,8 @@ def prepare(
             copy = os.path.join(workspace.app, "copy")
             Mirror(copy, owner=workspace.owner).fill(source, table, without=frozenset(left_out))
             return Application(
-                tree=Tree(source=copy, target=APP_DIR, uid=user.uid, gid=user.gid),
-                mounts=(Mount(source=copy, target=APP_DIR, writable=True),),
+                tree=Tree(source=copy, target=target, uid=user.uid, gid=user.gid),
+                mounts=(Mount(source=copy, target=target, writable=True),),
             )
         for name in ("upper", "work"):
             root.makedirs(name, owner=workspace.owner)
@@ -153,11 +166,11 @@ def prepare(
     upper = os.path.join(workspace.app, "upper")
     for path in hidden:
         _hide(lower, upper, path, workspace.owner)
-    tree = Tree(source=lower, target=APP_DIR, uid=user.uid, gid=user.gid, upper=upper, skip=rules.skip)
+    tree = Tree(source=lower, target=target, uid=user.uid, gid=user.gid, upper=upper, skip=rules.skip)
     return Application(
         tree=tree,
         plain=msgspec.structs.replace(tree, source=source, upper=None, table=table),
-        overlays=(Overlay(lower=lower, upper=upper, work=os.path.join(workspace.app, "work"), target=APP_DIR),),
+        overlays=(Overlay(lower=lower, upper=upper, work=os.path.join(workspace.app, "work"), target=target),),
     )
 
 

@@ -93,6 +93,8 @@ def _generate_inputs(job: Job, ws: Workspace, found: DetectResult) -> GenerateIn
         run_image=job.run_image.name,
         run_images=job.run_images.names,
         platform_env=job.env,
+        exec_env=job.exec_env,
+        places=job.places,
     )
 
 

@@ -15,10 +15,12 @@ from packrunner import config as settings
 from packrunner.catalog.wanted import NOTHING, Groups, Wanted
 from packrunner.errors import UsageError
 from packrunner.lifecycle.bindings import parse_binding, parse_secret
-from packrunner.names import ImageName
+from packrunner.lifecycle.volumes import Volume, bindings_of
+from packrunner.lifecycle.wishes import Delivery, Shape, delivery, shape
+from packrunner.names import ImageName, registry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from packrunner.config import Config, Origin
     from packrunner.formats.project_members import Member
@@ -91,6 +93,30 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     clear_cache: bool = False
     rebuild: bool = False
     network: str | None = None
+    tags: tuple[str, ...] = ()
+    push: bool = False
+    load: bool = False
+    compression: str | None = None
+    insecure: tuple[str, ...] = ()
+    pull_policy: str | None = None
+    previous: str | None = None
+    caches: tuple[str, ...] = ()
+    cache_image: str | None = None
+    platform: str | None = None
+    created: str | None = None
+    process: str | None = None
+    exec_env: str | None = None
+    app_dir: str | None = None
+    uid: int | None = None
+    gid: int | None = None
+    volumes: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    without_system: bool = False
+    sbom_dir: str | None = None
+    report_dir: str | None = None
+    idle: tuple[str, ...] = ()
+    """Flags of pack that were given and have no effect here."""
     quiet: int = 0
     verbose: int = 0
     progress: str | None = None
@@ -124,6 +150,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     clear_cache: bool = False
     rebuild: bool = False
     network: Literal["host", "none"] = "host"
+    delivery: Delivery = Delivery()
+    shape: Shape = Shape()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     quiet: int = 0
@@ -146,6 +174,11 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
             values = {name: _frozen(value) for name, value in plain.items()}
             if "groups" in values:
                 values["groups"] = Groups(*(tuple(Wanted(*one) for one in group) for group in values["groups"]))
+            if "delivery" in values:
+                values["delivery"] = Delivery(**values["delivery"])
+            if "shape" in values:
+                made = Shape(**values["shape"])
+                values["shape"] = msgspec.structs.replace(made, volumes=tuple(Volume(*one) for one in made.volumes))
             return cls(**values)
         except (TypeError, AttributeError) as e:
             raise ValueError(str(e)) from e
@@ -167,10 +200,14 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     return dict(value) if isinstance(value, dict) else value
 
 
 def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _frozen(one) for name, one in value.items()}
     return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
 
 
@@ -195,15 +232,20 @@ def merge(
     buildpacks = pick("buildpack", flags.buildpacks)
     extensions = pick("extension", flags.extensions)
     run_image = pick("run-image", flags.run_image)
+    name = image_name(flags.image) if flags.image else name_of_directory(source)
+    sent, remarks = delivery(flags, pick)
+    made = shape(flags, pick, lambda text: _buildpack(text, flags.cwd))
+    if sent.push:
+        check_registries((name, *sent.tags))
     return BuildRequest(
-        name=image_name(flags.image) if flags.image else name_of_directory(source),
+        name=name,
         source=source,
         project_file=project_file,
         builder=pick("builder", flags.builder, project.builder if project else None),
         buildpacks=tuple(_buildpack(b, flags.cwd) for text in buildpacks for b in text.split(",") if b),
         groups=_groups(project, os.path.dirname(project_file)),
         project=dict(project.metadata) if project else {},
-        bindings=tuple(parse_binding(text, flags.cwd) for text in flags.bindings),
+        bindings=(*(parse_binding(text, flags.cwd) for text in flags.bindings), *bindings_of(made.volumes)),
         secrets=tuple(parse_secret(text, flags.cwd) for text in flags.secrets),
         extensions=tuple(os.path.normpath(os.path.join(flags.cwd, text)) for text in extensions),
         env=env,
@@ -214,6 +256,8 @@ def merge(
         clear_cache=pick("clear-cache", flags.clear_cache),
         rebuild=pick("rebuild", flags.rebuild),
         network=pick("network", flags.network),
+        delivery=sent,
+        shape=made,
         include=tuple(project.include) if project else (),
         exclude=tuple(project.exclude) if project else (),
         quiet=pick("quiet", flags.quiet),
@@ -221,7 +265,7 @@ def merge(
         progress=pick("progress", flags.progress),
         color=pick("color", flags.color),
         animation=pick("animation"),
-        warnings=_warnings(environ, project),
+        warnings=(*_warnings(environ, project), *_without_effect(flags, remarks)),
         origins=origins,
     )
 
@@ -250,7 +294,8 @@ def _environment(
         merged[name] = value
         origins[f"env:{name}"] = "env-file" if where else "flag"
 
-    for name, value in project.variables().items() if project else ():
+    exec_env = settings.resolve("exec-env", flag=flags.exec_env, environ=environ).value
+    for name, value in project.variables(exec_env).items() if project else ():
         merged[name] = value
         origins[f"env:{name}"] = "project.toml"
     for path, text in flags.env_files:
@@ -273,6 +318,12 @@ def _warnings(environ: Mapping[str, str], project: ProjectSettings | None) -> tu
     return tuple(found)
 
 
+def _without_effect(flags: Flags, remarks: Sequence[str]) -> Iterator[tuple[str, str]]:
+    more = "docs/reference/pack-flags.md says why of each of pack's flags"
+    yield from ((f"{flag} has no effect here", more) for flag in flags.idle)
+    yield from ((text, "") for text in remarks)
+
+
 def _groups(project: ProjectSettings | None, directory: str) -> Groups:
     if project is None:
         return NOTHING
@@ -291,6 +342,18 @@ def image_name(text: str) -> str:
             tries=(f"packrunner build --output {text}",),
         )
     return ImageName.parse(text)
+
+
+def check_registries(names: Sequence[str]) -> None:
+    """Raise UsageError, slug `tags`, for names in more than one registry: an image is pushed to one (RES-06)."""
+    registries = sorted({registry_of(name) for name in names})
+    if len(registries) > 1:
+        raise UsageError(
+            "an image cannot be pushed to several registries at once",
+            slug="tags",
+            cause=f"its names are on {', '.join(registries)}",
+            tries=("push it again afterwards: packrunner push IMAGE NAME",),
+        )
 
 
 def name_of_directory(path: str) -> str:

@@ -26,7 +26,7 @@ from packrunner.lifecycle.created import created_at
 from packrunner.lifecycle.detect import DetectInputs, detect
 from packrunner.lifecycle.explain import AppFiles
 from packrunner.lifecycle.restore import RestoreInputs, restore
-from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR, LAYERS_DIR, PLANS_DIR, PLATFORM_DIR
+from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR, LAYERS_DIR, PLACES, PLANS_DIR, PLATFORM_DIR, Places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.detect import DetectResult
     from packrunner.lifecycle.export import ExportResult
     from packrunner.lifecycle.extending import RunImages
+    from packrunner.lifecycle.sbom import Sbom
     from packrunner.workspace import Workspace
 
 
@@ -66,10 +67,13 @@ class Job:
 
     `env` are the user's variables for buildpacks, `bindings` what they find at /platform/bindings, `place` the
     directory of the workspace, `records` that of what is known of extended images; `run_images` are those that
-    extensions can choose from.
+    extensions can choose from. `previous` is the image whose metadata and layers are reused, by its name, `names` are
+    further ones for the result; `volumes` are what else buildpacks see.
     """
 
     name: str
+    names: tuple[str, ...] = ()
+    previous: tuple[str, Image | None]
     source: str
     table: bytes
     before: bytes = b""
@@ -83,6 +87,10 @@ class Job:
     run_images: RunImages
     records: str
     network: Network = "host"
+    volumes: tuple[Mount, ...] = ()
+    places: Places = PLACES
+    process_type: str = ""
+    exec_env: str = "production"
     clear_cache: bool = False
     source_date_epoch: str | None = None
     project: Mapping[str, Any] = field(default_factory=dict)
@@ -129,6 +137,7 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     image: Image
     group: tuple[GroupMember, ...]
     exported: ExportResult
+    sboms: tuple[Sbom, ...]
     first: bool
     chosen: str = ""
     repeatable: bool = True
@@ -150,10 +159,16 @@ def run(job: Job, tools: Tools) -> BuildReport:
         ) as ws,
     ):
         _report_changes(job, reporter)
-        stored = store.read(job.name)
-        analyzed = analyze(stored.image if stored else None, name=job.name, run=job.run_image)
+        previous_name, previous = job.previous
+        analyzed = analyze(previous, name=previous_name, run=job.run_image)
         app = application.prepare(
-            ws, job.source, job.table, rules=job.rules, user=job.build_image.user, overlays=tools.overlays
+            ws,
+            job.source,
+            job.table,
+            rules=job.rules,
+            user=job.build_image.user,
+            overlays=tools.overlays,
+            target=job.places.app,
         )
         known = cache.read(os.path.join(ws.path, cache.FILE))
         with ExitStack() as opened:
@@ -182,19 +197,23 @@ def run(job: Job, tools: Tools) -> BuildReport:
                 cache=known,
                 launcher=tools.launcher,
                 launcher_version=__version__,
+                process_type=job.process_type,
+                places=job.places,
+                exec_env=job.exec_env,
                 created=created_at(job.source_date_epoch, reporter),
                 project=job.project,
             ),
             store=store,
             reporter=reporter,
         )
-        store.write(exported.image, [job.name])
+        store.write(exported.image, [job.name, *job.names])
         _keep_cache(os.path.join(ws.path, cache.FILE), exported, reporter)
         reporter.emit(_export_step(exported, time.monotonic() - began))
     return BuildReport(
         image=exported.image,
         group=found.group,
         exported=exported,
+        sboms=built.sboms,
         first=analyzed.previous is None,
         chosen=ready.chosen,
         repeatable=ready.repeatable,
@@ -211,6 +230,7 @@ def _restore_inputs(
         label=analyzed.label,
         cache=known,
         clear=job.clear_cache,
+        exec_env=job.exec_env,
     )
 
 
@@ -228,6 +248,8 @@ def _build_inputs(job: Job, ws: Workspace, found: DetectResult, ready: Ready) ->
         platform_env=job.env,
         extensions=found.extensions,
         extended_env=ready.build_image.extended,
+        exec_env=job.exec_env,
+        places=job.places,
     )
 
 
@@ -257,6 +279,7 @@ def shared_mounts(job: Job, ws: Workspace) -> tuple[Mount, ...]:
         Mount(source=ws.platform, target=PLATFORM_DIR),
         *((Mount(source=extensions, target=EXTENSIONS_DIR),) if extensions else ()),
         Mount(source=ws.plans, target=PLANS_DIR, writable=True),
+        *job.volumes,
     )
 
 
@@ -287,6 +310,8 @@ def _detect_inputs(job: Job, ws: Workspace) -> DetectInputs:
         platform_env=job.env,
         home=job.build_image.user.home,
         owner=ws.owner,
+        exec_env=job.exec_env,
+        places=job.places,
         app_files=AppFiles(count=fingerprint.files(job.table), names=top),
     )
 

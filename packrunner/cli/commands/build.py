@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner.cli import build_options as options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
 COMMON, SOURCE, RESULT, OUTPUT = "Common", "Source", "Result", "Output"
@@ -22,7 +23,9 @@ def command(  # noqa: PLR0913  one parameter per flag
     project: Annotated[
         str | None,
         typer.Option(
+            "-d",
             "--project",
+            "--descriptor",
             metavar="FILE",
             help="The project file; project.toml of the application unless given.",
             rich_help_panel=SOURCE,
@@ -139,6 +142,15 @@ def command(  # noqa: PLR0913  one parameter per flag
             rich_help_panel=COMMON,
         ),
     ] = 0,
+    tag: options.Tags = None,
+    push: options.Push = False,
+    load: options.Load = False,
+    pull_policy: options.PullPolicy = None,
+    previous_image: options.Previous = None,
+    cache: options.Caches = None,
+    cache_image: options.CacheImage = None,
+    compression: options.Compression = None,
+    insecure_registry: options.Insecure = None,
     run_image: Annotated[
         str | None,
         typer.Option(
@@ -148,6 +160,23 @@ def command(  # noqa: PLR0913  one parameter per flag
             rich_help_panel=RESULT,
         ),
     ] = None,
+    default_process: options.Process = None,
+    exec_env: options.ExecEnv = None,
+    platform: options.Platform = None,
+    volume: options.Volumes = None,
+    pre_buildpack: options.Before = None,
+    post_buildpack: options.After = None,
+    disable_system_buildpacks: options.WithoutSystem = False,
+    creation_time: options.Created = None,
+    workspace: options.Workspace = None,
+    uid: options.Uid = None,
+    gid: options.Gid = None,
+    sbom_output_dir: options.SbomDir = None,
+    report_output_dir: options.ReportDir = None,
+    trust_extra_buildpacks: options.TrustExtra = False,
+    userns_host: options.UsernsHost = False,
+    interactive: options.Interactive = False,
+    lifecycle_image: options.LifecycleImage = None,
     progress: Annotated[
         str | None,
         typer.Option(
@@ -191,6 +220,38 @@ def command(  # noqa: PLR0913  one parameter per flag
         clear_cache=clear_cache,
         rebuild=rebuild,
         network=network,
+        tags=tuple(tag or ()),
+        push=push,
+        load=load,
+        compression=compression,
+        insecure=tuple(insecure_registry or ()),
+        pull_policy=pull_policy,
+        previous=previous_image,
+        caches=tuple(cache or ()),
+        cache_image=cache_image,
+        platform=platform,
+        created=creation_time,
+        process=default_process,
+        exec_env=exec_env,
+        app_dir=workspace,
+        uid=uid,
+        gid=gid,
+        volumes=tuple(volume or ()),
+        before=tuple(pre_buildpack or ()),
+        after=tuple(post_buildpack or ()),
+        without_system=disable_system_buildpacks,
+        sbom_dir=sbom_output_dir,
+        report_dir=report_output_dir,
+        idle=tuple(
+            name
+            for name, given in (
+                ("--trust-extra-buildpacks", trust_extra_buildpacks),
+                ("--userns-host", userns_host),
+                ("--interactive", interactive),
+                ("--lifecycle-image", lifecycle_image),
+            )
+            if given
+        ),
         quiet=quiet,
         verbose=verbose,
         progress=progress,

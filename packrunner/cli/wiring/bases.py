@@ -70,6 +70,22 @@ def target(request: BuildRequest, builder: Builder, images: LocalStore) -> RunTa
     return run_images(builder, images).target_of(places.read_image(request.run_image, images), request.run_image)
 
 
+def check_platform(request: BuildRequest, builder: Builder, run: RunImage) -> None:
+    """Raise UsageError, slug `image-platform`, where the image that was asked for is for another platform."""
+    from packrunner.errors import UsageError
+
+    asked = request.shape.platform
+    wanted = (*asked.split("/"), "", "")[:3]
+    for what, target in (("builder", builder.target), ("run image", run.target)):
+        if any(want and have and want != have for want, have in zip(wanted, target[:3], strict=True)):
+            raise UsageError(
+                f"an image for {asked} cannot be built here",
+                slug="image-platform",
+                cause=f"the {what} is for {'/'.join(filter(None, target[:3]))}",
+                tries=("a machine of that platform, or a builder and a run image for it",),
+            )
+
+
 def os_release(rootfs: Sequence[str]) -> bytes:
     """/etc/os-release of the build image, whose /etc has a link to it (TGT-07)."""
     from packrunner.confined import Root

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known
-    from packrunner.engines.base import User
+    from packrunner.engines.base import Mount, User
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.images.image import Image
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
-    from packrunner.lifecycle.runner import Tools
+    from packrunner.lifecycle.runner import BuildReport, Tools
 
 
 class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +43,7 @@ def build(
     from packrunner.console.units import duration
     from packrunner.lifecycle import extended, runner, suiting
     from packrunner.lifecycle.application import Rules
+    from packrunner.workspace import Places
 
     began_ns, began = time.time_ns(), time.monotonic()
     where = places.engine()
@@ -54,6 +55,8 @@ def build(
         builder = bases.opened(request, images, unpacked, where, reporter)
         stack.callback(builder.close)
         run_image = bases.run_image(request, builder, images)
+        bases.check_platform(request, builder, run_image)
+        stack.enter_context(images.lease())
         doubt = suiting.distributions(builder.target, run_image.target)
         if doubt:
             reporter.emit(Warned(text=doubt))
@@ -64,6 +67,8 @@ def build(
         report = runner.run(
             runner.Job(
                 name=request.name,
+                names=request.delivery.tags,
+                previous=_previous(request, images),
                 source=request.source,
                 table=scan.tables[0],
                 before=known.record.app_table() if known and known.record.facts else b"",
@@ -75,20 +80,24 @@ def build(
                 build_image=runner.BuildImage(
                     rootfs=builder.build_rootfs(),
                     env=builder.build_env,
-                    user=builder.user,
+                    user=_user(request, builder),
                     reference=builder.full_reference,
                 ),
                 run_image=run_image,
                 run_images=bases.run_images(builder, images),
                 records=os.path.join(paths.cache_dir(), extended.DIRECTORY),
                 network=request.network,
+                volumes=_volumes(request),
+                places=Places(app=request.shape.app_dir),
+                process_type=request.shape.process,
+                exec_env=request.shape.exec_env,
                 clear_cache=request.clear_cache,
-                source_date_epoch=os.environ.get("SOURCE_DATE_EPOCH"),
+                source_date_epoch=_created(request, began_ns),
                 project=request.project,
             ),
-            _tools(where, builder.user, images, unpacked, reporter),
+            _tools(where, _user(request, builder), images, unpacked, reporter),
         )
-    _put_out(request, report.image, images)
+    _put_out(request, report, images)
     line = f"{request.name}@{report.image.digest}"
     if known is not None:
         remembering.remember(request, known.record, scan, report, builder=builder, store=images)
@@ -133,18 +142,63 @@ def detect(
 
 
 def _select(request: BuildRequest, order: str | None = None, directories: tuple[str, ...] = ()) -> Selection:
-    from packrunner.catalog.select import CatalogSettings, select, select_order
+    from packrunner.catalog.select import Around, CatalogSettings, select, select_order
 
     settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
     if order is not None:
         return select_order(order, directories, settings=settings, extensions=request.extensions)
-    return select(request.buildpacks, settings=settings, project=request.groups, extensions=request.extensions)
+    wanted = request.shape
+    return select(
+        request.buildpacks,
+        settings=settings,
+        project=request.groups,
+        extensions=request.extensions,
+        around=Around(before=wanted.before, after=wanted.after, system=not wanted.without_system),
+    )
 
 
 def _place(request: BuildRequest, builder: Builder) -> str:
+    """The workspace; what was made for another user or another place of the application has one of its own."""
     from packrunner import workspace
 
-    return workspace.location(paths.cache_dir(), request.source, builder.reference)
+    key, user = builder.reference, _user(request, builder)
+    if user != builder.user:
+        key += f" {user.uid}:{user.gid}"
+    if request.shape.app_dir != workspace.APP_DIR:
+        key += f" {request.shape.app_dir}"
+    return workspace.location(paths.cache_dir(), request.source, key)
+
+
+def _user(request: BuildRequest, builder: Builder) -> User:
+    uid, gid = request.shape.uid, request.shape.gid
+    return msgspec.structs.replace(
+        builder.user, uid=builder.user.uid if uid is None else uid, gid=builder.user.gid if gid is None else gid
+    )
+
+
+def _volumes(request: BuildRequest) -> tuple[Mount, ...]:
+    from packrunner.engines.base import Mount
+
+    return tuple(
+        Mount(source=volume.source, target=volume.target, writable=volume.writable)
+        for volume in request.shape.volumes
+        if not volume.bindings
+    )
+
+
+def _created(request: BuildRequest, began_ns: int) -> str | None:
+    """Seconds since 1970, for the image to say that it was made then."""
+    asked = request.shape.created
+    if asked == "now":
+        return str(began_ns // 1_000_000_000)
+    return asked or os.environ.get("SOURCE_DATE_EPOCH")
+
+
+def _previous(request: BuildRequest, images: LocalStore) -> tuple[str, Image | None]:
+    """The image whose metadata and layers are reused (RES-01)."""
+    name = request.delivery.previous or request.name
+    stored = images.read(name)
+    return name, stored.image if stored else None
 
 
 def _tools(where: SandboxEngine, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
@@ -162,8 +216,16 @@ def _tools(where: SandboxEngine, user: User, images: LocalStore, unpacked: Snaps
     )
 
 
-def _put_out(request: BuildRequest, image: Image, images: LocalStore) -> None:
+def _put_out(request: BuildRequest, report: BuildReport, images: LocalStore) -> None:
     from packrunner.images.transfer import parse_locator, write_output
 
     for output in request.outputs:
-        write_output(parse_locator(output), image, images, request.name)
+        write_output(parse_locator(output), report.image, images, request.name)
+    if request.shape.sbom_dir or request.shape.report_dir:
+        from packrunner.lifecycle import export, handout
+
+        if request.shape.sbom_dir:
+            handout.write_sboms(request.shape.sbom_dir, report.sboms)
+        if request.shape.report_dir:
+            names = (request.name, *request.delivery.tags)
+            handout.write_report(request.shape.report_dir, export.report(report.image, names))

@@ -1,0 +1,182 @@
+"""Options of `packrunner build` about where the image goes and comes from, and those that pack's users know."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+REGISTRY, SHAPE, PACK = "Registries and engines", "The image and its build", "Of pack"
+
+
+def _text(*names: str, metavar: str, about: str, panel: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=about, rich_help_panel=panel)
+
+
+def _idle(name: str) -> Any:
+    return typer.Option(name, hidden=True)
+
+
+Tags = Annotated[
+    list[str] | None,
+    _text("-t", "--tag", metavar="NAME", about="Another name for the image. Repeatable.", panel=REGISTRY),
+]
+Push = Annotated[
+    bool,
+    typer.Option("--push", "--publish", help="Also send the image to its registry.", rich_help_panel=REGISTRY),
+]
+Load = Annotated[
+    bool, typer.Option("--load", help="Also give the image to the Docker engine.", rich_help_panel=REGISTRY)
+]
+Compression = Annotated[
+    str | None,
+    _text("--compression", metavar="gzip|zstd", about="How layers that are pushed are compressed.", panel=REGISTRY),
+]
+Insecure = Annotated[
+    list[str] | None,
+    _text(
+        "--insecure-registry",
+        metavar="HOST",
+        about="A registry that is spoken to without TLS or whose certificate is not checked. Repeatable.",
+        panel=REGISTRY,
+    ),
+]
+PullPolicy = Annotated[
+    str | None,
+    _text(
+        "--pull-policy",
+        metavar="WHEN",
+        about="When the builder, the run image and the previous image are looked up in registries: always, "
+        "if-not-present or never.",
+        panel=REGISTRY,
+    ),
+]
+Previous = Annotated[
+    str | None,
+    _text(
+        "--previous-image",
+        metavar="IMAGE",
+        about="Reuse layers and metadata of this image instead of the last one of the name.",
+        panel=REGISTRY,
+    ),
+]
+Caches = Annotated[
+    list[str] | None,
+    _text(
+        "--cache",
+        metavar="PLACE",
+        about="Also keep cached layers in type=dir,path=DIR or type=image,name=NAME, for builds on other machines.",
+        panel=REGISTRY,
+    ),
+]
+CacheImage = Annotated[
+    str | None,
+    _text(
+        "--cache-image",
+        metavar="NAME",
+        about="--cache type=image,name=NAME in short; needs no --push.",
+        panel=REGISTRY,
+    ),
+]
+Volumes = Annotated[
+    list[str] | None,
+    _text(
+        "--volume",
+        metavar="HOST:TARGET[:rw]",
+        about="A directory or file that buildpacks see at TARGET, read only unless :rw. Repeatable.",
+        panel=SHAPE,
+    ),
+]
+Platform = Annotated[
+    str | None,
+    _text(
+        "--platform",
+        metavar="OS/ARCH",
+        about="The platform that the image has to be for, such as linux/amd64; another one is refused.",
+        panel=SHAPE,
+    ),
+]
+Created = Annotated[
+    str | None,
+    _text(
+        "--creation-time",
+        metavar="TIME",
+        about="When the image says it was made: now, or seconds since 1970; a fixed time of 1980 unless given.",
+        panel=SHAPE,
+    ),
+]
+Process = Annotated[
+    str | None,
+    _text(
+        "-D",
+        "--default-process",
+        metavar="TYPE",
+        about="The process that the image starts; the buildpacks' choice unless given.",
+        panel=SHAPE,
+    ),
+]
+ExecEnv = Annotated[
+    str | None,
+    _text(
+        "--exec-env",
+        metavar="NAME",
+        about="What the image is for: production, test or a name of your own; buildpacks may behave otherwise.",
+        panel=SHAPE,
+    ),
+]
+Workspace = Annotated[
+    str | None,
+    _text(
+        "--workspace",
+        metavar="DIR",
+        about="Where the application is in the image; /workspace unless given.",
+        panel=SHAPE,
+    ),
+]
+Uid = Annotated[
+    int | None,
+    typer.Option("--uid", metavar="ID", help="The user id that buildpacks run as.", rich_help_panel=SHAPE),
+]
+Gid = Annotated[
+    int | None,
+    typer.Option("--gid", metavar="ID", help="The group id that buildpacks run as.", rich_help_panel=SHAPE),
+]
+Before = Annotated[
+    list[str] | None,
+    _text(
+        "--pre-buildpack",
+        metavar="NAME",
+        about="A buildpack in front of every group. Repeatable, in order.",
+        panel=SHAPE,
+    ),
+]
+After = Annotated[
+    list[str] | None,
+    _text(
+        "--post-buildpack",
+        metavar="NAME",
+        about="A buildpack at the end of every group. Repeatable, in order.",
+        panel=SHAPE,
+    ),
+]
+WithoutSystem = Annotated[
+    bool,
+    typer.Option(
+        "--disable-system-buildpacks",
+        help="Leave out the buildpacks that the builder adds to every group.",
+        rich_help_panel=SHAPE,
+    ),
+]
+SbomDir = Annotated[
+    str | None,
+    _text("--sbom-output-dir", metavar="DIR", about="Also write the software bills of materials there.", panel=SHAPE),
+]
+ReportDir = Annotated[
+    str | None,
+    _text("--report-output-dir", metavar="DIR", about="Also write report.toml there.", panel=SHAPE),
+]
+
+TrustExtra = Annotated[bool, _idle("--trust-extra-buildpacks")]
+UsernsHost = Annotated[bool, _idle("--userns-host")]
+Interactive = Annotated[bool, _idle("--interactive")]
+LifecycleImage = Annotated[str | None, _idle("--lifecycle-image")]

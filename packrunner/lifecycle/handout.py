@@ -1,0 +1,44 @@
+"""Files about a finished build that the user asked for: SBOMs and report.toml."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from packrunner.confined import Root
+from packrunner.disk import disk_error
+from packrunner.formats import toml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.formats.report import Report
+    from packrunner.lifecycle.sbom import Sbom
+
+REPORT = "report.toml"
+SCOPES = ("launch", "build", "cache")
+
+
+def write_sboms(directory: str, sboms: Sequence[Sbom]) -> None:
+    """Write each SBOM as `<directory>/<scope>/<buildpack>/...`, in place of the last build's. Raises StoreError."""
+    with _opened(directory) as root:
+        for scope in SCOPES:
+            root.remove(scope)
+        for one in sboms:
+            path = f"{one.scope}/{one.path}"
+            root.makedirs(os.path.dirname(path))
+            root.write(path, one.data)
+
+
+def write_report(directory: str, made: Report) -> None:
+    """Write report.toml (EXP-31). Raises StoreError."""
+    with _opened(directory) as root:
+        root.write(REPORT, toml.encode(made))
+
+
+def _opened(directory: str) -> Root:
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as e:
+        raise disk_error(e, directory) from e
+    return Root.open(directory)
