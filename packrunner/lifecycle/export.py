@@ -163,7 +163,9 @@ def entrypoint_for(requested: str, types: Sequence[str], default: str) -> str:
 
 def report(image: Image, names: Sequence[str]) -> Report:
     """report.toml, for an image that has been saved under `names` (EXP-31)."""
-    return Report(image=ReportImage(tags=tuple(names), digest=str(image.digest), manifest_size=image.manifest_size))
+    return Report(
+        image=ReportImage(tags=tuple(map(str, names)), digest=str(image.digest), manifest_size=image.manifest_size)
+    )
 
 
 class _Exporter:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner.catalog.builtin import builtin_dir, sdk_dir, short_names
-from packrunner.catalog.select import CatalogSettings, Selection, select
+from packrunner.catalog.select import Around, CatalogSettings, Selection, select
 from packrunner.catalog.wanted import Groups, Wanted
 from packrunner.errors import BuildpackApiError, UsageError
 
@@ -424,3 +424,26 @@ def test_an_extension_and_a_buildpack_cannot_share_a_name(settings: CatalogSetti
     buildpack = write(tmp_path / "2", "same", identity="acme/same")
     with pytest.raises(UsageError, match="a buildpack and an extension"):
         select((str(buildpack),), settings=settings, extensions=(str(extension),))
+
+
+def test_what_the_command_line_puts_around_stands_at_the_ends_of_every_group(
+    settings: CatalogSettings, tmp_path: Path
+) -> None:
+    own = write(tmp_path, "own", identity="acme/own")
+    around = Around(before=(str(own),), after=("post",))
+    ours, last = "acme/own@1.0.0", "packrunner/post@1.0.0"
+    assert groups(select((), settings=settings, around=around)) == [
+        [ours, "packrunner/java@1.0.0", last],
+        [ours, "packrunner/python@1.0.0", last],
+    ]
+    assert groups(select(("java",), settings=settings, around=around)) == [[ours, "packrunner/java@1.0.0", last]]
+    project = Groups(pre=(Wanted("java"),), post=(Wanted("java"),))
+    found = groups(select((), settings=settings, project=project, around=Around(before=(str(own),))))
+    assert found[1] == [ours, "packrunner/python@1.0.0", "packrunner/java@1.0.0"]
+
+
+def test_system_buildpacks_can_be_left_out(settings: CatalogSettings) -> None:
+    assert select((), settings=settings).system.system.pre.buildpacks
+    left = select((), settings=settings, around=Around(system=False)).system
+    assert not left.system.pre.buildpacks
+    assert not left.system.post.buildpacks

@@ -13,6 +13,8 @@ import pytest
 from packrunner import events, paths
 from packrunner.cli import detecting
 from packrunner.errors import BuildpackFailedError, NetworkError, StoppedError
+from packrunner.lifecycle.volumes import Volume
+from packrunner.lifecycle.wishes import Delivery, Shape
 from packrunner.record import Record, Scan
 from tests.unit.cli.cli_fakes import FakeServices, Outcome, call, digest
 
@@ -99,6 +101,45 @@ def test_every_flag_arrives(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert request.run_image == f"oci:{app}/base"
     assert (request.clear_cache, request.rebuild, request.network) == (True, True, "none")
     assert (request.verbose, request.progress, request.color) == (2, "plain", "never")
+
+
+def test_the_flags_of_pack_arrive(app: Path, capsys: Capture) -> None:
+    fake = FakeServices()
+    words = (
+        "build shop -t shop:v2 --tag shop:v3 --publish --load --compression zstd --insecure-registry a:5000 "
+        "--pull-policy never --previous-image shop:old --cache type=dir,path=c --platform linux/amd64 "
+        "--creation-time now -D worker --exec-env test --workspace /app --uid 7 --gid 8 --volume ./v:/v:rw "
+        "--pre-buildpack ./a --post-buildpack b,c --disable-system-buildpacks --sbom-output-dir s "
+        "--report-output-dir r --userns-host --trust-extra-buildpacks --interactive --lifecycle-image x"
+    )
+    assert call(*words.split(), fake=fake) == 0
+    request = fake.requests[0]
+    assert request.delivery == Delivery(
+        tags=("shop:v2", "shop:v3"),
+        push=True,
+        load=True,
+        compression="zstd",
+        insecure=("a:5000",),
+        pull_policy="never",
+        previous="shop:old",
+        cache=("dir", f"{app}/c"),
+    )
+    assert request.shape == Shape(
+        platform="linux/amd64",
+        created="now",
+        process="worker",
+        exec_env="test",
+        app_dir="/app",
+        uid=7,
+        gid=8,
+        volumes=(Volume(f"{app}/v", "/v", writable=True),),
+        before=(f"{app}/a",),
+        after=("b", "c"),
+        without_system=True,
+        sbom_dir=f"{app}/s",
+        report_dir=f"{app}/r",
+    )
+    assert capsys.readouterr().err.count("has no effect here") == 4
 
 
 def test_the_environment_and_files_fill_what_flags_leave(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
