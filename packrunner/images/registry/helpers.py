@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -81,6 +82,10 @@ class Helper:
     def _run(self, verb: str, stdin: bytes) -> tuple[int, bytes]:
         if not self._usable:
             raise HelperError("is not the name of a program")
+        # Looked for first: a directory of PATH that is closed to this user says "permission denied" for all of them.
+        program = shutil.which(self.program, path=self._environ.get("PATH"))
+        if program is None:
+            raise HelperError("is not installed")
         said = bytearray()
 
         def keep(stream: process.Stream, data: bytes) -> None:
@@ -89,11 +94,9 @@ class Helper:
             if len(said) > _LIMIT:
                 raise HelperError("printed more than a login can be")
 
-        ended = process.run([self.program, verb], env=self._environ, output=keep, stdin=stdin, timeout=self._seconds)
+        ended = process.run([program, verb], env=self._environ, output=keep, stdin=stdin, timeout=self._seconds)
         if ended.timed_out:
             raise HelperError(f"gave no answer within {self._seconds:g} s")
-        if ended.code == 127 and ended.error:
-            raise HelperError("is not installed")
         if ended.error:
             raise HelperError("cannot be started")
         return ended.code, bytes(said)
