@@ -116,6 +116,27 @@ class Root:
             finally:
                 os.close(fd)
 
+    def link(self, rel: str) -> str | None:
+        """Where a link leads, as it says; None for anything else, and for nothing."""
+        with self._guard(rel):
+            try:
+                with self._parent(rel) as (parent, name):
+                    return os.readlink(name, dir_fd=parent)
+            except OSError as error:
+                if error.errno not in {errno.EINVAL, errno.ENOENT}:
+                    raise
+                return None
+
+    def has_mark(self, rel: str, attribute: str, value: bytes) -> bool:
+        """Whether the directory at `rel` has the extended attribute with this value."""
+        with self._guard(rel), self._directory(_split(rel)) as fd:
+            try:
+                return os.getxattr(f"/proc/self/fd/{fd}", attribute) == value
+            except OSError as error:
+                if error.errno not in {errno.ENODATA, errno.ENOTSUP}:
+                    raise
+                return False
+
     def copy(self, rel: str, write: Callable[[bytes], object], *, limit: int) -> bool:
         """Pass on the content of a regular file of at most `limit` bytes in pieces; false when it does not exist."""
         with self._guard(rel):

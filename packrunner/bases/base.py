@@ -116,6 +116,16 @@ class Base:
         return RunTarget("linux", self.architecture, "", "debian", self._suite.version)
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        """None: the build image is of no stack."""
+        return {}
+
+    @property
+    def carried(self) -> None:
+        """The build image has no buildpacks: the built-in ones are shown in it."""
+        return
+
+    @property
     def operator(self) -> Mapping[str, bytes]:
         """Nothing: the build image has no /cnb/build-config (IMG-08)."""
         return {}

@@ -111,10 +111,20 @@ def parse_reference(text: str) -> Suite:
         for suite in SUITES:
             if name in {suite.version, suite.codename} or (":" not in text and suite is SUITES[0]):
                 return suite
+    raise unknown_builder(text)
+
+
+def is_recipe(text: str) -> bool:
+    """Whether a builder is one of ours by its name; all others are images."""
+    return text.partition(":")[0] == "debian"
+
+
+def unknown_builder(text: str, why: str = "") -> UsageError:
+    """The error for a builder that is neither a recipe nor an image."""
     known = ", ".join(f"{suite.reference} (or debian:{suite.codename})" for suite in SUITES)
-    raise UsageError(
+    return UsageError(
         f"no builder is named {text!r}",
         slug="unknown-builder",
-        cause=f"known are {known}",
+        cause=f"{why}; known without an image are {known}" if why else f"known are {known}",
         tries=(f"packrunner build --builder {DEFAULT_REFERENCE}",),
     )

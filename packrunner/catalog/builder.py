@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from packrunner.catalog.carried import Carried
     from packrunner.engines.base import User
     from packrunner.formats.platform import RunTarget
     from packrunner.formats.run import RunImageEntry
@@ -30,6 +31,10 @@ class Builder(Protocol):
     @property
     def user(self) -> User:
         """Who builds."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of the build image, which may name its stack (STK-01)."""
 
     @property
     def build_env(self) -> Mapping[str, str]:
@@ -56,6 +61,10 @@ class Builder(Protocol):
 
     def build_rootfs(self) -> tuple[str, ...]:
         """The build image's trees, lowest first, for SandboxSpec.rootfs."""
+
+    @property
+    def carried(self) -> Carried | None:
+        """The buildpacks that are in the build image; None for a builder that works with the built-in ones."""
 
     @property
     def watched(self) -> tuple[str, ...]:

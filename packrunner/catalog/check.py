@@ -40,6 +40,11 @@ def read_descriptor(root: str, *, shown: str, kind: Kind = "buildpack") -> Build
             data = file.read()
     except OSError as error:
         raise disk_error(error, where) from error
+    return parse_descriptor(data, where=where, kind=kind)
+
+
+def parse_descriptor(data: bytes, *, where: str, kind: Kind = "buildpack", strict: bool = True) -> BuildpackDescriptor:
+    """Check a descriptor that was read. Those that somebody else packaged may have any version: not `strict`."""
     try:
         descriptor = _READERS[kind](data, where=where)
     except UsageError as error:
@@ -47,13 +52,13 @@ def read_descriptor(root: str, *, shown: str, kind: Kind = "buildpack") -> Build
             raise
         at = place(data.decode(), f"{kind}.id", where)
         raise _wrong(error.brief, at, 'id = "your-name/what-it-builds"') from error
-    _check(descriptor, data.decode(), where, kind)
+    _check(descriptor, data.decode(), where, kind, strict=strict)
     return descriptor
 
 
-def _check(descriptor: BuildpackDescriptor, text: str, where: str, kind: Kind) -> None:
+def _check(descriptor: BuildpackDescriptor, text: str, where: str, kind: Kind, *, strict: bool) -> None:
     version = descriptor.buildpack.version
-    if not _VERSION.fullmatch(version):
+    if strict and not _VERSION.fullmatch(version):
         brief = f"{version!r} is not a version" if version else "the version is missing"
         raise _wrong(
             f"{brief}: three numbers without leading zeros",

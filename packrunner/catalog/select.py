@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from packrunner.catalog import builtin, inline
-from packrunner.catalog.locate import Located, check_version, locate, locate_extension, unknown
+from packrunner.catalog import inline
+from packrunner.catalog.gather import Gathering, no_extension, ref_to
+from packrunner.catalog.locate import Located
 from packrunner.catalog.ordering import OrderFile, read_order
+from packrunner.catalog.selection import AS_IT_IS, Around, CatalogSettings, Selection
 from packrunner.catalog.shelf import Shelf
-from packrunner.catalog.stage import Stage, StagedBuildpack
 from packrunner.catalog.wanted import NOTHING, Groups
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
@@ -22,48 +19,19 @@ from packrunner.formats.buildpack import GroupRef, OrderGroup
 from packrunner.formats.group import Order, System, SystemRefs, SystemTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import TypeVar
 
+    from packrunner.catalog.carried import Carried
+    from packrunner.catalog.stage import StagedBuildpack
     from packrunner.catalog.wanted import Wanted
 
     T = TypeVar("T", Order, System)
 
+FROM_BUILDER = "from=builder"
+"""What stands for the builder's whole order among the buildpacks that are asked for."""
 
-class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where things are: the built-in buildpacks, the stage directory, the SDK that is copied into buildpacks."""
-
-    stage_dir: str
-    builtin_dir: str = msgspec.field(default_factory=builtin.builtin_dir)
-    sdk_dir: str = msgspec.field(default_factory=builtin.sdk_dir)
-
-
-class Around(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands at the ends of every group: names as --buildpack takes them, and the builder's system buildpacks."""
-
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    system: bool = True
-
-
-AS_IT_IS = Around()
-
-
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What takes part in a build.
-
-    Every version in `order` and `system` is explicit. `root` is the host directory to show at /cnb/buildpacks, read
-    only; `extensions_root` the one for /cnb/extensions, "" without any. `inputs` are host files and directories: as
-    long as their fingerprints stay the same, so does the selection.
-    """
-
-    order: Order
-    system: System
-    buildpacks: Mapping[tuple[str, str], StagedBuildpack]
-    root: str
-    inputs: tuple[str, ...]
-    extensions: Mapping[tuple[str, str], StagedBuildpack] = msgspec.field(default_factory=dict)
-    extensions_root: str = ""
+__all__ = ["AS_IT_IS", "FROM_BUILDER", "Around", "CatalogSettings", "Selection", "select", "select_order"]
 
 
 def select(
@@ -73,18 +41,22 @@ def select(
     project: Groups = NOTHING,
     extensions: tuple[str, ...] = (),
     around: Around = AS_IT_IS,
+    carried: Carried | None = None,
 ) -> Selection:
     """Select the buildpacks `requested`, as one group in that order; without any the project's group, else the
-    built-in order with what the project puts before and after each group (PRJ-05, PRJ-07). What `around` names stands
+    builder's order with what the project puts before and after each group (PRJ-05, PRJ-07). What `around` names stands
     at the ends of each group instead of what the project puts there, and without its system buildpacks none join.
 
-    `extensions` are directories of image extensions: one group, in front of every group of buildpacks (BPD-12).
+    `carried` is what the builder's image has: its order, system buildpacks and names then come before the built-in
+    ones, which join only where they are asked for. `extensions` are directories of image extensions: one group, in
+    front of every group of buildpacks (BPD-12).
 
-    Each text may name several, divided by commas. Otherwise system buildpacks join either way (BPD-11). Raises
-    UsageError (`unknown-buildpack`, `buildpack-locator`, `buildpack-descriptor`, `buildpack-program`, `toml`),
-    BuildpackApiError before anything runs (BPD-02), UnsafeArchiveError (`buildpack-tree`) and StoreError.
+    Each text may name several, divided by commas; `from=builder` stands for the builder's order. System buildpacks
+    otherwise join either way (BPD-11). Raises UsageError (`unknown-buildpack`, `buildpack-locator`,
+    `buildpack-descriptor`, `buildpack-program`, `toml`, `not-a-builder`), BuildpackApiError before anything runs
+    (BPD-02), UnsafeArchiveError (`buildpack-tree`) and StoreError.
     """
-    return _Selecting(settings).run(requested, project, extensions, around)
+    return _Selecting(Gathering(settings, carried=carried)).run(requested, project, extensions, around)
 
 
 def select_order(
@@ -96,57 +68,63 @@ def select_order(
     of their own, as in a build. The order is the whole of it: no system buildpacks join. Raises what `select` and
     `ordering.read_order` raise.
     """
-    return _Selecting(settings, Shelf(directories)).run_order(path, extensions, directories)
+    return _Selecting(Gathering(settings, Shelf(directories))).run_order(path, extensions, directories)
 
 
 class _Selecting:
-    def __init__(self, settings: CatalogSettings, shelf: Shelf | None = None) -> None:
-        self._settings = settings
-        self._shelf = shelf or Shelf(())
-        self._stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
-        self._found: dict[tuple[str, str], StagedBuildpack] = {}
-        self._inputs: dict[str, None] = {}
-        self._sources: dict[str, StagedBuildpack] = {}
+    def __init__(self, gathering: Gathering) -> None:
+        self._all = gathering
 
     def run(
         self, requested: tuple[str, ...], project: Groups, extensions: tuple[str, ...], around: Around
     ) -> Selection:
-        asked = self._named(requested)
-        first, last = self._named(around.before), self._named(around.after)
-        if asked:
-            order = Order(order=(OrderGroup(group=tuple(dict.fromkeys(asked))),))
+        texts = _split(requested)
+        first, last = self._named(_split(around.before)), self._named(_split(around.after))
+        if texts:
+            order = self._requested(texts)
         elif project.group:
             order = Order(order=(OrderGroup(group=self._wanted(project.group)),))
         else:
-            order = self._builtin_order()
+            order = self._builder_order()
             first, last = first or self._wanted(project.pre), last or self._wanted(project.post)
-        groups = tuple(OrderGroup(group=(*first, *g.group, *last)) for g in order.order)
-        order = Order(order=groups, order_extensions=order.order_extensions)
-        return self._selection(order, self._system() if around.system else System(), self._extensions(extensions))
+        order = _around(order, first, last)
+        system = self._system() if around.system else System()
+        staged = self._all.extensions(extensions)
+        if self._all.carried and not staged:
+            order, staged = self._all.carried_extensions(order, self._all.carried)
+        return self._all.selection(order, system, staged)
 
-    def _named(self, texts: tuple[str, ...]) -> tuple[GroupRef, ...]:
+    def _requested(self, texts: list[str]) -> Order:
+        if FROM_BUILDER not in texts:
+            return Order(order=(OrderGroup(group=tuple(dict.fromkeys(self._named(texts)))),))
+        if texts.count(FROM_BUILDER) > 1:
+            raise UsageError(f"--buildpack {FROM_BUILDER} is given twice", slug="unknown-buildpack")
+        at = texts.index(FROM_BUILDER)
+        first, last = self._named(texts[:at]), self._named(texts[at + 1 :])
+        return _around(self._builder_order(), first, last)
+
+    def _named(self, texts: list[str]) -> tuple[GroupRef, ...]:
         """References to what --buildpack and its like name, each staged."""
-        found = [locate(text, builtin_dir=self._settings.builtin_dir) for text in _split(texts)]
-        return tuple(_ref(self._add(one)) for one in found)
+        return tuple(ref_to(self._all.named(text)) for text in texts)
 
     def run_order(self, path: str, extensions: tuple[str, ...], directories: tuple[str, ...]) -> Selection:
         file = read_order(path)
-        self._inputs[path] = None
+        self._all.inputs[path] = None
         groups: list[OrderGroup] = []
         for i, group in enumerate(file.order.order):
             pinned: list[GroupRef] = []
             for j, ref in enumerate(group.group):
                 try:
-                    pinned += self._pin([ref])
+                    pinned += self._all.pin([ref])
                 except UsageError as error:
                     error.at = error.at or file.at(i, j)
                     raise
             groups.append(OrderGroup(group=tuple(pinned)))
-        named = self._extensions(extensions)
+        named = self._all.extensions(extensions)
         if not file.order.order_extensions:
-            return self._selection(Order(order=tuple(groups)), System(), named)
+            return self._all.selection(Order(order=tuple(groups)), System(), named)
         found, staged = self._ordered_extensions(file, named, Shelf(directories, descriptor="extension.toml"))
-        return self._selection(Order(order=tuple(groups), order_extensions=found), System(), staged)
+        return self._all.selection(Order(order=tuple(groups), order_extensions=found), System(), staged)
 
     def _ordered_extensions(
         self, file: OrderFile, named: Mapping[tuple[str, str], StagedBuildpack], shelf: Shelf
@@ -161,71 +139,44 @@ class _Selecting:
                 try:
                     source = None if one else shelf.find(ref)
                     if one is None and source is None:
-                        raise _no_extension(ref)
+                        raise no_extension(ref)
                 except UsageError as error:
                     error.at = error.at or file.at(i, j, "order-extensions")
                     raise
-                one = one or next(iter(self._extensions((str(source),)).values()))
+                one = one or next(iter(self._all.extensions((str(source),)).values()))
                 staged[one.id, one.version] = one
                 pinned.append(GroupRef(id=one.id, version=one.version, optional=True, exec_env=ref.exec_env))
             groups.append(OrderGroup(group=tuple(pinned)))
         return tuple(groups), staged
-
-    def _selection(
-        self, order: Order, system: System, staged: Mapping[tuple[str, str], StagedBuildpack] = MappingProxyType({})
-    ) -> Selection:
-        if staged and not order.order_extensions:
-            group = OrderGroup(group=tuple(_ref(e) for e in staged.values()))
-            order = Order(order=order.order, order_extensions=(group,))
-        if any(b.sdk for b in (*self._found.values(), *staged.values())):
-            self._inputs[self._settings.sdk_dir] = None
-        return Selection(
-            order=order,
-            system=system,
-            buildpacks=_distinct(self._found),
-            root=self._stage.combine(self._found.values()),
-            inputs=tuple(self._inputs),
-            extensions=_distinct(staged),
-            extensions_root=self._stage.combine(staged.values()) if staged else "",
-        )
-
-    def _extensions(self, directories: tuple[str, ...]) -> dict[tuple[str, str], StagedBuildpack]:
-        self._complete()
-        staged: dict[tuple[str, str], StagedBuildpack] = {}
-        for directory in directories:
-            found = self._stage.add(locate_extension(directory).source, "extension")
-            _refuse_twin(staged | self._found, found)
-            staged[found.id, found.version] = found
-            self._inputs[found.source] = None
-        return staged
-
-    def _add(self, located: Located) -> StagedBuildpack:
-        staged = self._sources.get(located.source)
-        if staged is None:
-            staged = self._sources[located.source] = self._stage.add(located.source)
-        check_version(located, staged.version)
-        _refuse_twin(self._found, staged)
-        self._found[staged.id, staged.version] = staged
-        self._inputs[located.source] = None
-        return staged
 
     def _wanted(self, entries: tuple[Wanted, ...]) -> tuple[GroupRef, ...]:
         """References to what a group of project.toml names, each staged."""
         refs = []
         for entry in entries:
             if entry.inline:
-                place = inline.write(self._settings.stage_dir, entry)
-                staged = self._add(Located(asked=entry.text, source=place))
+                place = inline.write(self._all.settings.stage_dir, entry)
+                staged = self._all.add(Located(asked=entry.text, source=place))
                 # The project file, which is an input of its own, decides about it.
-                self._inputs.pop(place)
+                self._all.inputs.pop(place)
             else:
-                staged = self._add(locate(entry.text, builtin_dir=self._settings.builtin_dir))
+                staged = self._all.named(entry.text)
             refs.append(
                 GroupRef(id=staged.id, version=staged.version, optional=entry.optional, exec_env=entry.exec_env)
             )
         return tuple(refs)
 
-    def _builtin_order(self) -> Order:
+    def _builder_order(self) -> Order:
+        if self._all.carried is not None:
+            if not any(group.group for group in self._all.carried.order.order):
+                raise UsageError(
+                    f"{self._all.carried.builder} has no order of buildpacks",
+                    slug="not-a-builder",
+                    cause="neither the label io.buildpacks.buildpack.order nor /cnb/order.toml names any",
+                    tries=("name the buildpacks: --buildpack ID",),
+                )
+            return Order(
+                order=tuple(OrderGroup(group=self._all.pin(group.group)) for group in self._all.carried.order.order)
+            )
         file = self._builtin_file("order.toml", Order)
         if file is None:
             raise UsageError(
@@ -233,17 +184,17 @@ class _Selecting:
                 slug="unknown-buildpack",
                 tries=("name one of your own: --buildpack ./DIR",),
             )
-        return Order(order=tuple(OrderGroup(group=self._pin(group.group)) for group in file.order))
+        return Order(order=tuple(OrderGroup(group=self._all.pin(group.group)) for group in file.order))
 
     def _system(self) -> System:
-        file = self._builtin_file("system.toml", System)
+        file = self._all.carried.system if self._all.carried else self._builtin_file("system.toml", System)
         if file is None:
             return System()
-        pre, post = self._pin(file.system.pre.buildpacks), self._pin(file.system.post.buildpacks)
+        pre, post = self._all.pin(file.system.pre.buildpacks), self._all.pin(file.system.post.buildpacks)
         return System(system=SystemTable(pre=SystemRefs(buildpacks=pre), post=SystemRefs(buildpacks=post)))
 
     def _builtin_file(self, name: str, kind: type[T]) -> T | None:
-        path = os.path.join(self._settings.builtin_dir, name)
+        path = os.path.join(self._all.settings.builtin_dir, name)
         try:
             with open(path, "rb") as file:
                 data = file.read()
@@ -251,73 +202,14 @@ class _Selecting:
             return None
         except OSError as error:
             raise disk_error(error, path) from error
-        self._inputs[path] = None
+        self._all.inputs[path] = None
         return toml.decode(data, kind, where=path, error=UsageError)
 
-    def _pin(self, refs: Iterable[GroupRef]) -> tuple[GroupRef, ...]:
-        """The same references with their versions, each staged."""
-        return tuple(
-            GroupRef(id=ref.id, version=self._find(ref).version, optional=ref.optional, exec_env=ref.exec_env)
-            for ref in refs
-        )
 
-    def _find(self, ref: GroupRef) -> StagedBuildpack:
-        """A buildpack that an order names: one that was asked for, else a built-in one (BPD-05)."""
-        known = self._known(ref)
-        if known is not None and ref.version:
-            return known
-        source = self._shelf.find(ref)
-        if source is not None:
-            return self._add(Located(asked=ref.id, source=source, version=ref.version))
-        if known is not None:
-            return known
-        name = ref.id.removeprefix(builtin.NAMESPACE)
-        asked = f"{ref.id}@{ref.version}" if ref.version else ref.id
-        if name == ref.id or name not in builtin.short_names(self._settings.builtin_dir):
-            raise self._shelf.lacks(asked) or unknown(ref.id, self._settings.builtin_dir)
-        source = os.path.join(self._settings.builtin_dir, name)
-        return self._add(Located(asked=asked, source=source, version=ref.version, builtin=True))
-
-    def _known(self, ref: GroupRef) -> StagedBuildpack | None:
-        if ref.version:
-            return self._found.get((ref.id, ref.version))
-        return next((b for (identity, _), b in self._found.items() if identity == ref.id), None)
-
-    def _complete(self) -> None:
-        """Stage whatever composites name, and what that names."""
-        pending = list(self._found.values())
-        seen = set(self._found)
-        while pending:
-            owner = pending.pop()
-            for ref in (ref for group in owner.descriptor.order for ref in group.group):
-                try:
-                    found = self._find(ref)
-                except UsageError as error:
-                    error.at = f"named by the order of {owner.id}@{owner.version}"
-                    raise
-                if (found.id, found.version) not in seen:
-                    seen.add((found.id, found.version))
-                    pending.append(found)
-
-
-def _no_extension(ref: GroupRef) -> UsageError:
-    return UsageError(
-        f"there is no image extension {ref.id}{f'@{ref.version}' if ref.version else ''}",
-        slug="unknown-extension",
-        tries=("--extension DIR, for the directory that holds extension.toml", "--buildpacks DIR, for one of several"),
-    )
-
-
-def _refuse_twin(known: Mapping[tuple[str, str], StagedBuildpack], staged: StagedBuildpack) -> None:
-    twin = known.get((staged.id, staged.version))
-    if twin is not None and (twin.kind, twin.digest) != (staged.kind, staged.digest):
-        what = f"different {staged.kind}s" if twin.kind == staged.kind else "things, a buildpack and an extension,"
-        raise UsageError(
-            f"two {what} call themselves {staged.id}@{staged.version}",
-            slug="buildpack-descriptor",
-            cause=f"{twin.source} and {staged.source}",
-            tries=("give one of them another version",),
-        )
+def _around(order: Order, first: tuple[GroupRef, ...], last: tuple[GroupRef, ...]) -> Order:
+    """The order with others before and after each group (PRJ-07)."""
+    groups = tuple(OrderGroup(group=(*first, *g.group, *last)) for g in order.order)
+    return Order(order=groups, order_extensions=order.order_extensions)
 
 
 def _split(requested: tuple[str, ...]) -> list[str]:
@@ -328,13 +220,3 @@ def _split(requested: tuple[str, ...]) -> list[str]:
     if requested and not texts:
         raise UsageError("--buildpack names nothing", slug="unknown-buildpack", tries=("--buildpack python",))
     return texts
-
-
-def _ref(buildpack: StagedBuildpack) -> GroupRef:
-    return GroupRef(id=buildpack.id, version=buildpack.version)
-
-
-def _distinct(found: Mapping[tuple[str, str], StagedBuildpack]) -> dict[tuple[str, str], StagedBuildpack]:
-    """Short names are for telling buildpacks apart: where two are the same, both are called by their ids."""
-    count = Counter(short for _, short in {(b.id, b.short) for b in found.values()})
-    return {key: msgspec.structs.replace(b, short=b.id) if count[b.short] > 1 else b for key, b in found.items()}

@@ -39,6 +39,21 @@ def supports_buildpack(version: str, supported: Iterable[str] = BUILDPACK_APIS) 
     )
 
 
+def highest_platform(theirs: Iterable[str], *, of: str) -> str:
+    """The highest Platform API that we and `of` have (IMG-13); ours where it names none. Raises PlatformApiError."""
+    named = tuple(theirs)
+    known = {parse(version) for version in named}
+    common = [version for version in PLATFORM_APIS if parse(version) in known]
+    if named and not common:
+        raise PlatformApiError(
+            f"{of} and packrunner have no Platform API in common",
+            slug="platform-api",
+            cause=f"it supports {', '.join(named)}; packrunner supports {', '.join(PLATFORM_APIS)}",
+            tries=("--builder with a newer one",),
+        )
+    return max(common, key=parse) if common else PLATFORM_API
+
+
 def rebases_by_target(version: str) -> bool:
     """Whether an image that says it was built at this Platform API is compared by target, not by stack (RBS-07)."""
     return parse(version) >= (0, 12)

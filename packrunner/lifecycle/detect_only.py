@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from packrunner import fingerprint, workspace
 from packrunner.engines.base import Mount, SandboxSpec
 from packrunner.events import Noted
+from packrunner.formats.api import PLATFORM_API
 from packrunner.lifecycle import application
 from packrunner.lifecycle.detect import MAX_GROUPS, DetectInputs, examine
 from packrunner.lifecycle.explain import AppFiles, failure
-from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR, PLANS_DIR, PLATFORM_DIR
+from packrunner.workspace import PLANS_DIR, PLATFORM_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,8 @@ class Inquiry:
     image_env: Mapping[str, str]
     user: User
     target: RunTarget
+    operator: Mapping[str, bytes] = field(default_factory=dict)
+    platform_api: str = PLATFORM_API
     network: Network = "host"
 
 
@@ -84,14 +87,13 @@ def ask(
         waiting=lambda: reporter.emit(waiting),
     ) as ws:
         app = application.prepare(ws, inquiry.source, table, rules=inquiry.rules, user=inquiry.user, overlays=overlays)
-        extensions = inquiry.selection.extensions_root
         spec = SandboxSpec(
             rootfs=inquiry.rootfs,
             user=inquiry.user,
             mounts=(
                 Mount(source=ws.platform, target=PLATFORM_DIR),
-                Mount(source=inquiry.selection.root, target=BUILDPACKS_DIR),
-                *((Mount(source=extensions, target=EXTENSIONS_DIR),) if extensions else ()),
+                *inquiry.selection.mounts,
+                *inquiry.selection.extension_mounts,
                 Mount(source=ws.plans, target=PLANS_DIR, writable=True),
                 *app.mounts,
             ),
@@ -109,6 +111,8 @@ def ask(
             target=inquiry.target,
             image_env=inquiry.image_env,
             platform_env=inquiry.env,
+            operator=inquiry.operator,
+            platform_api=inquiry.platform_api,
             home=inquiry.user.home,
             owner=owner,
             app_files=files,

@@ -95,6 +95,8 @@ def _generate_inputs(job: Job, ws: Workspace, found: DetectResult) -> GenerateIn
         platform_env=job.env,
         exec_env=job.exec_env,
         places=job.places,
+        operator=job.build_image.operator,
+        platform_api=job.platform_api,
     )
 
 

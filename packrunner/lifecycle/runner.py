@@ -19,6 +19,7 @@ from packrunner._version import __version__
 from packrunner.engines.base import Mount, Network, SandboxSpec
 from packrunner.errors import StoreError
 from packrunner.events import Changed, Noted, StepDone, StepStarted, Warned
+from packrunner.formats.api import PLATFORM_API
 from packrunner.lifecycle import application, cache, export
 from packrunner.lifecycle.analyze import analyze
 from packrunner.lifecycle.build import BuildInputs, build
@@ -26,7 +27,7 @@ from packrunner.lifecycle.created import created_at
 from packrunner.lifecycle.detect import DetectInputs, detect
 from packrunner.lifecycle.explain import AppFiles
 from packrunner.lifecycle.restore import RestoreInputs, restore
-from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR, LAYERS_DIR, PLACES, PLANS_DIR, PLATFORM_DIR, Places
+from packrunner.workspace import LAYERS_DIR, PLACES, PLANS_DIR, PLATFORM_DIR, Places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,13 +52,15 @@ if TYPE_CHECKING:
 class BuildImage(msgspec.Struct, frozen=True, kw_only=True):
     """Where buildpacks run: a stack of directories, the environment and user that go with it.
 
-    `reference` stands for its content; `extended` are the variables that image extensions gave it.
+    `reference` stands for its content; `operator` holds the files of its /cnb/build-config/env, `extended` are the
+    variables that image extensions gave it.
     """
 
     rootfs: tuple[str, ...]
     env: Mapping[str, str]
     user: User
     reference: str = ""
+    operator: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     extended: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -86,6 +89,7 @@ class Job:
     run_image: RunImage
     run_images: RunImages
     records: str
+    platform_api: str = PLATFORM_API
     network: Network = "host"
     volumes: tuple[Mount, ...] = ()
     places: Places = PLACES
@@ -200,6 +204,7 @@ def run(job: Job, tools: Tools) -> BuildReport:
                 process_type=job.process_type,
                 places=job.places,
                 exec_env=job.exec_env,
+                platform_api=job.platform_api,
                 created=created_at(job.source_date_epoch, reporter),
                 project=job.project,
             ),
@@ -231,6 +236,7 @@ def _restore_inputs(
         cache=known,
         clear=job.clear_cache,
         exec_env=job.exec_env,
+        platform_api=job.platform_api,
     )
 
 
@@ -246,6 +252,8 @@ def _build_inputs(job: Job, ws: Workspace, found: DetectResult, ready: Ready) ->
         home=ready.build_image.user.home,
         target=ready.run.target,
         platform_env=job.env,
+        operator=job.build_image.operator,
+        platform_api=job.platform_api,
         extensions=found.extensions,
         extended_env=ready.build_image.extended,
         exec_env=job.exec_env,
@@ -273,11 +281,10 @@ def _report_changes(job: Job, reporter: Reporter) -> None:
 
 def shared_mounts(job: Job, ws: Workspace) -> tuple[Mount, ...]:
     """What every sandbox of the build sees, the extensions among it where there are any."""
-    extensions = job.selection.extensions_root
     return (
         Mount(source=ws.layers, target=LAYERS_DIR, writable=True),
         Mount(source=ws.platform, target=PLATFORM_DIR),
-        *((Mount(source=extensions, target=EXTENSIONS_DIR),) if extensions else ()),
+        *job.selection.extension_mounts,
         Mount(source=ws.plans, target=PLANS_DIR, writable=True),
         *job.volumes,
     )
@@ -289,7 +296,7 @@ def _spec(image: BuildImage, job: Job, ws: Workspace, app: Application) -> Sandb
         user=image.user,
         mounts=(
             *shared_mounts(job, ws),
-            Mount(source=job.selection.root, target=BUILDPACKS_DIR),
+            *job.selection.mounts,
             *app.mounts,
         ),
         overlays=app.overlays,
@@ -308,6 +315,8 @@ def _detect_inputs(job: Job, ws: Workspace) -> DetectInputs:
         target=job.run_image.target,
         image_env=job.build_image.env,
         platform_env=job.env,
+        operator=job.build_image.operator,
+        platform_api=job.platform_api,
         home=job.build_image.user.home,
         owner=ws.owner,
         exec_env=job.exec_env,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from packrunner.errors import UsageError
+from packrunner.formats.api import platform_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +31,31 @@ def check_platforms(build: RunTarget, run: RunTarget, *, name: str) -> None:
                 cause=f"buildpacks run on {build}, and what they make has to run there",
                 tries=("--run-image with an image for this platform",),
             )
+
+
+class Suit(msgspec.Struct, frozen=True):
+    """The labels of a build image and a run image, and the Platform API that they meet at."""
+
+    build: Mapping[str, str]
+    run: Mapping[str, str]
+    platform_api: str
+
+
+def doubts(suit: Suit, build: RunTarget, run: RunTarget) -> list[str]:
+    """Warnings about a build image and a run image: other distributions, other stacks."""
+    return [text for text in (distributions(build, run), stacks(suit.build, suit.run)) if text]
+
+
+def check_mixins(suit: Suit, wanted: Iterable[tuple[str, Iterable[Stack]]]) -> None:
+    """Raises UsageError (`run-image-mixins`) for a builder from before Platform API 0.12 (STK-02)."""
+    wrong = () if platform_features(suit.platform_api).targets else mixins(suit.build, suit.run, wanted)
+    if wrong:
+        raise UsageError(
+            "the build image, the run image and the buildpacks do not go together",
+            slug="run-image-mixins",
+            cause="; ".join(wrong),
+            tries=("--run-image with one that has what is missing", "--builder with a newer one"),
+        )
 
 
 def distributions(build: RunTarget, run: RunTarget) -> str:

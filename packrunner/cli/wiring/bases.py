@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from packrunner.bases.recipes import ImageName as BaseImage
     from packrunner.catalog.builder import Builder
+    from packrunner.catalog.builder_image import ImageBuilder
     from packrunner.cli.run_images import RunImages
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
@@ -30,7 +31,18 @@ def opened(
     *,
     wanted: tuple[BaseImage, ...] = ("build", "python"),
 ) -> Builder:
-    """The builder that the request names; of a recipe, the images that the build needs are made."""
+    """The builder that the request names; of a recipe, the images that the build needs are made.
+
+    Raises UsageError: `unknown-builder`, `not-a-builder`, `builder-platform`; PlatformApiError (IMG-13).
+    """
+    from packrunner.bases.recipes import is_recipe
+
+    if not is_recipe(request.builder):
+        with images.lease():
+            builder = image_builder(request.builder, images, unpacked)
+            # From here on the trees are held, and the store may be pruned.
+            builder.build_rootfs()
+        return builder
     from packrunner.bases import open_base
 
     return open_base(
@@ -42,6 +54,32 @@ def opened(
         reporter=reporter,
         images=("build",) if request.run_image else wanted,
     )
+
+
+def image_builder(reference: str, images: LocalStore, unpacked: Snapshots) -> ImageBuilder:
+    """The builder in an image, wherever that is; hold the store's lease until it is unpacked. Raises as `opened`."""
+    from packrunner.bases.recipes import unknown_builder
+    from packrunner.catalog.builder_image import ImageBuilder
+    from packrunner.errors import UsageError
+    from packrunner.images.transfer import parse_locator
+
+    try:
+        image = places.read_image(reference, images)
+    except UsageError as error:
+        if error.slug not in {"unknown-image", "name"}:
+            raise
+        raise unknown_builder(reference, error.brief) from error
+    locator = parse_locator(reference)
+    builder = ImageBuilder(
+        image,
+        reference=reference,
+        snapshots=unpacked,
+        find=lambda name: places.read_image(name, images),
+        images=(locator.path,) if locator.kind == "store" else (),
+        watched=() if locator.kind == "store" else (locator.path,),
+    )
+    builder.check(places.architecture())
+    return builder
 
 
 def run_image(request: BuildRequest, builder: Builder, images: LocalStore) -> RunImage:
@@ -87,12 +125,8 @@ def check_platform(request: BuildRequest, builder: Builder, run: RunImage) -> No
 
 
 def os_release(rootfs: Sequence[str]) -> bytes:
-    """/etc/os-release of the build image, whose /etc has a link to it (TGT-07)."""
-    from packrunner.confined import Root
+    """/etc/os-release of the build image, wherever links lead to it (TGT-07)."""
+    from packrunner.images.view import View
 
-    for directory in reversed(rootfs):
-        with Root.open(directory) as root:
-            data = root.read("usr/lib/os-release")
-        if data is not None:
-            return data
-    return b""
+    with View(rootfs) as files:
+        return files.read("/etc/os-release") or b""

@@ -54,13 +54,14 @@ def build(
         stack.callback(unpacked.close)
         builder = bases.opened(request, images, unpacked, where, reporter)
         stack.callback(builder.close)
+        stack.enter_context(images.lease())
         run_image = bases.run_image(request, builder, images)
         bases.check_platform(request, builder, run_image)
-        stack.enter_context(images.lease())
-        doubt = suiting.distributions(builder.target, run_image.target)
-        if doubt:
+        selection = _select(request, builder)
+        suitable = suiting.Suit(builder.labels, run_image.image.labels, builder.platform_api)
+        suiting.check_mixins(suitable, ((b.id, b.descriptor.stacks) for b in selection.buildpacks.values()))
+        for doubt in suiting.doubts(suitable, builder.target, run_image.target):
             reporter.emit(Warned(text=doubt))
-        selection = _select(request)
         rules = Rules(include=request.include, exclude=request.exclude)
         inputs = remembering.inputs(request, places.launcher(), builder, selection)
         scan = remembering.scan(inputs, rules, known, began_ns)
@@ -82,7 +83,9 @@ def build(
                     env=builder.build_env,
                     user=_user(request, builder),
                     reference=builder.full_reference,
+                    operator=builder.operator,
                 ),
+                platform_api=builder.platform_api,
                 run_image=run_image,
                 run_images=bases.run_images(builder, images),
                 records=os.path.join(paths.cache_dir(), extended.DIRECTORY),
@@ -123,16 +126,19 @@ def detect(
         stack.callback(unpacked.close)
         builder = bases.opened(request, images, unpacked, where, reporter, wanted=("build",))
         stack.callback(builder.close)
+        stack.enter_context(images.lease())
         inquiry = detect_only.Inquiry(
             source=request.source,
             rules=Rules(include=request.include, exclude=request.exclude),
             env={**(held.variables if held else {}), **dict(request.env)},
             bindings=held.bindings if held else {},
             place=_place(request, builder),
-            selection=_select(request, order, directories),
+            selection=_select(request, builder, order, directories),
             rootfs=builder.build_rootfs(),
             image_env=builder.build_env,
             user=builder.user,
+            operator=builder.operator,
+            platform_api=builder.platform_api,
             target=bases.target(request, builder, images),
             network=request.network,
         )
@@ -141,7 +147,9 @@ def detect(
         )
 
 
-def _select(request: BuildRequest, order: str | None = None, directories: tuple[str, ...] = ()) -> Selection:
+def _select(
+    request: BuildRequest, builder: Builder, order: str | None = None, directories: tuple[str, ...] = ()
+) -> Selection:
     from packrunner.catalog.select import Around, CatalogSettings, select, select_order
 
     settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
@@ -154,6 +162,7 @@ def _select(request: BuildRequest, order: str | None = None, directories: tuple[
         project=request.groups,
         extensions=request.extensions,
         around=Around(before=wanted.before, after=wanted.after, system=not wanted.without_system),
+        carried=builder.carried,
     )
 
 

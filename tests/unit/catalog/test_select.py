@@ -162,7 +162,7 @@ def test_a_directory_without_descriptor_is_said(
         "https://example.com/a.tgz",
         "file:///x",
         "urn:cnb:registry:a/b@1",
-        "from=builder",
+        "from=nowhere",
         "a.cnb",
         "oci:dir",
     ],
@@ -172,6 +172,18 @@ def test_other_places_come_later(settings: CatalogSettings, asked: str) -> None:
         select((asked,), settings=settings)
     assert caught.value.slug == "buildpack-locator"
     assert asked in (caught.value.at or "")
+
+
+@pytest.mark.cnb("PRJ-07")
+def test_the_builders_order_stands_where_from_builder_is(settings: CatalogSettings, tmp_path: Path) -> None:
+    write(tmp_path, "mine", identity="acme/mine")
+    found = select((str(tmp_path / "mine"), "from=builder", "pre"), settings=settings)
+    assert groups(found) == [
+        ["acme/mine@1.0.0", "packrunner/java@1.0.0", "packrunner/pre@1.0.0"],
+        ["acme/mine@1.0.0", "packrunner/python@1.0.0", "packrunner/pre@1.0.0"],
+    ]
+    with pytest.raises(UsageError, match="twice"):
+        select(("from=builder,from=builder",), settings=settings)
 
 
 @pytest.mark.cnb("BPD-05", "BPD-06")

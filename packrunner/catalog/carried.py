@@ -1,0 +1,102 @@
+"""The buildpacks and extensions that a builder's image carries, used where they lie (IMG-04, IMG-05, IMG-10, BPD-05).
+
+/cnb/buildpacks/<id with _>/<version>/buildpack.toml      /cnb/extensions/<id with _>/<version>/extension.toml
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from packrunner.catalog.check import parse_descriptor
+from packrunner.catalog.stage import StagedBuildpack
+from packrunner.errors import UsageError
+from packrunner.names import BuildpackId
+from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
+
+if TYPE_CHECKING:
+    from packrunner.catalog.check import Kind
+    from packrunner.formats.buildpack import GroupRef
+    from packrunner.formats.group import Order, System
+    from packrunner.images.view import View
+
+_PLACES: dict[Kind, str] = {"buildpack": BUILDPACKS_DIR, "extension": EXTENSIONS_DIR}
+
+
+class Carried:
+    """What the builder called `builder` carries, seen in its files; `order` and `system` as it has them."""
+
+    def __init__(self, files: View, *, builder: str, order: Order, system: System) -> None:
+        self.builder = builder
+        self.order = order
+        self.system = system
+        self._files = files
+        self._known: dict[tuple[Kind, str, str], StagedBuildpack] = {}
+
+    def find(self, ref: GroupRef, kind: Kind = "buildpack") -> StagedBuildpack | None:
+        """The one that `ref` means; None where it is not there.
+
+        Raises UsageError: `unknown-buildpack` for a reference without version to several (IMG-10),
+        `buildpack-descriptor`, `toml`; BuildpackApiError (BPD-02).
+        """
+        versions = self.versions(ref.id, kind)
+        if not ref.version and len(versions) > 1:
+            raise UsageError(
+                f"{ref.id} is named without a version, and {self.builder} has {len(versions)}",
+                slug="unknown-buildpack",
+                cause=f"there is {ref.id} {', '.join(versions)}",
+                tries=(f"{ref.id}@{versions[-1]}",),
+            )
+        version = ref.version or "".join(versions)
+        return self._describe(ref.id, version, kind) if version in versions else None
+
+    def versions(self, identity: str, kind: Kind = "buildpack") -> list[str]:
+        """The versions of a buildpack or extension, sorted."""
+        place = f"{_PLACES[kind]}/{BuildpackId.parse(identity).escaped}"
+        return [name for name in self._files.names(place) if self._has(f"{place}/{name}", kind)]
+
+    def place(self, found: StagedBuildpack) -> str:
+        """The host path of its directory. Raises UsageError where no single layer has all of it."""
+        place = self._files.directory(found.path)
+        if place is None:
+            raise UsageError(
+                f"{found.id}@{found.version} is spread over several layers of {self.builder}",
+                slug="unknown-extension",
+                at=found.source,
+                tries=("--extension ./DIR, with a copy of it",),
+            )
+        return place
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._files.close()
+
+    def _has(self, place: str, kind: Kind) -> bool:
+        return self._files.kind(f"{place}/{kind}.toml") == "file"
+
+    def _describe(self, identity: str, version: str, kind: Kind) -> StagedBuildpack:
+        known = self._known.get((kind, identity, version))
+        if known is None:
+            known = self._known[kind, identity, version] = self._read(identity, version, kind)
+        return known
+
+    def _read(self, identity: str, version: str, kind: Kind) -> StagedBuildpack:
+        place = f"{_PLACES[kind]}/{BuildpackId.parse(identity).escaped}/{version}"
+        shown = f"{self.builder}:{place}"
+        data = self._files.read(f"{place}/{kind}.toml") or b""
+        descriptor = parse_descriptor(data, where=os.path.join(shown, f"{kind}.toml"), kind=kind, strict=False)
+        found = descriptor.buildpack
+        if (found.id, found.version) != (identity, version):
+            raise UsageError(
+                f"{shown} holds {found.id}@{found.version}", slug="buildpack-descriptor", at=f"{shown}/{kind}.toml"
+            )
+        return StagedBuildpack(
+            id=identity,
+            version=version,
+            digest="",
+            path=place,
+            source=shown,
+            descriptor=descriptor,
+            short=identity.rpartition("/")[2],
+            kind=kind,
+        )

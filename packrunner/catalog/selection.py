@@ -1,0 +1,74 @@
+"""What a selection is: the buildpacks that take part in a build, in what order, and how sandboxes are shown them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from packrunner.catalog import builtin
+from packrunner.engines.base import Mount
+from packrunner.names import BuildpackId
+from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from packrunner.catalog.stage import StagedBuildpack
+    from packrunner.formats.group import Order, System
+
+
+class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where things are: the built-in buildpacks, the stage directory, the SDK that is copied into buildpacks."""
+
+    stage_dir: str
+    builtin_dir: str = msgspec.field(default_factory=builtin.builtin_dir)
+    sdk_dir: str = msgspec.field(default_factory=builtin.sdk_dir)
+
+
+class Around(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at the ends of every group: names as --buildpack takes them, and the builder's system buildpacks."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    system: bool = True
+
+
+AS_IT_IS = Around()
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """What takes part in a build.
+
+    Every version in `order` and `system` is explicit. `root` is the host directory of the staged buildpacks, in the
+    layout of /cnb/buildpacks; `extensions_root` that of extensions; "" without any. `inputs` are host files and
+    directories: as long as their fingerprints stay the same, so does the selection. `beside`: what is staged joins what
+    the builder carries, and does not hide it.
+    """
+
+    order: Order
+    system: System
+    buildpacks: Mapping[tuple[str, str], StagedBuildpack]
+    root: str
+    inputs: tuple[str, ...]
+    extensions: Mapping[tuple[str, str], StagedBuildpack] = msgspec.field(default_factory=dict)
+    extensions_root: str = ""
+    beside: bool = False
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """What shows a sandbox the staged buildpacks."""
+        return self._mounts(self.root, BUILDPACKS_DIR, self.buildpacks.values())
+
+    @property
+    def extension_mounts(self) -> tuple[Mount, ...]:
+        """What shows a sandbox the staged extensions."""
+        return self._mounts(self.extensions_root, EXTENSIONS_DIR, self.extensions.values())
+
+    def _mounts(self, root: str, target: str, found: Iterable[StagedBuildpack]) -> tuple[Mount, ...]:
+        if not root:
+            return ()
+        if not self.beside:
+            return (Mount(source=root, target=target),)
+        places = (f"{BuildpackId(b.id).escaped}/{b.version}" for b in found if b.digest)
+        return tuple(Mount(source=f"{root}/{place}", target=f"{target}/{place}") for place in places)
