@@ -232,6 +232,8 @@ def merge(
     buildpacks = pick("buildpack", flags.buildpacks)
     extensions = pick("extension", flags.extensions)
     run_image = pick("run-image", flags.run_image)
+    builder = pick("builder", flags.builder, project.builder if project else None)
+    project_dir = os.path.dirname(project_file)
     name = image_name(flags.image) if flags.image else name_of_directory(source)
     sent, remarks = delivery(flags, pick)
     made = shape(flags, pick, lambda text: _buildpack(text, flags.cwd))
@@ -241,9 +243,9 @@ def merge(
         name=name,
         source=source,
         project_file=project_file,
-        builder=pick("builder", flags.builder, project.builder if project else None),
+        builder=locator(builder, project_dir if origins["builder"] == "project.toml" else flags.cwd),
         buildpacks=tuple(_buildpack(b, flags.cwd) for text in buildpacks for b in text.split(",") if b),
-        groups=_groups(project, os.path.dirname(project_file)),
+        groups=_groups(project, project_dir),
         project=dict(project.metadata) if project else {},
         bindings=(*(parse_binding(text, flags.cwd) for text in flags.bindings), *bindings_of(made.volumes)),
         secrets=tuple(parse_secret(text, flags.cwd) for text in flags.secrets),

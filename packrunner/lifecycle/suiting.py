@@ -68,9 +68,10 @@ def distributions(build: RunTarget, run: RunTarget) -> str:
 
 
 def stacks(build: Mapping[str, str], run: Mapping[str, str]) -> str:
-    """A warning for a run image of another stack (STK-02); "" where labels name one stack, or none."""
+    """A warning for a run image of another stack (STK-02); "" where an image names none, as all may by now."""
     mine, theirs = build.get(STACK_ID, ""), run.get(STACK_ID, "")
-    return f"the run image is of the stack {theirs}, the build image of {mine}" if mine and theirs != mine else ""
+    differ = mine and theirs and mine != theirs
+    return f"the run image is of the stack {theirs}, the build image of {mine}" if differ else ""
 
 
 def mixins(
