@@ -19,7 +19,6 @@ from packrunner.bases.download import Network
 from packrunner.bases.installed import Installed, changes
 from packrunner.bases.lock import home, lock_path, read_lock
 from packrunner.bases.making import Maker
-from packrunner.bases.proxies import Proxies
 from packrunner.bases.recipes import RECIPES, VARIANTS, image_name
 from packrunner.bases.release import KEYRING
 from packrunner.bases.resolving import Resolver
@@ -27,6 +26,7 @@ from packrunner.confined import Root
 from packrunner.disk import FileLock, disk_error, write_atomic
 from packrunner.errors import CorruptError, NetworkError, PackrunnerError
 from packrunner.events import Noted, StepDone, StepStarted, Warned
+from packrunner.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

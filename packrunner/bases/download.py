@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from packrunner.bases.proxies import Proxies
     from packrunner.bases.transport import Body
+    from packrunner.proxies import Proxies
 
 _T = TypeVar("_T")
 

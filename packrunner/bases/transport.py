@@ -17,7 +17,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from packrunner.bases.proxies import Proxies
+    from packrunner.proxies import Proxies
 
 IDLE_SECONDS = 20.0
 NO_SUCH_RANGE = 416

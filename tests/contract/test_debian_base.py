@@ -23,7 +23,6 @@ from packrunner.bases.bytecode import compile_python
 from packrunner.bases.download import Network, fetch
 from packrunner.bases.fixups import fix_up
 from packrunner.bases.lock import lock_path, read_lock
-from packrunner.bases.proxies import Proxies
 from packrunner.bases.resolving import wanted
 from packrunner.bases.unpack import Source, finish, unpack
 from packrunner.engines.base import Command, SandboxSpec
@@ -31,6 +30,7 @@ from packrunner.engines.sandbox import SandboxEngine
 from packrunner.errors import UsageError
 from packrunner.images.snapshot import Snapshots
 from packrunner.images.store import LocalStore
+from packrunner.proxies import Proxies
 from tests.unit.bases.archive import tree_table
 
 if TYPE_CHECKING:

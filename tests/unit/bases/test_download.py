@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner.bases.download import Network, Wanted, fetch, read_text
-from packrunner.bases.proxies import Proxies
 from packrunner.errors import CorruptError, NetworkError, StoreError
+from packrunner.proxies import Proxies
 from tests.unit.bases.archive import Answer, Slept, serving
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from packrunner.bases.proxies import Proxies
+from packrunner.proxies import Proxies
 
 if TYPE_CHECKING:
     from pathlib import Path
