@@ -10,6 +10,7 @@ from packrunner import fingerprint, paths, record
 from packrunner.console.units import number
 from packrunner.images.transfer import parse_locator
 from packrunner.lifecycle import bindings
+from packrunner.lifecycle.cache import NAMED
 from packrunner.names import ImageName
 
 if TYPE_CHECKING:
@@ -105,10 +106,21 @@ def all_names(request: BuildRequest) -> tuple[str, ...]:
 def handed_out(request: BuildRequest) -> list[str]:
     """Files and directories about the build that were written beside the image."""
     from packrunner.lifecycle import handout
+    from packrunner.lifecycle.cache_dir import CacheDirectory
 
     wanted = request.shape
     scopes = [os.path.join(wanted.sbom_dir, scope) for scope in handout.SCOPES] if wanted.sbom_dir else []
-    return scopes + ([os.path.join(wanted.report_dir, handout.REPORT)] if wanted.report_dir else [])
+    report = [os.path.join(wanted.report_dir, handout.REPORT)] if wanted.report_dir else []
+    cache = cache_directory(request)
+    return scopes + report + ([CacheDirectory(cache).metadata_path] if cache else [])
+
+
+def cache_directory(request: BuildRequest) -> str:
+    """The directory of the cache that the request names; "" for another one or none."""
+    kind, place = request.delivery.cache or ("", "")
+    if kind == "volume":
+        return os.path.join(paths.cache_dir(), NAMED, place)
+    return place if kind == "dir" else ""
 
 
 def watched(volumes: Sequence[Volume]) -> list[str]:

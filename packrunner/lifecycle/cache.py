@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE = "cache.json"
+NAMED = "caches"
+"""Where in the cache directory the caches are that --cache calls by a name, each in the form of cache_dir.py."""
 _FORMAT = 1
 _TICK = 0.025
 """Seconds: more than the step of a file system's clock."""

@@ -16,31 +16,22 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from packrunner import confined
+from packrunner import confined, paths
 from packrunner.disk import disk_error
 from packrunner.errors import PackrunnerError, UsageError
-from packrunner.formats.labels import BuildpackRecord, LayerRecord, Sha
 from packrunner.images.blobs import VerifiedReader, buffered
-from packrunner.lifecycle.cache import CachedBuildpack, CachedLayer, CacheRecord
+from packrunner.lifecycle import cache_metadata
+from packrunner.lifecycle.cache import CacheRecord
 from packrunner.names import Digest
 
 if TYPE_CHECKING:
     from packrunner.images.layout import Blobs
 
-METADATA = "io.buildpacks.lifecycle.cache.metadata"
 _COMMITTED, _STAGING, _BACKUP = "committed", "staging", "committed-backup"
 _LIMIT = 16 << 20
 _STEP = 1 << 20
 
 log = logging.getLogger(__name__)
-
-
-class CacheMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The metadata; `exec_env` is packrunner's own, so that layers of another environment stay away (RES-19)."""
-
-    sbom: Sha | None = None
-    buildpacks: tuple[BuildpackRecord, ...] = ()
-    exec_env: str = msgspec.field(default="", name="exec-env")
 
 
 class CacheDirectory:
@@ -49,27 +40,25 @@ class CacheDirectory:
     def __init__(self, path: str) -> None:
         self.path = path
 
+    @property
+    def metadata_path(self) -> str:
+        """The file that says what is cached."""
+        return os.path.join(self.path, _COMMITTED, cache_metadata.NAME)
+
+    @property
+    def shown(self) -> str:
+        """Its path for people."""
+        return paths.readable(self.path)
+
     def record(self) -> CacheRecord:
         """What is cached; an empty record where nothing can be read."""
         try:
             with confined.Root.open(self.path) as root:
-                data = root.read(f"{_COMMITTED}/{METADATA}", limit=_LIMIT)
-            found = msgspec.json.decode(data, type=CacheMetadata) if data else CacheMetadata()
+                data = root.read(f"{_COMMITTED}/{cache_metadata.NAME}", limit=_LIMIT)
+            return cache_metadata.decode(data or b"", self._size)
         except (PackrunnerError, msgspec.DecodeError) as e:
             log.warning("the cache %s is not used: %s", self.path, e)
             return CacheRecord()
-        return CacheRecord(
-            exec_env=found.exec_env,
-            sbom=found.sbom.sha if found.sbom else "",
-            buildpacks=tuple(
-                CachedBuildpack(
-                    key=buildpack.key,
-                    version=buildpack.version,
-                    layers={name: self._layer(one) for name, one in buildpack.layers.items() if one.cache},
-                )
-                for buildpack in found.buildpacks
-            ),
-        )
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether there is a tar for the layer."""
@@ -89,22 +78,14 @@ class CacheDirectory:
 
     def save(self, record: CacheRecord, layers: Blobs) -> None:
         """Replace what is cached, whole or not at all. Raises StoreError; the old state is back then (EXP-34)."""
-        metadata = CacheMetadata(
-            sbom=Sha(sha=record.sbom) if record.sbom else None,
-            buildpacks=tuple(
-                BuildpackRecord(key=b.key, version=b.version, layers={n: _record(one) for n, one in b.layers.items()})
-                for b in record.buildpacks
-            ),
-            exec_env=record.exec_env,
-        )
         with confined.Root.open(self.path) as root:
             for name in (_STAGING, _BACKUP):
                 root.remove(name)
             root.makedirs(_STAGING)
             try:
-                for text in _digests(record):
+                for text in cache_metadata.digests(record):
                     self._put(Digest.parse(text), layers)
-                root.write(f"{_STAGING}/{METADATA}", msgspec.json.encode(metadata, order="deterministic"))
+                root.write(f"{_STAGING}/{cache_metadata.NAME}", cache_metadata.encode(record))
                 if root.kind(_COMMITTED):
                     root.rename(_COMMITTED, _BACKUP)
                 try:
@@ -141,18 +122,7 @@ class CacheDirectory:
     def _tar(self, digest: Digest) -> str:
         return os.path.join(self.path, _COMMITTED, f"{digest}.tar")
 
-    def _layer(self, one: LayerRecord) -> CachedLayer:
-        size = 0
+    def _size(self, text: str) -> int:
         with suppress(OSError, UsageError):
-            size = os.lstat(self._tar(Digest.parse(one.sha))).st_size
-        return CachedLayer(diff_id=one.sha, size=size, tree="", metadata=one.data, build=one.build, launch=one.launch)
-
-
-def _record(one: CachedLayer) -> LayerRecord:
-    return LayerRecord(sha=one.diff_id, data=one.metadata, build=one.build, launch=one.launch, cache=True)
-
-
-def _digests(record: CacheRecord) -> list[str]:
-    """The layers to keep, each once."""
-    found = [one.diff_id for buildpack in record.buildpacks for one in buildpack.layers.values()]
-    return list(dict.fromkeys([*found, record.sbom] if record.sbom else found))
+            return os.lstat(self._tar(Digest.parse(text))).st_size
+        return 0

@@ -61,6 +61,7 @@ def clean(state: State, *, everything: bool, dry_run: bool) -> tuple[Freed, ...]
     extended.prune(records, unused_for=0 if everything else STAGED_FOR, dry_run=dry_run)
     freed = [
         Freed(what="caches of applications", size=sum(_remove(place, dry_run=dry_run) for place in going)),
+        *(_named_caches(state.cache_dir, dry_run=dry_run) if everything else ()),
         Freed(
             what="staged buildpacks",
             size=Stage(os.path.join(state.cache_dir, "stage"), sdk_dir=sdk_dir()).prune(
@@ -86,6 +87,16 @@ def _workspaces(cache_dir: str) -> list[str]:
         return []
 
 
+def _named_caches(cache_dir: str, *, dry_run: bool) -> Iterator[Freed]:
+    named = os.path.join(cache_dir, cache.NAMED)
+    if os.path.isdir(named):
+        size = _size(named)
+        if not dry_run:
+            with Root.open(cache_dir) as root:
+                root.remove(cache.NAMED)
+        yield Freed(what="caches with a name", size=size)
+
+
 def _is_orphan(place: str) -> bool:
     """Whether the application of a workspace is gone."""
     try:
@@ -95,10 +106,14 @@ def _is_orphan(place: str) -> bool:
         return True
 
 
-def _remove(place: str, *, dry_run: bool) -> int:
-    size = sum(
+def _size(place: str) -> int:
+    return sum(
         os.lstat(os.path.join(folder, name)).st_blocks * 512 for folder, _, names in os.walk(place) for name in names
     )
+
+
+def _remove(place: str, *, dry_run: bool) -> int:
+    size = _size(place)
     if not dry_run:
         # A build that is running holds the lock, and keeps its workspace.
         try:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import AnalyzeResult, RunImage
     from packrunner.lifecycle.application import Application, Rules
+    from packrunner.lifecycle.carry import Carrier, OutsideCache
     from packrunner.lifecycle.detect import DetectResult
     from packrunner.lifecycle.export import ExportResult
     from packrunner.lifecycle.extending import RunImages
@@ -71,7 +72,7 @@ class Job:
     `env` are the user's variables for buildpacks, `bindings` what they find at /platform/bindings, `place` the
     directory of the workspace, `records` that of what is known of extended images; `run_images` are those that
     extensions can choose from. `previous` is the image whose metadata and layers are reused, by its name, `names` are
-    further ones for the result; `volumes` are what else buildpacks see.
+    further ones for the result; `volumes` are what else buildpacks see. `outside` is a cache of other machines too.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Job:
     places: Places = PLACES
     process_type: str = ""
     exec_env: str = "production"
+    outside: OutsideCache | None = None
     clear_cache: bool = False
     source_date_epoch: str | None = None
     project: Mapping[str, Any] = field(default_factory=dict)
@@ -149,7 +151,7 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(job: Job, tools: Tools) -> BuildReport:
     """Build the image and store it under the job's name. What fails raises its phase's error; state stays as it was."""
-    store, reporter = tools.store, tools.reporter
+    store, reporter, carrier = tools.store, tools.reporter, _carrier(job, tools)
     waiting = Noted(text="another build of this application is running; this one starts when that ends", always=True)
     with (
         store.lease(),
@@ -186,6 +188,8 @@ def run(job: Job, tools: Tools) -> BuildReport:
                 ready = extending.extend(job, ws, app, found, tools)
                 analyzed = msgspec.structs.replace(analyzed, run=ready.run)
                 sandbox = opened.enter_context(tools.engine.open(_spec(ready.build_image, job, ws, app)))
+            if carrier and not job.clear_cache:
+                known = carrier.fetch(found.group, analyzed.label, known)
             restored = restore(_restore_inputs(job, ws, found, analyzed, known), store=store, reporter=reporter)
             built = build(_build_inputs(job, ws, found, ready), sandbox=sandbox, reporter=reporter)
         began = time.monotonic()
@@ -214,6 +218,8 @@ def run(job: Job, tools: Tools) -> BuildReport:
         store.write(exported.image, [job.name, *job.names])
         _keep_cache(os.path.join(ws.path, cache.FILE), exported, reporter)
         reporter.emit(_export_step(exported, time.monotonic() - began))
+        if carrier:
+            carrier.keep(exported.cache)
     return BuildReport(
         image=exported.image,
         group=found.group,
@@ -259,6 +265,15 @@ def _build_inputs(job: Job, ws: Workspace, found: DetectResult, ready: Ready) ->
         exec_env=job.exec_env,
         places=job.places,
     )
+
+
+def _carrier(job: Job, tools: Tools) -> Carrier | None:
+    """What carries layers between this machine and the cache of others."""
+    if job.outside is None:
+        return None
+    from packrunner.lifecycle.carry import Carrier
+
+    return Carrier(job.outside, tools.store, tools.reporter)
 
 
 def _keep_cache(path: str, exported: ExportResult, reporter: Reporter) -> None:

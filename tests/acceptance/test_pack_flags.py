@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from typing import TYPE_CHECKING
 
@@ -125,3 +126,20 @@ def test_a_platform_that_cannot_be_had_is_refused(cli: Cli, look: Path, tmp_path
     assert ended.code == 2
     assert "error[image-platform]: an image for linux/s390x cannot be built here" in ended.err
     assert cli("inspect", "elsewhere").code == 2
+
+
+@pytest.mark.cnb("EXP-33")
+@pytest.mark.parametrize("named", [False, True])
+def test_a_cache_elsewhere_serves_another_machine(cli: Cli, app: Path, tmp_path: Path, named: bool) -> None:
+    """Another directory with the same application stands for the machine: its own cache is empty."""
+    place = "type=build;format=volume;name=acceptance" if named else f"type=dir,path={tmp_path}/cache"
+    cli.ok("build", "carried", "-p", str(app), "-b", "python", "--cache", place)
+    shutil.copytree(app, tmp_path / "elsewhere")
+    call = ("build", "carried-too", "-p", str(tmp_path / "elsewhere"), "-b", "python", "--cache", place)
+    ended = cli.ok(*call)
+    assert "dependencies, downloads, uv reused" in ended.err
+    assert "Nothing changed" in cli.ok(*call).err
+    if not named:
+        assert (tmp_path / "cache/committed/io.buildpacks.lifecycle.cache.metadata").exists()
+        shutil.rmtree(tmp_path / "cache")
+        assert "3 layers kept" in cli.ok(*call).err

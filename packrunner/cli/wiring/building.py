@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.bindings import Held
+    from packrunner.lifecycle.carry import OutsideCache
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.lifecycle.runner import BuildReport, Tools
@@ -94,6 +95,7 @@ def build(
                 places=Places(app=request.shape.app_dir),
                 process_type=request.shape.process,
                 exec_env=request.shape.exec_env,
+                outside=_outside(request),
                 clear_cache=request.clear_cache,
                 source_date_epoch=_created(request, began_ns),
                 project=request.project,
@@ -193,6 +195,22 @@ def _volumes(request: BuildRequest) -> tuple[Mount, ...]:
         for volume in request.shape.volumes
         if not volume.bindings
     )
+
+
+def _outside(request: BuildRequest) -> OutsideCache | None:
+    """The cache that other machines use too."""
+    from packrunner.cli import remembering
+    from packrunner.disk import disk_error
+    from packrunner.lifecycle.cache_dir import CacheDirectory
+
+    path = remembering.cache_directory(request)
+    if not path:
+        return None
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as e:
+        raise disk_error(e, path) from e
+    return CacheDirectory(path)
 
 
 def _created(request: BuildRequest, began_ns: int) -> str | None:

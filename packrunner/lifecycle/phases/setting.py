@@ -46,6 +46,7 @@ class Setting:
     user: User = field(default_factory=User)
     exec_env: str = "production"
     image_env: Mapping[str, str] = field(default_factory=dict)
+    cache_image: str = ""
     cache_dir: str = ""
     skip_layers: bool = False
 
