@@ -102,13 +102,18 @@ class ProcessType(_Name):
     _rule = "letters, digits, `.`, `_` and `-`"
 
 
+_LABEL = "(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)"
+
+
 class ImageName(_Name):
     """The name of an image: `[registry[:port]/]path[:tag]`, lower case path, as the reference grammar has it."""
 
     __slots__ = ()
     _pattern = re.compile(
-        r"(?:(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|\[[0-9a-fA-F:]+\]|[A-Za-z0-9-]+(?=:[0-9]+/))(?::[0-9]+)?/)?"
-        r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+        # Sixty-four hexadecimal digits alone are an image's id to docker.
+        r"(?![0-9a-f]{64}\Z)"
+        rf"(?:(?:localhost|{_LABEL}(?:\.{_LABEL})+|\[[0-9a-fA-F:]+\]|{_LABEL}(?=:[0-9]+/))(?::[0-9]+)?/)?"
+        r"(?=[^:]{1,255}(?::|\Z))[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
         r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
     )
     _what = "name for an image"

@@ -33,7 +33,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
             Digest.parse(digest)
         first, slash, rest = name.partition("/")
         has_registry = bool(slash) and (first == "localhost" or "." in first or ":" in first)
-        registry, path = (first, rest) if has_registry else (DOCKER_HUB, name)
+        # Hosts are the same in any case; a login for one must be found for the other.
+        registry, path = (first.lower(), rest) if has_registry else (DOCKER_HUB, name)
         if registry in _ALIASES:
             registry = DOCKER_HUB
         repository, _, tag = path.partition(":")
