@@ -102,6 +102,14 @@ SETTINGS: dict[str, Setting] = {
             doc="network of buildpacks and of `run`",
         ),
         Setting(
+            name="ca-cert",
+            flag="--ca-cert",
+            kind="list",
+            in_config=True,
+            doc="certificate authorities to believe, here and in builds: `host` or files",
+        ),
+        Setting(name="offline", flag="--offline", kind="switch", in_config=True, doc="use no network at all"),
+        Setting(
             name="progress",
             flag="--progress",
             default="auto",
@@ -172,10 +180,12 @@ def parse(text: str, *, where: str) -> dict[str, Any]:
 
 
 def _check_type(setting: Setting, value: Any, at: str) -> Any:
-    right = isinstance(value, bool) if setting.kind == "switch" else isinstance(value, str)
+    right = isinstance(value, {"switch": bool, "list": list}.get(setting.kind, str))
     if not right or (setting.choices and value not in setting.choices):
         raise _wrong(setting, value, f"the key {setting.name}", at, f"write {setting.name} = ")
-    return value
+    if setting.kind == "list" and not all(isinstance(one, str) for one in value):
+        raise _wrong(setting, value, f"the key {setting.name}", at, "")
+    return tuple(value) if setting.kind == "list" else value
 
 
 def _line(text: str, key: str) -> int:
@@ -192,7 +202,8 @@ def _suggest(word: str, known: Iterable[str], form: str) -> tuple[str, ...]:
 
 def _wrong(setting: Setting, value: Any, what: str, at: str, write: str) -> UsageError:
     allowed = setting.choices or (("true", "false") if setting.kind == "switch" else ())
-    rule = f"one of {', '.join(allowed)}" if allowed else "a number" if setting.kind == "count" else "a text"
+    plain = {"count": "a number", "list": "a list of texts"}.get(setting.kind, "a text")
+    rule = f"one of {', '.join(allowed)}" if allowed else plain
     near = _suggest(str(value), allowed, write + "{}")
     return UsageError(f"{what} has to be {rule}, not {value!r}", slug="config-value", at=at or None, tries=near)
 

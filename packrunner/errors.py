@@ -8,6 +8,7 @@
       BuildpackApiError       12
       EngineError             13   no place to run buildpacks, or it broke
       NetworkError            14   transient
+        RefusedError          14   a login, a certificate, --offline: a retry changes nothing
       StoreError              15   local state and disk
         CorruptError          15   bytes that are not what their digest says
         UnsafeArchiveError    15   an archive that reaches outside its root
@@ -104,6 +105,12 @@ class NetworkError(PackrunnerError):
 
     exit_code = 14
     transient = True
+
+
+class RefusedError(NetworkError):
+    """A connection is refused for a reason that stays."""
+
+    transient = False
 
 
 class StoreError(PackrunnerError):

@@ -30,6 +30,7 @@ from packrunner.bases.recipes import (
     image_name,
     parse_reference,
 )
+from packrunner.certificates import Certificates
 from packrunner.errors import CorruptError
 from packrunner.events import Noted
 from packrunner.formats.api import PLATFORM_API
@@ -53,7 +54,8 @@ class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where bases are kept and come from. `architecture` is OCI's and Debian's name (`amd64`, `arm64`).
 
     `mirror` is the setting `debian-mirror`; None follows the machine's apt configuration, found below `root`.
-    `keyring` is a directory of certificates to believe instead of Debian's.
+    `keyring` is a directory of certificates to believe instead of Debian's. `certificates` are of TLS; `offline`: no
+    connection is made.
     """
 
     data_dir: str
@@ -62,6 +64,8 @@ class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     environ: Mapping[str, str] = msgspec.field(default_factory=lambda: dict(os.environ))
     root: str = "/"
     keyring: str | None = None
+    certificates: Certificates = Certificates()
+    offline: bool = False
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 

@@ -5,6 +5,7 @@ Imported only when something must be made.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from packrunner import certificates
 from packrunner.bases import marker
 from packrunner.bases.apt_sources import find_archives
 from packrunner.bases.download import Network
@@ -223,8 +225,13 @@ class _Preparation:
 
     def _reach(self) -> tuple[Archives, Network]:
         settings = self._settings
-        proxies = Proxies.find(settings.environ, root=settings.root)
-        return find_archives(settings.mirror, root=settings.root), Network(proxies=proxies, sleep=settings.sleep)
+        network = Network(
+            proxies=Proxies.find(settings.environ, root=settings.root),
+            context=functools.cache(lambda: certificates.context(settings.certificates, settings.environ)),
+            offline=settings.offline,
+            sleep=settings.sleep,
+        )
+        return find_archives(settings.mirror, root=settings.root), network
 
 
 def _read_seen(directory: str) -> dict[str, float]:

@@ -18,9 +18,10 @@ import msgspec
 
 from packrunner.bases.transport import IDLE_SECONDS, NO_SUCH_RANGE, TransferError, Transport
 from packrunner.disk import disk_error, write_all
-from packrunner.errors import CorruptError, NetworkError, PackrunnerError
+from packrunner.errors import CorruptError, NetworkError, PackrunnerError, RefusedError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
@@ -31,6 +32,7 @@ _T = TypeVar("_T")
 
 CONNECTIONS = 8
 _ATTEMPTS = 5
+_NAMED = 8
 _CHUNK = 1 << 17
 # Not an HTTP status: the transfer went well, and the bytes are wrong.
 _CORRUPT = -1
@@ -46,17 +48,28 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach the world; `sleep` and the times in seconds are for tests to change."""
+    """How to reach the world; `sleep` and the times in seconds are for tests to change.
+
+    `context` gives what TLS believes; with `offline` nothing is reached.
+    """
 
     proxies: Proxies
+    context: Callable[[], ssl.SSLContext] | None = None
+    offline: bool = False
     idle: float = IDLE_SECONDS
     connections: int = CONNECTIONS
     sleep: Callable[[float], None] = msgspec.field(default=time.sleep)
 
+    def transport(self) -> Transport:
+        """What opens addresses, for one thread."""
+        return Transport(self.proxies, idle=self.idle, context=self.context)
+
 
 def read_text(network: Network, urls: Sequence[str], *, name: str, limit: int) -> tuple[bytes, str] | None:
     """A small file of at most `limit` bytes and the address that had it; None where none has. Raises NetworkError."""
-    transport = Transport(network.proxies, idle=network.idle)
+    if network.offline and not urls[0].startswith("file:"):
+        raise offline([name])
+    transport = network.transport()
 
     def attempt(url: str) -> tuple[bytes, str]:
         with transport.open(url) as body:
@@ -88,6 +101,10 @@ def fetch(wanted: Sequence[Wanted], directory: str, network: Network, progress: 
         os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError as error:
         raise disk_error(error, directory) from error
+    if network.offline:
+        missing = [one.name for one in wanted if not one.urls[0].startswith("file:")]
+        if missing:
+            raise offline(missing)
     _Batch(wanted, directory, network).run(progress)
 
 
@@ -128,7 +145,7 @@ class _Batch:
         progress(self._finished, sum(self._counts))
 
     def _work(self) -> None:
-        transport = Transport(self._network.proxies, idle=self._network.idle)
+        transport = self._network.transport()
         self._transports.append(transport)
         try:
             while not self._stop.is_set():
@@ -167,6 +184,21 @@ class _Batch:
             raise _failure(item.name, error) from error
         except OSError as error:
             raise disk_error(error, path) from error
+
+
+def offline(missing: Sequence[str]) -> RefusedError:
+    """What --offline lacks (NET-02)."""
+    named = ", ".join(missing[:_NAMED])
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return RefusedError(
+        f"{len(missing)} {'file is' if len(missing) == 1 else 'files are'} missing, and --offline allows no download",
+        slug="offline",
+        cause=f"not here: {named}{more}",
+        tries=(
+            "where there is a network: packrunner builder fetch --to DIR",
+            "then here: packrunner builder import DIR",
+        ),
+    )
 
 
 def _retried(urls: Sequence[str], attempt: Callable[[str], _T], sleep: Callable[[float], None]) -> _T:
@@ -281,6 +313,9 @@ def _failure(name: str, error: TransferError) -> PackrunnerError:
         )
     if error.status in {404, 410}:
         return NetworkError(f"{error.host} no longer has {name}", slug="download-gone", cause=cause)
+    if error.refused:
+        brief = f"{name} could not be downloaded from {error.host}"
+        return RefusedError(brief, slug="certificate", cause=cause, tries=error.tries)
     return NetworkError(
         f"{name} could not be downloaded from {error.host}",
         slug="download",

@@ -8,14 +8,17 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import ssl
 import urllib.parse
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
+from packrunner import certificates
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from packrunner.proxies import Proxies
 
@@ -36,11 +39,21 @@ class Readable(Protocol):
 class TransferError(Exception):
     """A transfer failed: at which `host`, in which `phase`, why. `retry`: it may go better next time.
 
-    `status` is the HTTP status where there was one, `wait` what the server asked for in seconds.
+    `status` is the HTTP status where there was one, `wait` what the server asked for in seconds, `refused`:
+    one side of TLS does not believe the other, and `tries` may help.
     """
 
     def __init__(
-        self, host: str, phase: str, why: str, *, retry: bool = True, status: int = 0, wait: float = 0.0
+        self,
+        host: str,
+        phase: str,
+        why: str,
+        *,
+        retry: bool = True,
+        status: int = 0,
+        wait: float = 0.0,
+        refused: bool = False,
+        tries: tuple[str, ...] = (),
     ) -> None:
         super().__init__(f"{host}: {why} while {phase}")
         self.host = host
@@ -49,6 +62,8 @@ class TransferError(Exception):
         self.retry = retry
         self.status = status
         self.wait = wait
+        self.refused = refused
+        self.tries = tries
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,15 +85,18 @@ class _Answer:
         try:
             return self._response.read(size)
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: closed by another thread
-            raise TransferError(self._host, "reading the answer", _reason(error)) from error
+            raise _failed(self._host, "reading the answer", error) from error
 
 
 class Transport:
-    """Opens addresses, keeping one connection a host."""
+    """Opens addresses, keeping one connection a host. `context` makes what TLS believes, when first needed."""
 
-    def __init__(self, proxies: Proxies, *, idle: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self, proxies: Proxies, *, idle: float = IDLE_SECONDS, context: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
         self._proxies = proxies
         self._idle = idle
+        self._context = context or ssl.create_default_context
         self._connections: dict[tuple[str, str, int], http.client.HTTPConnection] = {}
 
     def close(self) -> None:
@@ -129,8 +147,7 @@ class Transport:
             self._drop(key)
             if kept and not isinstance(error, TimeoutError):
                 return self._ask(key, target, start)
-            through = self._through(key)
-            raise TransferError(key[1], phase, _reason(error) + through) from error
+            raise _failed(key[1], phase, error, self._through(key)) from error
 
     def _body(self, key: tuple[str, str, int], response: http.client.HTTPResponse, start: int) -> Body:
         status = response.status
@@ -159,13 +176,18 @@ class Transport:
         scheme, host, port = key
         proxy = self._proxy(key)
         if proxy is None:
-            return _plain_or_tls(scheme, host, port, self._idle)
+            return self._plain_or_tls(scheme, host, port)
         proxy_port = proxy.port or (443 if proxy.scheme == "https" else 80)
         if scheme == "http":
-            return _plain_or_tls(proxy.scheme, proxy.hostname or "", proxy_port, self._idle)
-        tunnel = _plain_or_tls("https", proxy.hostname or "", proxy_port, self._idle)
+            return self._plain_or_tls(proxy.scheme, proxy.hostname or "", proxy_port)
+        tunnel = self._plain_or_tls("https", proxy.hostname or "", proxy_port)
         tunnel.set_tunnel(host, port, _proxy_login(proxy))
         return tunnel
+
+    def _plain_or_tls(self, scheme: str, host: str, port: int) -> http.client.HTTPConnection:
+        if scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=self._idle)
+        return http.client.HTTPSConnection(host, port, timeout=self._idle, context=self._context())
 
     def _proxy(self, key: tuple[str, str, int]) -> urllib.parse.SplitResult | None:
         address = self._proxies.of(*key)
@@ -209,13 +231,6 @@ class Transport:
             connection.close()
 
 
-def _plain_or_tls(scheme: str, host: str, port: int, idle: float) -> http.client.HTTPConnection:
-    if scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=idle)
-    # The default context reads SSL_CERT_FILE and SSL_CERT_DIR.
-    return http.client.HTTPSConnection(host, port, timeout=idle)
-
-
 def _split(url: str) -> tuple[tuple[str, str, int], str]:
     parts = urllib.parse.urlsplit(url)
     try:
@@ -249,6 +264,14 @@ def _open_file(url: str, start: int) -> Iterator[BinaryIO]:
     with file:
         file.seek(start)
         yield file
+
+
+def _failed(host: str, phase: str, error: Exception, through: str = "") -> TransferError:
+    if isinstance(error, ssl.SSLError):
+        found = certificates.explain(error, host)
+        why = found.why + through
+        return TransferError(host, phase, why, retry=not found.lasting, refused=found.lasting, tries=found.tries)
+    return TransferError(host, phase, _reason(error) + through)
 
 
 def _reason(error: Exception) -> str:

@@ -121,7 +121,8 @@ def store_fact(session: Session) -> Fact:
 
 def network_fact(environ: Mapping[str, str]) -> Fact:
     """Which certificates are trusted, and the way out; no address is contacted."""
-    from packrunner.engines.trust import host_bundle, proxy_env
+    from packrunner.certificates import host_bundle
+    from packrunner.engines.trust import proxy_env
 
     proxies = sorted({name.upper() for name in proxy_env(environ)} - {"NO_PROXY"})
     way = f"proxy from {units.names(proxies)}" if proxies else "no proxy"

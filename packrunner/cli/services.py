@@ -156,5 +156,12 @@ class Services(Protocol):
     ) -> Rebased:
         """Put an image on the newest version of its base, or on `run_image`; in its place, or into `outputs`."""
 
-    def update_base(self, builder: str, *, dry_run: bool, reporter: Reporter) -> BaseUpdate:
+    def update_base(
+        self,
+        builder: str,
+        *,
+        dry_run: bool,
+        reporter: Reporter,
+        ca_certs: tuple[str, ...] = (),
+    ) -> BaseUpdate:
         """Take newer packages into a base; with `dry_run` only look."""

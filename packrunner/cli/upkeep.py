@@ -98,12 +98,12 @@ def _rebase_json(name: str, found: Rebased) -> dict[str, Any]:
     }
 
 
-def update_builder(session: Session, builder: str | None, *, dry_run: bool) -> int:
+def update_builder(session: Session, builder: str | None, *, dry_run: bool, ca_certs: tuple[str, ...] = ()) -> int:
     """Update a base; its result is `debian:13@digest of the lock`."""
     began = time.monotonic()
     settings = config.load()
     chosen = config.resolve("builder", flag=builder, environ=session.environ, config=settings).value
-    found = session.services.update_base(chosen, dry_run=dry_run, reporter=session.renderer())
+    found = session.services.update_base(chosen, dry_run=dry_run, reporter=session.renderer(), ca_certs=ca_certs)
     if session.json:
         session.document("builder-update/1", _update_json(found, dry_run=dry_run))
         return 0

@@ -14,12 +14,13 @@ from packrunner.engines.agent import AgentClient
 from packrunner.engines.bubble import Bubble
 from packrunner.engines.diagnose import APPARMOR, read_kernel
 from packrunner.engines.keeper import Keeper
-from packrunner.engines.trust import Trust, host_trust, network_files
+from packrunner.engines.trust import EVERYONES, Trust, host_trust, network_files
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from packrunner.certificates import Certificates
     from packrunner.engines.base import Command, Exit, OutputSink, SandboxSpec, User, Workbench
     from packrunner.engines.bubble import Entrance
     from packrunner.engines.bwrap import Plumbing
@@ -73,7 +74,7 @@ class SandboxEngine:
     """Opens sandboxes for the calling user; root's have no user namespace (docs/explanation/decisions/0007).
 
     `state` is a directory of this user's, made if need be, for the small layer on top of every root. `environ` is
-    where the host's CA bundle and proxies are looked up.
+    where the host's CA bundle and proxies are looked up, `certificates` what else programs inside believe.
     """
 
     name = "sandbox"
@@ -83,11 +84,13 @@ class SandboxEngine:
         state: str,
         *,
         environ: Mapping[str, str],
+        certificates: Certificates = EVERYONES,
         bwrap_path: str | None = None,
         agent: str | None = None,
     ) -> None:
         self._state = state
         self._environ = environ
+        self._certificates = certificates
         self._bwrap = bwrap_path
         self._agent = agent
         self._keeper = Keeper()
@@ -233,7 +236,13 @@ class SandboxEngine:
 
     def _trust(self, spec: SandboxSpec) -> Trust:
         if spec.trust:
-            return host_trust(self._environ, network=spec.network, hostname=bwrap.HOSTNAME)
+            return host_trust(
+                self._environ,
+                network=spec.network,
+                hostname=bwrap.HOSTNAME,
+                certificates=self._certificates,
+                rootfs=spec.rootfs,
+            )
         return Trust(files=network_files(spec.network, bwrap.HOSTNAME))
 
     @property

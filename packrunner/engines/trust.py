@@ -6,29 +6,24 @@ them; the variables go into the environment of buildpacks only.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from packrunner.certificates import HOST_BUNDLES, Certificates, host_bundle
+from packrunner.confined import Root
+from packrunner.errors import StoreError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from packrunner.engines.base import Network
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Where the bundle is inside; the place that Debian's libraries read without being told."""
 
-HOST_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
-    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",  # openSUSE
-    "/etc/ssl/cert.pem",  # Alpine without the package
-)
-
-# Each tool reads another one: pip, uv, curl, git, openssl and Python's ssl, Node.
+# Each tool reads another one: openssl, Go, Ruby, uv and Python's ssl; pip; requests; curl; git; Node; cargo; AWS.
 _BUNDLE_VARIABLES = (
     "SSL_CERT_FILE",
     "PIP_CERT",
@@ -36,10 +31,15 @@ _BUNDLE_VARIABLES = (
     "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",
     "NODE_EXTRA_CA_CERTS",
+    "CARGO_HTTP_CAINFO",
+    "AWS_CA_BUNDLE",
 )
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy")
 BENCH_BUNDLE = "/run/packrunner/ca-certificates.crt"
 """A second copy on workbenches, whose commands may make the first one anew."""
+
+EVERYONES = Certificates()
+"""Without --ca-cert."""
 
 _LARGEST_BUNDLE = 16 << 20
 _LARGEST_FILE = 1 << 20
@@ -50,15 +50,6 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
 
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     files: Mapping[str, bytes] = msgspec.field(default_factory=dict)
-
-
-def host_bundle(environ: Mapping[str, str], candidates: tuple[str, ...] = HOST_BUNDLES) -> str | None:
-    """The path of the host's CA bundle: SSL_CERT_FILE, else the first well-known one that can be read."""
-    named = environ.get("SSL_CERT_FILE", "")
-    for path in (named, *candidates) if named else candidates:
-        if os.path.isfile(path) and os.access(path, os.R_OK):
-            return path
-    return None
 
 
 def proxy_env(environ: Mapping[str, str]) -> dict[str, str]:
@@ -76,13 +67,18 @@ def host_trust(
     *,
     network: Network,
     hostname: str,
+    certificates: Certificates = EVERYONES,
+    rootfs: Sequence[str] = (),
     bundles: tuple[str, ...] = HOST_BUNDLES,
 ) -> Trust:
-    """The host's CA bundle and, with a network, its proxies."""
+    """The CA bundle for programs inside and, with a network, the host's proxies.
+
+    The bundle is the host's, or where only files were given that of the image in `rootfs`; the files' certificates come
+    after. Raises UsageError (`ca-cert`).
+    """
     env: dict[str, str] = {}
     files: dict[str, bytes] = {}
-    bundle = host_bundle(environ, bundles)
-    content = _read(bundle, _LARGEST_BUNDLE) if bundle else None
+    content = bundle_of(environ, certificates, rootfs, bundles)
     if content:
         files[BUNDLE] = content
         env = dict.fromkeys(_BUNDLE_VARIABLES, BUNDLE)
@@ -91,6 +87,31 @@ def host_trust(
     if network == "host":
         env |= proxy_env(environ)
     return Trust(env=env, files=files | network_files(network, hostname))
+
+
+def bundle_of(
+    environ: Mapping[str, str], certificates: Certificates, rootfs: Sequence[str], bundles: tuple[str, ...]
+) -> bytes:
+    """What the bundle inside holds; nothing to leave the image's own in place."""
+    found = host_bundle(environ, bundles) if certificates.host else None
+    content = (_read(found, _LARGEST_BUNDLE) if found else None) or b""
+    more = certificates.each()
+    if more and not content:
+        content = _image_bundle(rootfs)
+    return b"\n".join([content.rstrip(b"\n"), *more]).lstrip(b"\n") if more else content
+
+
+def _image_bundle(rootfs: Sequence[str]) -> bytes:
+    for directory in reversed(rootfs):
+        with Root.open(directory) as root:
+            for path in HOST_BUNDLES:
+                try:
+                    found = root.read(path.lstrip("/"), limit=_LARGEST_BUNDLE)
+                except StoreError:
+                    continue  # a link, or larger than any bundle: not one to build on
+                if found:
+                    return found
+    return b""
 
 
 def bench_trust(trust: Trust) -> Trust:

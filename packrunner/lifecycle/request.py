@@ -20,7 +20,7 @@ from packrunner.lifecycle.wishes import Delivery, Shape, delivery, shape
 from packrunner.names import ImageName, registry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from packrunner.config import Config, Origin
     from packrunner.formats.project_members import Member
@@ -115,6 +115,8 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     without_system: bool = False
     sbom_dir: str | None = None
     report_dir: str | None = None
+    ca_certs: tuple[str, ...] = ()
+    offline: bool = False
     idle: tuple[str, ...] = ()
     """Flags of pack that were given and have no effect here."""
     quiet: int = 0
@@ -150,6 +152,10 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     clear_cache: bool = False
     rebuild: bool = False
     network: Literal["host", "none"] = "host"
+    ca_certs: tuple[str, ...] = ()
+    """`host`, or files with certificates of authorities."""
+    offline: bool = False
+    """No network is used; that of buildpacks is `none` then."""
     delivery: Delivery = Delivery()
     shape: Shape = Shape()
     include: tuple[str, ...] = ()
@@ -257,7 +263,9 @@ def merge(
         run_image=locator(run_image, flags.cwd) if run_image else None,
         clear_cache=pick("clear-cache", flags.clear_cache),
         rebuild=pick("rebuild", flags.rebuild),
-        network=pick("network", flags.network),
+        network=_network(flags, pick),
+        ca_certs=tuple(_ca_cert(text, flags.cwd) for text in pick("ca-cert", flags.ca_certs)),
+        offline=pick("offline", flags.offline),
         delivery=sent,
         shape=made,
         include=tuple(project.include) if project else (),
@@ -270,6 +278,25 @@ def merge(
         warnings=(*_warnings(environ, project), *_without_effect(flags, remarks)),
         origins=origins,
     )
+
+
+def _network(flags: Flags, pick: Callable[..., Any]) -> Literal["host", "none"]:
+    """Without a network for packrunner there is none for buildpacks; asking for both at once is a mistake."""
+    network: Literal["host", "none"] = pick("network", flags.network)
+    if not pick("offline", flags.offline):
+        return network
+    if flags.network == "host":
+        raise UsageError(
+            "--offline and --network host contradict each other",
+            slug="usage",
+            cause="--offline is for buildpacks too",
+            tries=("leave out one of them",),
+        )
+    return "none"
+
+
+def _ca_cert(text: str, cwd: str) -> str:
+    return text if text == "host" else os.path.normpath(os.path.join(cwd, os.path.expanduser(text)))
 
 
 def _environment(

@@ -41,6 +41,8 @@ def test_settings_are_read(tmp_path: Path) -> None:
         ('color = "alway"\n', "config-value", "config.toml:1", ("write color = always",)),
         ('animation = "no"\n', "config-value", "config.toml:1", ()),
         ("builder = 13\n", "config-value", "config.toml:1", ()),
+        ('ca-cert = "company.pem"\n', "config-value", "config.toml:1", ()),
+        ("ca-cert = [1]\n", "config-value", "config.toml:1", ()),
         ('engine = "docker"\n', "config-value", "config.toml:1", ()),
         ("builder = \n", "config", "config.toml", ()),
     ],
@@ -48,6 +50,12 @@ def test_settings_are_read(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named_with_its_line(text: str, slug: str, at: str, tries: tuple[str, ...]) -> None:
     error = failure(text)
     assert (error.slug, error.at, error.tries) == (slug, at, tries)
+
+
+def test_a_list_is_read() -> None:
+    assert config.parse('ca-cert = ["host", "/etc/company.pem"]\n', where="x") == {
+        "ca-cert": ("host", "/etc/company.pem")
+    }
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -120,6 +120,21 @@ def command(  # noqa: PLR0913  one parameter per flag
         str | None,
         typer.Option("--network", metavar="host|none", help="The network that buildpacks see.", rich_help_panel=COMMON),
     ] = None,
+    ca_cert: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ca-cert",
+            metavar="FILE|host",
+            help="Authorities to believe, here and in the build: a PEM file, or this machine's (host). Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline", help="Use no network: what is not on this machine is an error.", rich_help_panel=COMMON
+        ),
+    ] = False,
     quiet: Annotated[
         int,
         typer.Option(
@@ -220,6 +235,8 @@ def command(  # noqa: PLR0913  one parameter per flag
         clear_cache=clear_cache,
         rebuild=rebuild,
         network=network,
+        ca_certs=tuple(ca_cert or ()),
+        offline=offline,
         tags=tuple(tag or ()),
         push=push,
         load=load,

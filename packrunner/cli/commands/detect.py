@@ -98,6 +98,21 @@ def command(  # noqa: PLR0913  one parameter per flag
         str | None,
         typer.Option("--network", metavar="host|none", help="The network that buildpacks see.", rich_help_panel=COMMON),
     ] = None,
+    ca_cert: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ca-cert",
+            metavar="FILE|host",
+            help="Authorities to believe, here and in the build: a PEM file, or this machine's (host). Repeatable.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline", help="Use no network: what is not on this machine is an error.", rich_help_panel=COMMON
+        ),
+    ] = False,
     run_image: Annotated[
         str | None,
         typer.Option(
@@ -162,6 +177,8 @@ def command(  # noqa: PLR0913  one parameter per flag
         env_files=tuple((name, building.read_env_file(name)) for name in env_file or ()),
         run_image=run_image,
         network=network,
+        ca_certs=tuple(ca_cert or ()),
+        offline=offline,
     )
     wish = detecting.Wish(explain=explain, json=json, order=order, directories=tuple(buildpacks or ()))
     return detecting.perform(flags, wish, session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packrunner.cli.wiring import places
+from packrunner.cli.wiring import places, reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def opened(
 
     return open_base(
         request.builder,
-        settings=places.base_settings(),
+        settings=places.base_settings(reach.of(request)),
         store=images,
         snapshots=unpacked,
         engine=where,

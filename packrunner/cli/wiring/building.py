@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import paths
-from packrunner.cli.wiring import bases, places
+from packrunner.cli.wiring import bases, places, reach
 from packrunner.events import BuildStarted, Finished, Warned
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def build(
     from packrunner.workspace import Places
 
     began_ns, began = time.time_ns(), time.monotonic()
-    where = places.engine()
+    within = reach.of(request)
+    where = places.engine(within.certificates)
+    held = reach.with_certificates(held, within.certificates)
     source = paths.readable(request.source)
     reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=where.name))
     images, unpacked = places.store(), places.snapshots()
@@ -75,8 +77,8 @@ def build(
                 table=scan.tables[0],
                 before=known.record.app_table() if known and known.record.facts else b"",
                 rules=rules,
-                env={**(held.variables if held else {}), **dict(request.env)},
-                bindings=held.bindings if held else {},
+                env={**held.variables, **dict(request.env)},
+                bindings=held.bindings,
                 place=_place(request, builder),
                 selection=selection,
                 build_image=runner.BuildImage(
@@ -123,7 +125,9 @@ def detect(
     from packrunner.lifecycle import detect_only
     from packrunner.lifecycle.application import Rules
 
-    where, images, unpacked = places.engine(), places.store(), places.snapshots()
+    within = reach.of(request)
+    where, images, unpacked = places.engine(within.certificates), places.store(), places.snapshots()
+    held = reach.with_certificates(held, within.certificates)
     with ExitStack() as stack:
         stack.callback(unpacked.close)
         builder = bases.opened(request, images, unpacked, where, reporter, wanted=("build",))
@@ -132,8 +136,8 @@ def detect(
         inquiry = detect_only.Inquiry(
             source=request.source,
             rules=Rules(include=request.include, exclude=request.exclude),
-            env={**(held.variables if held else {}), **dict(request.env)},
-            bindings=held.bindings if held else {},
+            env={**held.variables, **dict(request.env)},
+            bindings=held.bindings,
             place=_place(request, builder),
             selection=_select(request, builder, order, directories),
             rootfs=builder.build_rootfs(),

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from packrunner import paths
-from packrunner.cli.wiring import places
+from packrunner.cli.wiring import places, reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def _find_run_image(name: str, images: LocalStore, reporter: Reporter, stack: Ex
         return None
 
 
-def update_base(builder: str, *, dry_run: bool, reporter: Reporter) -> BaseUpdate:
+def update_base(builder: str, *, dry_run: bool, reporter: Reporter, ca_certs: tuple[str, ...] = ()) -> BaseUpdate:
     """Take newer packages into a base; with `dry_run` only look."""
     from packrunner.bases import debian, parse_reference
     from packrunner.bases.base import Tools
@@ -96,11 +96,12 @@ def update_base(builder: str, *, dry_run: bool, reporter: Reporter) -> BaseUpdat
     from packrunner.lifecycle.rebasing import behind
 
     suite, images = parse_reference(builder), places.store()
+    within = reach.configured(ca_certs)
     with ExitStack() as stack:
         unpacked = places.snapshots()
         stack.callback(unpacked.close)
-        tools = Tools(store=images, snapshots=unpacked, engine=places.engine(), reporter=reporter)
-        done = debian.update(suite, places.base_settings(), tools, dry_run=dry_run)
+        tools = Tools(store=images, snapshots=unpacked, engine=places.engine(within.certificates), reporter=reporter)
+        done = debian.update(suite, places.base_settings(within), tools, dry_run=dry_run)
     return BaseUpdate(
         reference=suite.reference,
         before=done.old.digest if done.old else None,

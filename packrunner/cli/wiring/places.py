@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from packrunner.bases import BaseSettings
+    from packrunner.certificates import Certificates
+    from packrunner.cli.wiring.reach import Reach
     from packrunner.engines.base import User
     from packrunner.engines.inline import InlineEngine
     from packrunner.engines.sandbox import SandboxEngine
@@ -37,11 +39,13 @@ def snapshots() -> Snapshots:
     return Snapshots(os.path.join(paths.data_dir(), "snapshots"), store())
 
 
-def engine() -> SandboxEngine:
-    """Where commands run."""
+def engine(certificates: Certificates | None = None) -> SandboxEngine:
+    """Where commands run, and what they believe; as configured unless given."""
+    from packrunner.cli.wiring import reach
     from packrunner.engines.sandbox import SandboxEngine
 
-    return SandboxEngine(os.path.join(paths.cache_dir(), "engine"), environ=os.environ)
+    believed = reach.configured().certificates if certificates is None else certificates
+    return SandboxEngine(os.path.join(paths.cache_dir(), "engine"), environ=os.environ, certificates=believed)
 
 
 def inline_engine() -> InlineEngine:
@@ -88,13 +92,21 @@ def launcher() -> str:
     return os.path.realpath(os.path.join(package, "_bin", f"linux-{architecture()}", "launcher"))
 
 
-def base_settings() -> BaseSettings:
-    """Where bases come from and are kept."""
+def base_settings(within: Reach | None = None) -> BaseSettings:
+    """Where bases come from and are kept, and how far to reach for them; as configured unless given."""
     from packrunner import config
     from packrunner.bases import BaseSettings
+    from packrunner.cli.wiring import reach
 
+    within = within or reach.configured()
     mirror = config.resolve("debian-mirror", environ=os.environ, config=config.load()).value
-    return BaseSettings(data_dir=paths.data_dir(), mirror=mirror or None, architecture=architecture())
+    return BaseSettings(
+        data_dir=paths.data_dir(),
+        mirror=mirror or None,
+        architecture=architecture(),
+        certificates=within.certificates,
+        offline=within.offline,
+    )
 
 
 def read_image(reference: str, images: LocalStore) -> Image:

@@ -67,12 +67,13 @@ class AuthFile(msgspec.Struct, frozen=True, kw_only=True):
         keys = [(prefix, key) for key in self.table("auths") for host, prefix in [scope(key)] if host == registry]
         for prefix, key in sorted(keys, key=lambda one: -len(one[0])):
             if not prefix or f"{repository}/".startswith(f"{prefix}/"):
-                found = self._read(key)
+                found = self.entry(key)
                 if found:
                     return found
         return None
 
-    def _read(self, key: str) -> Login | None:
+    def entry(self, key: str) -> Login | None:
+        """The login that a key has; None where it has none."""
         entry = self.table("auths")[key] or {}
         if not isinstance(entry, dict) or not all(isinstance(entry.get(name, ""), str) for name in _FIELDS):
             raise _wrong(self.shown, f"the entry of {key} is not as docker and Podman write it")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from packrunner.engines.trust import BUNDLE, host_bundle, host_trust, network_files, proxy_env
+from packrunner.certificates import Certificates, host_bundle
+from packrunner.engines.trust import BUNDLE, host_trust, network_files, proxy_env
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ def test_each_tools_variable_names_the_bundle(tmp_path: Path) -> None:
     assert trust.files[BUNDLE] == b"certificates"
     for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"):
         assert trust.env[name] == BUNDLE
+    assert trust.env["CARGO_HTTP_CAINFO"] == BUNDLE
     assert trust.env["NODE_EXTRA_CA_CERTS"] == BUNDLE
     assert trust.env["UV_SYSTEM_CERTS"] == "1"
 
@@ -63,3 +65,55 @@ def test_the_sandboxs_own_name_is_in_its_hosts_file_once() -> None:
     hosts = network_files("host", "packrunner-test")["/etc/hosts"]
     assert hosts.count(b"packrunner-test") == 1
     assert b"localhost" in network_files("host", "localhost")["/etc/hosts"]
+
+
+COMPANY = Certificates(host=False, files=("company.pem",))
+ONE, OTHER = b"-----BEGIN CERTIFICATE-----\n1\n", b"-----BEGIN CERTIFICATE-----\n2\n"
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of --ca-cert that need no reading."""
+    monkeypatch.setattr(Certificates, "each", lambda self: [ONE, OTHER] if self.files else [])
+
+
+@pytest.mark.usefixtures("given")
+@pytest.mark.parametrize("path", ["etc/ssl/certs/ca-certificates.crt", "etc/pki/tls/certs/ca-bundle.crt"])
+def test_authorities_that_were_given_come_after_the_images_own(tmp_path: Path, path: str) -> None:
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    for layer, text in ((lower, "hidden by the layer above"), (upper, "of the image\n\n")):
+        (layer / path).parent.mkdir(parents=True)
+        (layer / path).write_text(text)
+    (tmp_path / "host").write_text("of the host")
+    trust = host_trust(
+        {},
+        network="none",
+        hostname="h",
+        certificates=COMPANY,
+        rootfs=(str(lower), str(upper)),
+        bundles=(str(tmp_path / "host"),),
+    )
+    assert trust.files[BUNDLE] == b"of the image\n" + ONE + b"\n" + OTHER
+    assert trust.env["SSL_CERT_FILE"] == BUNDLE
+
+
+@pytest.mark.usefixtures("given")
+def test_authorities_that_were_given_with_the_hosts(tmp_path: Path) -> None:
+    (tmp_path / "host").write_text("of the host")
+    both = Certificates(host=True, files=("company.pem",))
+    trust = host_trust(
+        {}, network="none", hostname="h", certificates=both, rootfs=(), bundles=(str(tmp_path / "host"),)
+    )
+    assert trust.files[BUNDLE] == b"of the host\n" + ONE + b"\n" + OTHER
+
+
+@pytest.mark.usefixtures("given")
+def test_an_image_whose_bundle_is_a_link_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of this machine")
+    certs = tmp_path / "rootfs/etc/ssl/certs"
+    certs.mkdir(parents=True)
+    (certs / "ca-certificates.crt").symlink_to(tmp_path / "secret")
+    trust = host_trust(
+        {}, network="none", hostname="h", certificates=COMPANY, rootfs=(str(tmp_path / "rootfs"),), bundles=()
+    )
+    assert trust.files[BUNDLE] == ONE + b"\n" + OTHER

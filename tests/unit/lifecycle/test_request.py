@@ -151,6 +151,23 @@ def test_paths_are_absolute_whatever_they_were() -> None:
     assert merge(Flags(cwd="/", run_image="debian:13-base"), {}).run_image == "debian:13-base"
 
 
+def test_authorities_have_absolute_paths_or_are_the_hosts() -> None:
+    flags = Flags(cwd="/apps", ca_certs=("host", "company.pem"))
+    assert merge(flags, {}).ca_certs == ("host", "/apps/company.pem")
+    assert merge(Flags(cwd="/apps"), {"PACKRUNNER_CA_CERT": "/a.pem,/b.pem"}).ca_certs == ("/a.pem", "/b.pem")
+    assert merge(Flags(cwd="/apps"), {}, config=Config(values={"ca-cert": ("/c.pem",)})).ca_certs == ("/c.pem",)
+
+
+@pytest.mark.fault("NET-02")
+def test_offline_is_for_buildpacks_too() -> None:
+    assert merge(Flags(cwd="/apps", offline=True), {}).network == "none"
+    offline = merge(Flags(cwd="/apps"), {"PACKRUNNER_OFFLINE": "1", "PACKRUNNER_NETWORK": "host"})
+    assert (offline.offline, offline.network) == (True, "none")
+    assert merge(Flags(cwd="/apps"), {}).network == "host"
+    with pytest.raises(UsageError, match="contradict each other"):
+        merge(Flags(cwd="/apps", offline=True, network="host"), {})
+
+
 def test_a_flag_with_an_impossible_value_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         merge(Flags(cwd="/", network="bridge"), {})

@@ -14,6 +14,10 @@ def command(
     builder: Annotated[str | None, typer.Argument(metavar="[BUILDER]")] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which packages are newer.")] = False,
+    ca_cert: Annotated[
+        list[str] | None,
+        typer.Option("--ca-cert", metavar="FILE|host", help="Authorities to believe, as for build. Repeatable."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, with every package.")] = False,
     quiet: Annotated[
         int, typer.Option("-q", "--quiet", count=True, metavar="", help="Say less: -q leaves warnings and errors.")
@@ -32,4 +36,4 @@ def command(
 
     session = session_of(ctx)
     upkeep.begin(session, quiet=quiet, verbose=verbose, json=json)
-    return upkeep.update_builder(session, builder, dry_run=dry_run)
+    return upkeep.update_builder(session, builder, dry_run=dry_run, ca_certs=tuple(ca_cert or ()))
