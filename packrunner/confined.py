@@ -203,6 +203,14 @@ class Root:
             except FileNotFoundError:
                 return
 
+    def node(self, rel: str, kind: int, *, owner: tuple[int, int] | None = None) -> None:
+        """Make a FIFO, a socket or, with S_IFCHR, the overlay file system's mark of a removed name, for a file."""
+        with self._guard(rel), self._parent(rel) as (parent, name), _writable(parent):
+            _remove(parent, name)
+            os.mknod(name, kind | 0o644, os.makedev(0, 0), dir_fd=parent)
+            if owner:
+                os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
+
     def chown_tree(self, rel: str, uid: int, gid: int) -> None:
         """Give `rel` and all below it to uid:gid; links themselves, never their targets.
 

@@ -79,6 +79,8 @@ class FakeSandbox:
     on_sweep: Callable[[], object] | None = None
     commands: list[Command] = field(default_factory=list)
     sweeps: int = 0
+    sent: list[tuple[str, ...]] = field(default_factory=list)
+    fetched: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
     def trust_env(self) -> Mapping[str, str]:
@@ -99,6 +101,12 @@ class FakeSandbox:
         self.sweeps += 1
         if self.on_sweep is not None:
             self.on_sweep()
+
+    def send(self, *targets: str) -> None:
+        self.sent.append(targets)
+
+    def fetch(self, *targets: str) -> None:
+        self.fetched.append(targets)
 
 
 @dataclass

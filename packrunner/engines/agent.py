@@ -20,7 +20,7 @@ from packrunner.engines.frames import Hello, protocol_error
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from packrunner.engines.base import Command, OutputSink
 
@@ -88,6 +88,23 @@ class AgentClient:
         """Run one command to its end."""
         return self.run_all([(command, output)], at_once=1)[0]
 
+    def feed(self, command: Command, stdin: Iterable[bytes], output: OutputSink) -> Exit:
+        """Run one command to its end; it reads `stdin`, of which no more is taken once it has ended."""
+        run = self._start(command, output, stdin=True)
+        try:
+            for data in stdin:
+                view = memoryview(data)
+                for start in range(0, len(view), frames.MAX_INPUT):
+                    self._send(frames.INPUT, run.id, view[start : start + frames.MAX_INPUT])
+                if run.exit or run.failure:
+                    break
+            self._send(frames.INPUT, run.id)
+            self._wait_until([run], {}, 0)
+        except BaseException:
+            self._cancel([run])
+            raise
+        return _result(run)
+
     def run_all(self, commands: Sequence[tuple[Command, OutputSink]], *, at_once: int | None = None) -> list[Exit]:
         """Run commands, several at once; exits in the order of `commands`."""
         most = at_once or max(_AT_ONCE, len(os.sched_getaffinity(0)))
@@ -127,10 +144,10 @@ class AgentClient:
         self._reader.join(limit)
         return not self._reader.is_alive()
 
-    def _start(self, command: Command, output: OutputSink) -> _Run:
+    def _start(self, command: Command, output: OutputSink, *, stdin: bool = False) -> _Run:
         run = _Run(next(self._numbers), output)
         refusal = _refusal(command)
-        payload = b"" if refusal else frames.run_request(command)
+        payload = b"" if refusal else frames.run_request(command, stdin=stdin)
         if len(payload) > frames.MAX_REQUEST:
             refusal = f"arguments and variables are {len(payload)} bytes, {frames.MAX_REQUEST} are allowed"
         if refusal:
@@ -141,7 +158,7 @@ class AgentClient:
         self._send(frames.RUN, run.id, payload)
         return run
 
-    def _send(self, kind: int, run: int, payload: bytes = b"") -> None:
+    def _send(self, kind: int, run: int, payload: bytes | memoryview = b"") -> None:
         rest = memoryview(frames.frame(kind, run, payload))
         try:
             with self._writing:
@@ -230,6 +247,8 @@ class AgentClient:
             self._swept(number)
         elif kind == frames.HELLO:
             self._greet(frames.parse(payload, Hello))
+        elif kind == frames.LACKING:
+            raise protocol_error("it answers a question that nobody asked")
         else:
             raise _gave_up(frames.parse(payload, frames.FatalReply).error)
 

@@ -14,6 +14,8 @@ import msgspec
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from packrunner.images.image import Image
+
 Stream = Literal["stdout", "stderr"]
 Network = Literal["host", "none"]
 OutputSink = Callable[[Stream, bytes], None]
@@ -21,11 +23,12 @@ OutputSink = Callable[[Stream, bytes], None]
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):
-    """A host directory or file shown at `target`."""
+    """A host directory or file shown at `target`; equal `content` names equal content, "" what may change."""
 
     source: str
     target: str
     writable: bool = False
+    content: str = ""
 
 
 class Overlay(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +56,12 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that an engine needs to open a sandbox.
 
-    `rootfs` is a stack of host directories, lowest first; `trust` adds the host's CA bundle and proxy settings.
+    `rootfs` is a stack of host directories, lowest first, and `image` the stored image that they are the layers of,
+    None where they are of none; `trust` adds the host's CA bundle and proxy settings.
     """
 
     rootfs: tuple[str, ...]
+    image: Image | None = None
     user: User = msgspec.field(default_factory=User)
     mounts: tuple[Mount, ...] = ()
     overlays: tuple[Overlay, ...] = ()
@@ -101,6 +106,15 @@ class Sandbox(Protocol):
 
     def sweep(self) -> None:
         """Kill every process inside but the agent, and wait until they are gone (SBX-14)."""
+
+    def send(self, *targets: str) -> None:
+        """Show what this host changed below writable places since the sandbox was opened, or they were last sent."""
+
+    def fetch(self, *targets: str) -> None:
+        """Bring what programs wrote below writable places to the host's side; after `sweep` only.
+
+        Both do nothing where the two sides are one. The end of the sandbox's context fetches everything.
+        """
 
 
 class Engine(Protocol):

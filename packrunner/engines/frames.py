@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from packrunner.engines.base import Command
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_REQUEST = 1 << 20
+MAX_INPUT = 64 << 10
 
-RUN, KILL, SWEEP, QUIT = b"RKSQ"
-HELLO, STDOUT, STDERR, EXIT, DONE, FATAL = b"HOEXDF"
+PREPARE, RUN, INPUT, KILL, SWEEP, QUIT = b"PRIKSQ"
+LACKING, HELLO, STDOUT, STDERR, EXIT, DONE, FATAL = b"LHOEXDF"
 
 _HEADER = struct.Struct(">BII")
-_LIMITS = {HELLO: 4096, STDOUT: 64 << 10, STDERR: 64 << 10, EXIT: 64 << 10, DONE: 0, FATAL: 64 << 10}
+_SHORT, _CHUNK = 4096, 64 << 10
+_LIMITS = {
+    LACKING: _CHUNK,
+    HELLO: _SHORT,
+    STDOUT: _CHUNK,
+    STDERR: _CHUNK,
+    EXIT: _CHUNK,
+    DONE: 0,
+    FATAL: _CHUNK,
+}
 
 
 class Frame(NamedTuple):
@@ -35,6 +43,13 @@ class Frame(NamedTuple):
     kind: int
     id: int
     payload: bytes
+
+
+class Readable(Protocol):
+    """What frames are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """As many bytes as asked for; fewer at the end only."""
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +67,12 @@ class ExitReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signal: int = 0
     error: str = ""
     timed_out: bool = False
+
+
+class LackingReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Places whose content has to be sent."""
+
+    places: tuple[str, ...]
 
 
 class FatalReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +93,7 @@ def protocol_error(what: str) -> EngineError:
     )
 
 
-def read_frame(stream: BinaryIO) -> Frame | None:
+def read_frame(stream: Readable) -> Frame | None:
     """The next frame of a buffered stream, None at its end. Raises EngineError, slug `sandbox-protocol`."""
     header = stream.read(_HEADER.size)
     if not header:
@@ -99,19 +120,23 @@ def parse(payload: bytes, reply: type[_Reply]) -> _Reply:
         raise protocol_error(f"a reply is not a {reply.__name__}: {error}") from error
 
 
-def run_request(command: Command) -> bytes:
-    """The payload that starts `command`; bytes that are not UTF-8 travel as Python's lone surrogates."""
+def run_request(command: Command, *, stdin: bool = False) -> bytes:
+    """The payload that starts `command`; bytes that are not UTF-8 travel as Python's lone surrogates.
+
+    With `stdin` the run reads what INPUT frames bring.
+    """
     return json.dumps(
         {
             "argv": list(command.argv),
             "env": [f"{name}={value}" for name, value in command.env.items()],
             "cwd": command.cwd,
             **({} if command.user is None else {"user": list(command.user)}),
+            **({"stdin": True} if stdin else {}),
             "timeout_ms": 0 if command.timeout is None else max(1, int(command.timeout * 1000)),
         }
     ).encode("ascii")
 
 
-def frame(kind: int, run: int = 0, payload: bytes = b"") -> bytes:
+def frame(kind: int, run: int = 0, payload: bytes | memoryview = b"") -> bytes:
     """A frame's bytes."""
-    return _HEADER.pack(kind, run, len(payload)) + payload
+    return b"".join((_HEADER.pack(kind, run, len(payload)), payload))

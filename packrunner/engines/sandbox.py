@@ -69,6 +69,12 @@ class RunningSandbox:
         """Kill every process inside but the agent, and wait until they are gone (SBX-14)."""
         self._client.sweep()
 
+    def send(self, *targets: str) -> None:
+        """Nothing: both sides see the same files."""
+
+    def fetch(self, *targets: str) -> None:
+        """Nothing: both sides see the same files."""
+
 
 class SandboxEngine:
     """Opens sandboxes for the calling user; root's have no user namespace (docs/explanation/decisions/0007).

@@ -137,7 +137,7 @@ class _Entry(msgspec.Struct, frozen=True):
 def write_oci_archive(path: str, image: Image, store: LocalStore, tag: str) -> None:
     """Write the image as an archived layout; see transfer.write_output."""
     entries = [*_blobs(image), _file("index.json", index_json(image, tag_notes(tag))), _file(LAYOUT_FILE, LAYOUT)]
-    _write(path, entries, image, store)
+    _write(path, _pieces(entries, image, store))
 
 
 def replace_oci_archive(path: str, image: Image, store: LocalStore, tag: str) -> None:
@@ -158,7 +158,12 @@ def replace_docker_archive(path: str, image: Image, store: LocalStore, name: str
 
 
 def write_docker_archive(path: str, image: Image, store: LocalStore, *names: str) -> None:
-    """Write the image for `docker load`, which finds its own files and, where it knows them, OCI's.
+    """Write the image for `docker load`; see `docker_archive`."""
+    _write(path, docker_archive(image, store, *names))
+
+
+def docker_archive(image: Image, store: LocalStore, *names: str) -> Iterator[bytes]:
+    """What `docker load` reads, in pieces: its own files and, where it knows them, OCI's.
 
     The latter know the first name only.
     """
@@ -176,7 +181,7 @@ def write_docker_archive(path: str, image: Image, store: LocalStore, *names: str
         _file(_SAVED, msgspec.json.encode(saved)),
         _file(LAYOUT_FILE, LAYOUT),
     ]
-    _write(path, entries, image, store)
+    return _pieces(entries, image, store)
 
 
 def _notes(tagged: str) -> dict[str, str]:
@@ -201,14 +206,14 @@ def _blobs(image: Image) -> list[_Entry]:
     return [_Entry(blob_name(digest), blobs[digest].size, blobs[digest]) for digest in sorted(blobs)]
 
 
-def _write(path: str, entries: list[_Entry], image: Image, store: LocalStore) -> None:
+def _write(path: str, pieces: Iterator[bytes]) -> None:
     _check_replaceable(path)
     beside = os.path.join(os.path.dirname(path), temporary(path))
     try:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             with os.fdopen(fd, "wb", buffering=STEP) as file:
-                for piece in _pieces(entries, image, store):
+                for piece in pieces:
                     file.write(piece)
                 file.flush()
                 os.fsync(fd)

@@ -51,8 +51,19 @@ def split(path: bytes) -> tuple[bytes, bytes] | None:
     return path[:cut], path[cut + 1 :]
 
 
-def header(kind: bytes, path: bytes, *, mode: int, uid: int, gid: int, size: int = 0, link: bytes = b"") -> bytes:
-    """The header of one entry, its extended header before it where it needs one."""
+def header(
+    kind: bytes,
+    path: bytes,
+    *,
+    mode: int,
+    uid: int,
+    gid: int,
+    size: int = 0,
+    link: bytes = b"",
+    mtime: int | None = None,
+) -> bytes:
+    """The header of one entry, its extended header before it where it needs one; layers have the one fixed time."""
+    time = MTIME if mtime is None else b"%011o\0" % min(max(mtime, 0), _MAX_SIZE)
     extended: list[tuple[bytes, bytes]] = []
     parts = split(path) if path.isascii() else None
     if parts is None:
@@ -64,7 +75,9 @@ def header(kind: bytes, path: bytes, *, mode: int, uid: int, gid: int, size: int
     extended += [(key, b"%d" % value) for key, value in ((b"uid", uid), (b"gid", gid)) if value > _MAX_ID]
     if size > _MAX_SIZE:
         extended.append((b"size", b"%d" % size))
-    plain = _block(parts, owner_field(mode, uid, gid), 0 if size > _MAX_SIZE else size, tail(kind, link, parts[0]))
+    plain = _block(
+        parts, owner_field(mode, uid, gid), 0 if size > _MAX_SIZE else size, tail(kind, link, parts[0]), time
+    )
     if not extended:
         return plain
     records = b"".join(sorted(_record(key, value) for key, value in extended))
@@ -72,8 +85,8 @@ def header(kind: bytes, path: bytes, *, mode: int, uid: int, gid: int, size: int
     return b"".join((before, records, PADDING[len(records) % BLOCK], plain))
 
 
-def _block(parts: tuple[bytes, bytes], owner: bytes, size: int, rest: bytes) -> bytes:
-    before = b"%b%b%011o\0%b" % (parts[1].ljust(NAME, b"\0"), owner, size, MTIME)
+def _block(parts: tuple[bytes, bytes], owner: bytes, size: int, rest: bytes, time: bytes = MTIME) -> bytes:
+    before = b"%b%b%011o\0%b" % (parts[1].ljust(NAME, b"\0"), owner, size, time)
     # The checksum counts its own field as eight spaces.
     return b"%b%06o\0 %b" % (before, sum(before) + sum(rest) + 8 * 0x20, rest)
 

@@ -13,13 +13,16 @@ import (
 )
 
 const usage = `packrunner agent: PID 1 of a sandbox; packrunner starts it, people need not.
-  agent serve [--uid N --gid N [--drop]]                           answer frames on stdin and stdout
+  agent serve [--uid N --gid N [--drop [--prepare]]]               answer frames on stdin and stdout
   agent init  [--uid N --gid N [--drop]] [--cwd DIR] [--lifeline FD] -- PROGRAM..
                                                                    run one program
   agent enter FD                                                   become an ordinary user's bwrap, as the descriptor says
   agent user NAME[:GROUP]                                          the ids and the home that a name has here
   agent copy [--context DIR] [--uid N --gid N] [--mode N] [--unpack] -- TARGET SOURCE..
   agent mkdir [--uid N --gid N] -- DIR                             make a directory and those above it
+  agent scan -- DIR [PATH]                                         what is in a tree, for fingerprints
+  agent pack -- DIR                                                the paths on stdin as a tar
+  agent unpack -- DIR                                              remove the paths on stdin, then unpack the tar after them
   agent exec -- PROGRAM..                                          become a program found in PATH
   agent version
 `
@@ -41,6 +44,7 @@ func run(arguments []string) int {
 	flags.IntVar(&identity.UID, "uid", -1, "")
 	flags.IntVar(&identity.GID, "gid", -1, "")
 	flags.BoolVar(&identity.Drop, "drop", false, "")
+	flags.BoolVar(&identity.Prepare, "prepare", false, "")
 	cwd := flags.String("cwd", ".", "")
 	lifeline := flags.Int("lifeline", -1, "")
 	var files agent.Copy
@@ -86,6 +90,12 @@ func tool(mode string, files agent.Copy, identity agent.Identity, arguments []st
 		return agent.Wait(), true
 	case mode == "user" && len(arguments) == 1:
 		return agent.User(arguments[0]), true
+	case mode == "scan" && len(arguments) >= 1 && len(arguments) <= 2:
+		return agent.Scan(arguments[0], arguments[1:]...), true
+	case mode == "pack" && len(arguments) == 1:
+		return agent.Pack(arguments[0]), true
+	case mode == "unpack" && len(arguments) == 1:
+		return agent.Unpack(arguments[0]), true
 	case mode == "exec" && len(arguments) > 0:
 		return agent.Exec(arguments), true
 	}

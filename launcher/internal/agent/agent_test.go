@@ -167,7 +167,7 @@ func (h *host) sh(script string) (stdout, stderr string, reply frame.ExitReply) 
 func TestHello(t *testing.T) {
 	h := open(t, "serve")
 	got := h.receive()
-	want := fmt.Sprintf(`{"protocol":1,"uid":%d,"gid":%d}`, os.Getuid(), os.Getgid())
+	want := fmt.Sprintf(`{"protocol":2,"uid":%d,"gid":%d}`, os.Getuid(), os.Getgid())
 	if got.kind != frame.Hello || got.payload != want {
 		t.Fatalf("got %+v, want %s", got, want)
 	}
@@ -562,7 +562,7 @@ func TestDropped(t *testing.T) {
 	// The ordinary user must be able to reach the test binary, which is below a private directory.
 	h := open(t, "drop")
 	got := h.receive()
-	if got.payload != `{"protocol":1,"uid":1000,"gid":1000}` {
+	if got.payload != `{"protocol":2,"uid":1000,"gid":1000}` {
 		t.Fatalf("%+v", got)
 	}
 	stdout, _, _ := h.sh("grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs)' /proc/self/status")

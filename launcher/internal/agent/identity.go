@@ -15,6 +15,7 @@ import (
 type Identity struct {
 	UID, GID int  // -1 for whoever it is already
 	Drop     bool // become that user for good: the agent was started as root
+	Prepare  bool // set out what the host sends, as root, before that
 }
 
 // harden drops privileges and makes the agent's memory, descriptors and files unreachable for the commands.

@@ -29,6 +29,7 @@ type run struct {
 	child   *child
 	pipes   [2]int // read ends of stdout and stderr; -1 when closed
 	owed    [2]int // bytes that were in the pipes when the command ended
+	input   *input // nil for a command that reads nothing
 	buffer  []byte
 	limit   time.Time // when the next signal is due; zero for never
 	timeout bool
@@ -55,17 +56,27 @@ func start(reaper *reaper, writer *frame.Writer, id uint32, request frame.RunReq
 		grow(pair[0])
 		r.pipes[i], ends[i] = pair[0], pair[1]
 	}
-	var err error
+	stdin, err := 0, error(nil)
+	if request.Stdin {
+		if stdin, r.input, err = newInput(); err != nil {
+			closeAll(append(ends[:], r.pipes[:]...)...)
+			return nil, nil, err
+		}
+	}
 	r.child, err = reaper.start(func() (int, error) {
 		return syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 			Dir: cwd, Env: env,
-			Files: []uintptr{0, uintptr(ends[0]), uintptr(ends[1])},
+			Files: []uintptr{uintptr(stdin), uintptr(ends[0]), uintptr(ends[1])},
 			Sys:   &syscall.SysProcAttr{Setsid: true, Credential: credential(request.User)},
 		})
 	})
 	closeAll(ends[:]...)
+	if stdin > 0 {
+		unix.Close(stdin)
+	}
 	if err != nil {
 		closeAll(r.pipes[:]...)
+		r.input.end()
 		return nil, notStarted(argv[0], cwd, err), nil
 	}
 	bound(r.child.pid)
@@ -114,6 +125,7 @@ func notStarted(path, cwd string, cause error) *frame.ExitReply {
 // follow streams the output until the command has ended and its pipes are done, then reports the end.
 func (r *run) follow() (frame.ExitReply, error) {
 	defer r.child.close()
+	defer r.input.end()
 	defer func() { closeAll(r.pipes[:]...) }()
 	r.buffer = make([]byte, frame.HeaderSize+frame.MaxChunk)
 	for !r.finished(time.Now()) {

@@ -47,6 +47,11 @@ func Serve(identity Identity) int {
 		failed: make(chan error, 1),
 	}
 	s.idle = sync.NewCond(&s.mutex)
+	if identity.Prepare {
+		if err := s.prepare(identity); err != nil {
+			return s.fatal(err)
+		}
+	}
 	if err := harden(identity); err != nil {
 		return s.fatal(err)
 	}
@@ -74,12 +79,16 @@ func (s *server) loop() error {
 		switch request.Kind {
 		case frame.Run:
 			err = s.run(request)
+		case frame.Input:
+			s.input(request)
 		case frame.Kill:
 			err = s.kill(request)
 		case frame.Sweep:
 			err = s.sweep(request.ID)
 		case frame.Quit:
 			return nil
+		default:
+			err = fmt.Errorf("%w: a %q frame after the greeting", frame.ErrMalformed, request.Kind)
 		}
 		if err != nil {
 			return err
@@ -131,6 +140,16 @@ func (s *server) follow(r *run) {
 		case s.failed <- err:
 		default:
 		}
+	}
+}
+
+// input feeds a run. One that has just ended needs no more: the frames crossed.
+func (s *server) input(request frame.Frame) {
+	s.mutex.Lock()
+	target := s.active[request.ID]
+	s.mutex.Unlock()
+	if target != nil {
+		target.input.feed(request.Payload)
 	}
 }
 

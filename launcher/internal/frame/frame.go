@@ -11,24 +11,27 @@ import (
 )
 
 // Protocol is the number that Hello carries; a host refuses an agent of another one.
-const Protocol = 1
+const Protocol = 2
 
 // Kinds sent by the host.
 const (
-	Run   = 'R'
-	Kill  = 'K'
-	Sweep = 'S'
-	Quit  = 'Q'
+	Prepare = 'P' // before the greeting: what root has to set out
+	Run     = 'R'
+	Input   = 'I' // bytes for a run's stdin, or of what Prepare announced; none are its end
+	Kill    = 'K'
+	Sweep   = 'S'
+	Quit    = 'Q'
 )
 
 // Kinds sent by the agent.
 const (
-	Hello  = 'H'
-	Stdout = 'O'
-	Stderr = 'E'
-	Exit   = 'X'
-	Done   = 'D'
-	Fatal  = 'F'
+	Lacking = 'L' // the answer to Prepare: which places are empty
+	Hello   = 'H'
+	Stdout  = 'O'
+	Stderr  = 'E'
+	Exit    = 'X'
+	Done    = 'D'
+	Fatal   = 'F'
 )
 
 // Sizes in bytes.
@@ -68,9 +71,13 @@ func (r *Reader) Read() (Frame, error) {
 	kind, size := r.header[0], binary.BigEndian.Uint32(r.header[5:])
 	frame := Frame{Kind: kind, ID: binary.BigEndian.Uint32(r.header[1:])}
 	switch kind {
-	case Run, Kill:
-		if size > MaxRequest {
-			return Frame{}, fmt.Errorf("%w: %q frame of %d bytes, the limit is %d", ErrMalformed, kind, size, MaxRequest)
+	case Prepare, Run, Kill, Input:
+		limit := uint32(MaxRequest)
+		if kind == Input {
+			limit = MaxChunk
+		}
+		if size > limit {
+			return Frame{}, fmt.Errorf("%w: %q frame of %d bytes, the limit is %d", ErrMalformed, kind, size, limit)
 		}
 	case Sweep, Quit:
 		if size != 0 {

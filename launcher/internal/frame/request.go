@@ -16,7 +16,19 @@ type RunRequest struct {
 	Env       []Bytes `json:"env"`
 	Cwd       Bytes   `json:"cwd"`
 	TimeoutMS int64   `json:"timeout_ms"`
-	User      []int   `json:"user"` // uid and gid, where it is not the agent's own
+	User      []int   `json:"user"`  // uid and gid, where it is not the agent's own
+	Stdin     bool    `json:"stdin"` // Input frames follow; else it reads nothing
+}
+
+// PrepareRequest is the payload of a Prepare frame. The places of Marked hold what their mark names, or are empty.
+type PrepareRequest struct {
+	Own    map[string]int64  `json:"own"` // directories to give to the user, and the modes that they get
+	Marked map[string]string `json:"marked"`
+}
+
+// LackingReply is the payload of a Lacking frame: those of the marked places whose content has to be sent.
+type LackingReply struct {
+	Places []string `json:"places"`
 }
 
 // KillRequest is the payload of a Kill frame: a signal number for the run's process group.
@@ -68,6 +80,13 @@ func ParseRun(payload []byte) (RunRequest, error) {
 }
 
 func isID(id int) bool { return id >= 0 && id <= math.MaxInt32 }
+
+// ParsePrepare decodes and checks a Prepare payload; errors wrap ErrMalformed.
+func ParsePrepare(payload []byte) (PrepareRequest, error) {
+	var request PrepareRequest
+	err := decode(payload, &request)
+	return request, err
+}
 
 // ParseKill decodes and checks a Kill payload; errors wrap ErrMalformed.
 func ParseKill(payload []byte) (KillRequest, error) {

@@ -21,7 +21,7 @@ from packrunner.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HELLO = json.dumps({"protocol": 1, "uid": 1000, "gid": 1000}).encode()
+HELLO = json.dumps({"protocol": 2, "uid": 1000, "gid": 1000}).encode()
 
 
 def frame(kind: bytes, run: int = 0, payload: bytes = b"") -> bytes:
@@ -224,7 +224,7 @@ def test_a_breach_of_the_protocol_is_an_error_and_kills(answer: Callable[[int], 
         exit_frame(1),
         frame(b"O", 1, b"x"),
         frame(b"D"),
-        frame(b"H", 0, b'{"protocol":2,"uid":1000,"gid":1000}'),
+        frame(b"H", 0, b'{"protocol":3,"uid":1000,"gid":1000}'),
         frame(b"H", 0, b"{}"),
         frame(b"H", 0, b" " * 5000),
         b"bwrap: something went wrong\n",
