@@ -83,6 +83,11 @@ class FakeSandbox:
     fetched: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
+    def shared(self) -> bool:
+        """As in sandboxes of this machine."""
+        return True
+
+    @property
     def trust_env(self) -> Mapping[str, str]:
         return self.trust
 

@@ -98,6 +98,10 @@ class Sandbox(Protocol):
     def trust_env(self) -> Mapping[str, str]:
         """Variables by which tools find the host's CA bundle and proxy inside; empty without `trust`."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether writable places are one with this host's: files then have the times at which programs wrote them."""
+
     def run(self, command: Command, output: OutputSink) -> Exit:
         """Run one command to its end. Raises EngineError when the sandbox itself broke (SBX-29)."""
 

@@ -57,6 +57,11 @@ class RunningSandbox:
         """Variables by which tools find the host's CA bundle and proxy inside; empty without `trust`."""
         return self._trust_env
 
+    @property
+    def shared(self) -> bool:
+        """Always: they are mounted."""
+        return True
+
     def run(self, command: Command, output: OutputSink) -> Exit:
         """Run one command to its end. Raises EngineError when the sandbox itself broke (SBX-29)."""
         return self._client.run(command, output)

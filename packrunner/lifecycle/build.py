@@ -80,7 +80,8 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     said: Mapping[tuple[str, str], str] = msgspec.field(default_factory=dict)
     """What buildpacks said about their layers, by buildpack id and layer name."""
     ended: tuple[tuple[str, int], ...] = ()
-    """When each program had ended, by buildpack id, in nanoseconds of this host's clock; in their order."""
+    """When each program had ended, by buildpack id, in nanoseconds; in their order. Empty where times of files on this
+    host do not tell when a program wrote them."""
 
     def meddler(self, buildpack: str, changed_ns: int) -> str | None:
         """Who ran when a layer of `buildpack` was changed after its program had ended (SBX-43)."""
@@ -177,7 +178,8 @@ class _Builder:
         tail = Tail(staged.short, self.reporter)
         ended = self.sandbox.run(self._command(member, staged, escaped), tail)
         self.sandbox.sweep()
-        self.ended.append((member.id, time.time_ns()))
+        if self.sandbox.shared:
+            self.ended.append((member.id, time.time_ns()))
         if ended.code or ended.error:
             raise self._failed(subject, escaped, ended, tail)
         told = notes.take_notes(self.layers, escaped)

@@ -45,6 +45,11 @@ class ContainerSandbox:
         """Variables by which tools find the host's CA bundle and proxy inside; empty without `trust`."""
         return self._trust_env
 
+    @property
+    def shared(self) -> bool:
+        """Never: files are copied."""
+        return False
+
     def run(self, command: Command, output: OutputSink) -> Exit:
         """Run one command to its end. Raises EngineError when the container broke (SBX-29, K8S-12)."""
         return self._client.run(command, output)
