@@ -129,7 +129,15 @@ SETTINGS: dict[str, Setting] = {
         Setting(name="verbose", flag="-v", kind="count", default=0, doc="say more: 1 reasons, 2 commands"),
         Setting(name="animation", kind="switch", default=True, in_config=True, doc="redraw the running step"),
         Setting(name="debian-mirror", in_config=True, doc="where Debian packages come from, as in sources.list"),
-        Setting(name="engine", default="sandbox", choices=("sandbox",), in_config=True, doc="where buildpacks run"),
+        Setting(
+            name="engine",
+            flag="--engine",
+            default="sandbox",
+            choices=("sandbox", "docker"),
+            in_config=True,
+            doc="where buildpacks run",
+        ),
+        Setting(name="docker-host", flag="--docker-host", in_config=True, doc="Docker engine, as in DOCKER_HOST"),
     )
 }
 

@@ -159,6 +159,10 @@ class Base:
         """The packages of an image with their versions."""
         return {package.name: package.version for package in self._lock.of(image)}
 
+    @property
+    def image(self) -> None:
+        """The build image is a tree only."""
+
     def build_rootfs(self) -> tuple[str, ...]:
         """The build image's tree, for SandboxSpec.rootfs; `prune_bases` leaves it alone while this process lives."""
         self.prepare("build")

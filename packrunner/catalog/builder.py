@@ -59,6 +59,10 @@ class Builder(Protocol):
     def find_run_image(self, name: str) -> Image | None:
         """One of those images, by its name or that of a mirror; None where there is no such image."""
 
+    @property
+    def image(self) -> Image | None:
+        """The build image, where it is one of the store; None where there are only its trees."""
+
     def build_rootfs(self) -> tuple[str, ...]:
         """The build image's trees, lowest first, for SandboxSpec.rootfs."""
 

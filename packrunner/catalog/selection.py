@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -69,6 +70,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         if not root:
             return ()
         if not self.beside:
-            return (Mount(source=root, target=target),)
-        places = (f"{BuildpackId(b.id).escaped}/{b.version}" for b in found if b.digest)
-        return tuple(Mount(source=f"{root}/{place}", target=f"{target}/{place}") for place in places)
+            return (Mount(source=root, target=target, content=os.path.basename(root)),)
+        places = ((f"{BuildpackId(b.id).escaped}/{b.version}", b.digest) for b in found if b.digest)
+        return tuple(
+            Mount(source=f"{root}/{place}", target=f"{target}/{place}", content=digest) for place, digest in places
+        )

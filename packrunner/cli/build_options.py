@@ -28,6 +28,24 @@ Push = Annotated[
 Load = Annotated[
     bool, typer.Option("--load", help="Also give the image to the Docker engine.", rich_help_panel=REGISTRY)
 ]
+Engine = Annotated[
+    str | None,
+    _text(
+        "--engine",
+        metavar="sandbox|docker",
+        about="Where buildpacks run: in namespaces of this machine, or in a container of a Docker engine.",
+        panel=REGISTRY,
+    ),
+]
+DockerHost = Annotated[
+    str | None,
+    _text(
+        "--docker-host",
+        metavar="URL",
+        about="Which Docker engine: unix:///path, tcp://host:port or ssh://user@host, as in DOCKER_HOST.",
+        panel=REGISTRY,
+    ),
+]
 Compression = Annotated[
     str | None,
     _text("--compression", metavar="gzip|zstd", about="How layers that are pushed are compressed.", panel=REGISTRY),

@@ -56,12 +56,14 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that an engine needs to open a sandbox.
 
-    `rootfs` is a stack of host directories, lowest first, and `image` the stored image that they are the layers of,
-    None where they are of none; `trust` adds the host's CA bundle and proxy settings.
+    `rootfs` is a stack of host directories, lowest first. For engines that cannot show them, `image` is the stored
+    image whose layers they are; where `tree` is not "", that is the lowest directory, and of no layer. `trust` adds
+    the host's CA bundle and proxy settings.
     """
 
     rootfs: tuple[str, ...]
     image: Image | None = None
+    tree: str = ""
     user: User = msgspec.field(default_factory=User)
     mounts: tuple[Mount, ...] = ()
     overlays: tuple[Overlay, ...] = ()

@@ -102,6 +102,8 @@ def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter) -> Build
         layers.remove("sbom")
         builder = _Builder(inputs, layers, plans, sandbox, reporter)
         outputs = tuple(builder.run(member) for member in inputs.group)
+        # All of it: programs may have written to others' layers, and what is written next is not theirs to replace.
+        sandbox.fetch(inputs.places.layers)
         files = [(output.member, output.launch) for output in outputs]
         features = platform_features(inputs.platform_api)
         warning = launch.merge(files).warning
@@ -176,8 +178,11 @@ class _Builder:
         self.plans.makedirs(f"build/{escaped}", owner=self.inputs.owner)
         self.plans.write(f"build/{escaped}/plan.toml", toml.encode(given), owner=self.inputs.owner)
         tail = Tail(staged.short, self.reporter)
+        places = self.inputs.places
+        self.sandbox.send(places.layers, places.plans)
         ended = self.sandbox.run(self._command(member, staged, escaped), tail)
         self.sandbox.sweep()
+        self.sandbox.fetch(f"{places.layers}/{escaped}")
         if self.sandbox.shared:
             self.ended.append((member.id, time.time_ns()))
         if ended.code or ended.error:

@@ -256,6 +256,7 @@ class _Detection:
         commands: list[tuple[Command, OutputSink]] = [
             (self._command(member), sink) for member, sink in zip(waiting, held, strict=True)
         ]
+        self._sandbox.send(self._inputs.places.plans)
         exits = self._sandbox.run_all(commands)
         for member, sink, ended in zip(waiting, held, exits, strict=True):
             self.runs[member.key] = Run(code=ended.code, held=sink, error=ending(ended, sink))
@@ -318,6 +319,7 @@ class _Detection:
         if not fresh:
             return
         self._sandbox.sweep()
+        self._sandbox.fetch(self._inputs.places.plans)
         for member in fresh:
             _take_plan(self.runs[member.key], member, self._plans, _plan_name(member))
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from packrunner.errors import DetectErroredError, DetectNoneError
     from packrunner.events import Reporter
     from packrunner.formats.platform import RunTarget
+    from packrunner.images.image import Image
     from packrunner.lifecycle.application import Rules
     from packrunner.lifecycle.detect import Findings
     from packrunner.lifecycle.explain import GroupOutcome
@@ -44,6 +45,7 @@ class Inquiry:
     place: str
     selection: Selection
     rootfs: tuple[str, ...]
+    image: Image | None = None
     image_env: Mapping[str, str]
     user: User
     target: RunTarget
@@ -89,6 +91,7 @@ def ask(
         app = application.prepare(ws, inquiry.source, table, rules=inquiry.rules, user=inquiry.user, overlays=overlays)
         spec = SandboxSpec(
             rootfs=inquiry.rootfs,
+            image=inquiry.image,
             user=inquiry.user,
             mounts=(
                 Mount(source=ws.platform, target=PLATFORM_DIR),

@@ -72,6 +72,7 @@ def _spec(job: Job, ws: Workspace, app: Application) -> SandboxSpec:
     mounts, overlays = app.read_only()
     return SandboxSpec(
         rootfs=job.build_image.rootfs,
+        image=job.build_image.image,
         user=job.build_image.user,
         mounts=(*shared_mounts(job, ws), *mounts),
         overlays=overlays,
@@ -146,6 +147,8 @@ def _build_image(job: Job, generated: GenerateResult, app: AppContext, tools: Ex
     env = dict(done.image.env)
     return msgspec.structs.replace(
         image,
+        image=(image.image or Image()).with_layers(*done.layers),
+        tree="" if image.image else image.rootfs[0],
         rootfs=(*image.rootfs, *tools.snapshots.lowers(Image(layers=done.layers))),
         env=env,
         extended={name: value for name, value in env.items() if image.env.get(name) != value},

@@ -143,8 +143,10 @@ class _Generator:
             self.plans.makedirs(f"generate/{escaped}", owner=self.inputs.owner)
             self.plans.write(f"generate/{escaped}/plan.toml", toml.encode(given), owner=self.inputs.owner)
             tail = Tail(staged.short, self.reporter)
+            self.sandbox.send(self.inputs.generated_inside, self.inputs.places.plans)
             ended = self.sandbox.run(self._command(member, staged, escaped), tail)
             self.sandbox.sweep()
+            self.sandbox.fetch(self.inputs.generated_inside)
             if ended.code or ended.error:
                 raise ExtensionFailedError(
                     f"{subject} {how_it_ended(ended)}",

@@ -93,6 +93,8 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     clear_cache: bool = False
     rebuild: bool = False
     network: str | None = None
+    engine: str | None = None
+    docker_host: str | None = None
     tags: tuple[str, ...] = ()
     push: bool = False
     load: bool = False
@@ -152,6 +154,9 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     clear_cache: bool = False
     rebuild: bool = False
     network: Literal["host", "none"] = "host"
+    engine: Literal["sandbox", "docker"] = "sandbox"
+    docker_host: str = ""
+    """Which Docker engine; "" for what its own settings say."""
     ca_certs: tuple[str, ...] = ()
     """`host`, or files with certificates of authorities."""
     offline: bool = False
@@ -264,6 +269,8 @@ def merge(
         clear_cache=pick("clear-cache", flags.clear_cache),
         rebuild=pick("rebuild", flags.rebuild),
         network=_network(flags, pick),
+        engine=pick("engine", flags.engine),
+        docker_host=pick("docker-host", flags.docker_host) or "",
         ca_certs=tuple(_ca_cert(text, flags.cwd) for text in pick("ca-cert", flags.ca_certs)),
         offline=pick("offline", flags.offline),
         delivery=sent,

@@ -53,11 +53,14 @@ if TYPE_CHECKING:
 class BuildImage(msgspec.Struct, frozen=True, kw_only=True):
     """Where buildpacks run: a stack of directories, the environment and user that go with it.
 
-    `reference` stands for its content; `operator` holds the files of its /cnb/build-config/env, `extended` are the
-    variables that image extensions gave it.
+    `image` and `tree` are for engines that do not show directories, as in SandboxSpec; `reference` stands for its
+    content; `operator` holds the files of its /cnb/build-config/env, `extended` are the variables that image extensions
+    gave it.
     """
 
     rootfs: tuple[str, ...]
+    image: Image | None = None
+    tree: str = ""
     env: Mapping[str, str]
     user: User
     reference: str = ""
@@ -308,6 +311,8 @@ def shared_mounts(job: Job, ws: Workspace) -> tuple[Mount, ...]:
 def _spec(image: BuildImage, job: Job, ws: Workspace, app: Application) -> SandboxSpec:
     return SandboxSpec(
         rootfs=image.rootfs,
+        image=image.image,
+        tree=image.tree,
         user=image.user,
         mounts=(
             *shared_mounts(job, ws),

@@ -43,7 +43,7 @@ def test_settings_are_read(tmp_path: Path) -> None:
         ("builder = 13\n", "config-value", "config.toml:1", ()),
         ('ca-cert = "company.pem"\n', "config-value", "config.toml:1", ()),
         ("ca-cert = [1]\n", "config-value", "config.toml:1", ()),
-        ('engine = "docker"\n', "config-value", "config.toml:1", ()),
+        ('engine = "vagrant"\n', "config-value", "config.toml:1", ()),
         ("builder = \n", "config", "config.toml", ()),
     ],
 )

@@ -135,6 +135,8 @@ def command(  # noqa: PLR0913  one parameter per flag
             "--offline", help="Use no network: what is not on this machine is an error.", rich_help_panel=COMMON
         ),
     ] = False,
+    engine: options.Engine = None,
+    docker_host: options.DockerHost = None,
     quiet: Annotated[
         int,
         typer.Option(
@@ -235,6 +237,8 @@ def command(  # noqa: PLR0913  one parameter per flag
         clear_cache=clear_cache,
         rebuild=rebuild,
         network=network,
+        engine=engine,
+        docker_host=docker_host,
         ca_certs=tuple(ca_cert or ()),
         offline=offline,
         tags=tuple(tag or ()),

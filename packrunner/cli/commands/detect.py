@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner.cli import build_options as options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
 COMMON, ORDER = "Common", "Order"
@@ -113,6 +114,8 @@ def command(  # noqa: PLR0913  one parameter per flag
             "--offline", help="Use no network: what is not on this machine is an error.", rich_help_panel=COMMON
         ),
     ] = False,
+    engine: options.Engine = None,
+    docker_host: options.DockerHost = None,
     run_image: Annotated[
         str | None,
         typer.Option(
@@ -177,6 +180,8 @@ def command(  # noqa: PLR0913  one parameter per flag
         env_files=tuple((name, building.read_env_file(name)) for name in env_file or ()),
         run_image=run_image,
         network=network,
+        engine=engine,
+        docker_host=docker_host,
         ca_certs=tuple(ca_cert or ()),
         offline=offline,
     )

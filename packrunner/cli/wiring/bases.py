@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.builder_image import ImageBuilder
     from packrunner.cli.run_images import RunImages
-    from packrunner.engines.sandbox import SandboxEngine
+    from packrunner.engines.base import Engine
     from packrunner.events import Reporter
     from packrunner.formats.platform import RunTarget
     from packrunner.images.snapshot import Snapshots
@@ -26,7 +26,7 @@ def opened(
     request: BuildRequest,
     images: LocalStore,
     unpacked: Snapshots,
-    where: SandboxEngine,
+    where: Engine,
     reporter: Reporter,
     *,
     wanted: tuple[BaseImage, ...] = ("build", "python"),

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import paths
-from packrunner.cli.wiring import bases, places, reach
+from packrunner.cli.wiring import bases, engines, places, reach
 from packrunner.events import BuildStarted, Finished, Warned
 
 if TYPE_CHECKING:
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known
+    from packrunner.cli.wiring.engines import Where
     from packrunner.engines.base import Mount, User
-    from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
@@ -48,14 +48,14 @@ def build(
 
     began_ns, began = time.time_ns(), time.monotonic()
     within = reach.of(request)
-    where = places.engine(within.certificates)
     held = reach.with_certificates(held, within.certificates)
     source = paths.readable(request.source)
-    reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=where.name))
+    reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=request.engine))
     images, unpacked = places.store(), places.snapshots()
     with ExitStack() as stack:
         stack.callback(unpacked.close)
-        builder = bases.opened(request, images, unpacked, where, reporter)
+        where = engines.chosen(request, within.certificates, stack)
+        builder = bases.opened(request, images, unpacked, where.maker, reporter)
         stack.callback(builder.close)
         stack.enter_context(images.lease())
         run_image = bases.run_image(request, builder, images)
@@ -83,6 +83,7 @@ def build(
                 selection=selection,
                 build_image=runner.BuildImage(
                     rootfs=builder.build_rootfs(),
+                    image=builder.image,
                     env=builder.build_env,
                     user=_user(request, builder),
                     reference=builder.full_reference,
@@ -104,7 +105,7 @@ def build(
             ),
             _tools(where, _user(request, builder), images, unpacked, reporter),
         )
-    _put_out(request, report, images)
+        _put_out(request, report, images, stack)
     line = f"{request.name}@{report.image.digest}"
     if known is not None:
         remembering.remember(request, known.record, scan, report, builder=builder, store=images)
@@ -126,11 +127,12 @@ def detect(
     from packrunner.lifecycle.application import Rules
 
     within = reach.of(request)
-    where, images, unpacked = places.engine(within.certificates), places.store(), places.snapshots()
+    images, unpacked = places.store(), places.snapshots()
     held = reach.with_certificates(held, within.certificates)
     with ExitStack() as stack:
         stack.callback(unpacked.close)
-        builder = bases.opened(request, images, unpacked, where, reporter, wanted=("build",))
+        where = engines.chosen(request, within.certificates, stack)
+        builder = bases.opened(request, images, unpacked, where.maker, reporter, wanted=("build",))
         stack.callback(builder.close)
         stack.enter_context(images.lease())
         inquiry = detect_only.Inquiry(
@@ -141,6 +143,7 @@ def detect(
             place=_place(request, builder),
             selection=_select(request, builder, order, directories),
             rootfs=builder.build_rootfs(),
+            image=builder.image,
             image_env=builder.build_env,
             user=builder.user,
             operator=builder.operator,
@@ -149,7 +152,11 @@ def detect(
             network=request.network,
         )
         return detect_only.ask(
-            inquiry, engine=where, reporter=reporter, overlays=places.overlays(where), owner=places.owner(builder.user)
+            inquiry,
+            engine=where.engine,
+            reporter=reporter,
+            overlays=where.overlays,
+            owner=places.owner(builder.user),
         )
 
 
@@ -232,26 +239,28 @@ def _previous(request: BuildRequest, images: LocalStore) -> tuple[str, Image | N
     return name, stored.image if stored else None
 
 
-def _tools(where: SandboxEngine, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
+def _tools(where: Where, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
     from packrunner.lifecycle.runner import Tools
 
     return Tools(
-        engine=where,
-        extender=where,
+        engine=where.engine,
+        extender=where.extender,
         store=images,
         snapshots=unpacked,
         reporter=reporter,
         launcher=places.launcher(),
-        overlays=places.overlays(where),
+        overlays=where.overlays,
         owner=places.owner(user),
     )
 
 
-def _put_out(request: BuildRequest, report: BuildReport, images: LocalStore) -> None:
+def _put_out(request: BuildRequest, report: BuildReport, images: LocalStore, stack: ExitStack) -> None:
     from packrunner.images.transfer import parse_locator, write_output
 
     for output in request.outputs:
         write_output(parse_locator(output), report.image, images, request.name)
+    if request.delivery.load:
+        engines.daemon(request, stack).load(report.image, (request.name, *request.delivery.tags), images)
     if request.shape.sbom_dir or request.shape.report_dir:
         from packrunner.lifecycle import export, handout
 

@@ -19,12 +19,13 @@ from packrunner.engines.docker.prepare import prepare
 from packrunner.engines.docker.twin import Twin
 from packrunner.engines.sandbox import check_identity, installed_agent
 from packrunner.engines.skeleton import AGENT
-from packrunner.engines.trust import BENCH_BUNDLE, BUNDLE, Trust, bench_trust, host_trust
+from packrunner.engines.trust import BENCH_BUNDLE, BUNDLE, EVERYONES, Trust, bench_trust, host_trust
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from packrunner.certificates import Certificates
     from packrunner.engines.base import Command, Exit, Mount, OutputSink, Overlay, SandboxSpec
     from packrunner.images.daemon import Daemon
     from packrunner.images.store import LocalStore
@@ -83,7 +84,8 @@ class DockerEngine:
     """Opens sandboxes as containers of a Docker engine, or one that speaks its API.
 
     `state` is a directory of this user's for what is known of volumes; `network` one of the engine's networks for
-    sandboxes that have one, "" for its usual one. `environ` is where the host's CA bundle and proxies are looked up.
+    sandboxes that have one, "" for its usual one. `environ` is where the host's CA bundle and proxies are looked
+    up, `certificates` what else programs inside believe.
     """
 
     name = "docker"
@@ -95,6 +97,7 @@ class DockerEngine:
         state: str,
         *,
         environ: Mapping[str, str],
+        certificates: Certificates = EVERYONES,
         network: str = "",
         agent: str | None = None,
     ) -> None:
@@ -102,6 +105,7 @@ class DockerEngine:
         self._images = BuildImages(daemon, store)
         self._state = state
         self._environ = environ
+        self._certificates = certificates
         self._network = network
         self._agent = agent
         self._swept = False
@@ -162,7 +166,14 @@ class DockerEngine:
         if not spec.trust:
             return Trust()
         # Docker gives the container its own resolv.conf and hosts.
-        trust = bench_trust(host_trust(self._environ, network=spec.network, hostname=HOSTNAME))
+        found = host_trust(
+            self._environ,
+            network=spec.network,
+            hostname=HOSTNAME,
+            certificates=self._certificates,
+            rootfs=spec.rootfs,
+        )
+        trust = bench_trust(found)
         return Trust(env=trust.env, files={BENCH_BUNDLE: trust.files[BUNDLE]} if BUNDLE in trust.files else {})
 
     @contextmanager

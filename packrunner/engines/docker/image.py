@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from packrunner.engines.base import SandboxSpec
     from packrunner.images.daemon import Daemon
     from packrunner.images.store import LocalStore
-    from packrunner.names import Digest
 
 REPOSITORY = "packrunner.local/build"
 """What private images are called in the engine."""
@@ -36,25 +35,26 @@ class BuildImages:
         return name
 
     def _image(self, spec: SandboxSpec) -> Image:
-        if spec.image:
+        if spec.image and not spec.tree:
             return spec.image
-        if len(spec.rootfs) != 1:
-            raise EngineError("a stack of directories that is no image cannot be sent to Docker", slug="sandbox-failed")
         # Root's, as in every image: here the tree may belong to whoever made it.
-        tree = Tree(source=spec.rootfs[0], target="/", uid=0, gid=0)
-        return Image().with_layers(write_layer(self._store, [tree], created_by="packrunner").layer)
+        tree = Tree(source=_tree(spec), target="/", uid=0, gid=0)
+        written = write_layer(self._store, [tree], created_by="packrunner").layer
+        return Image().with_layers(written, *(spec.image.layers if spec.image else ()))
 
 
 def key(spec: SandboxSpec) -> str:
-    """What stands for the content: an image's digest, or else the directories, which do not change once made."""
-    if spec.image:
-        return _short(spec.image.digest)
-    digest = hashlib.sha256()
-    for path in spec.rootfs:
-        found = os.stat(path)
-        digest.update(f"{os.path.realpath(path)}\0{found.st_dev} {found.st_ino} {found.st_ctime_ns}\0".encode())
-    return f"tree-{digest.hexdigest()[:16]}"
+    """What stands for the content: an image's digest, and a directory's, which does not change once it is made."""
+    words = [f"image {spec.image.digest}"] if spec.image else []
+    if spec.tree or not spec.image:
+        found = os.stat(_tree(spec))
+        words.append(f"tree {os.path.realpath(_tree(spec))} {found.st_dev} {found.st_ino} {found.st_ctime_ns}")
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
-def _short(digest: Digest) -> str:
-    return digest.hex[:16]
+def _tree(spec: SandboxSpec) -> str:
+    if spec.tree:
+        return spec.tree
+    if len(spec.rootfs) != 1:
+        raise EngineError("a stack of directories that are no image cannot be sent to Docker", slug="sandbox-failed")
+    return spec.rootfs[0]

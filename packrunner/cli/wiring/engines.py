@@ -1,0 +1,99 @@
+"""Which engine a build works with, by the name that was asked for."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from packrunner import paths
+from packrunner.cli.wiring import places
+from packrunner.engines.base import Engine, Extender  # noqa: TC001  a Struct names them
+from packrunner.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from packrunner.certificates import Certificates
+    from packrunner.engines.base import Sandbox, SandboxSpec
+    from packrunner.images.daemon import Daemon
+    from packrunner.lifecycle.request import BuildRequest
+
+_UNAVAILABLE = frozenset({"userns-denied", "bwrap-missing"})
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """Where buildpacks run, what makes base images, and what extends images.
+
+    `overlays` says whether the application can be shown copy-on-write.
+    """
+
+    engine: Engine
+    maker: Engine
+    extender: Extender
+    overlays: bool
+
+
+def chosen(request: BuildRequest, certificates: Certificates, stack: ExitStack) -> Where:
+    """The engine of a build; what it holds is let go of with the stack."""
+    return _TABLE[request.engine](request, certificates, stack)
+
+
+def daemon(request: BuildRequest, stack: ExitStack) -> Daemon:
+    """The images of the Docker engine that is meant."""
+    from packrunner.images.daemon import Daemon
+    from packrunner.images.dockerd import Dockerd, find_host
+
+    connection = Dockerd(find_host(os.environ, request.docker_host))
+    stack.callback(connection.close)
+    return Daemon(connection)
+
+
+def _sandbox(request: BuildRequest, certificates: Certificates, stack: ExitStack) -> Where:
+    del request, stack
+    engine = places.engine(certificates)
+    return Where(engine=engine, maker=engine, extender=engine, overlays=places.overlays(engine))
+
+
+def _docker(request: BuildRequest, certificates: Certificates, stack: ExitStack) -> Where:
+    from packrunner.engines.docker import DockerEngine
+
+    engine = DockerEngine(
+        daemon(request, stack),
+        places.store(),
+        os.path.join(paths.cache_dir(), "engine", "docker"),
+        environ=os.environ,
+        certificates=certificates,
+        # Unless told otherwise, containers are in the network in which Docker puts them.
+        network="" if request.origins.get("network", "default") == "default" else request.network,
+    )
+    here = places.engine(certificates)
+    return Where(engine=engine, maker=_Either(here, engine), extender=here, overlays=True)
+
+
+_TABLE: Mapping[str, Callable[[BuildRequest, Certificates, ExitStack], Where]] = {
+    "sandbox": _sandbox,
+    "docker": _docker,
+}
+
+
+class _Either:
+    """The first engine where this machine allows it, else the second: base images are trees of this machine."""
+
+    def __init__(self, first: Engine, second: Engine) -> None:
+        self.name = first.name
+        self._first = first
+        self._second = second
+
+    @contextmanager
+    def open(self, spec: SandboxSpec) -> Iterator[Sandbox]:
+        with ExitStack() as stack:
+            try:
+                sandbox = stack.enter_context(self._first.open(spec))
+            except EngineError as e:
+                if e.slug not in _UNAVAILABLE:
+                    raise
+                sandbox = stack.enter_context(self._second.open(spec))
+            yield sandbox
