@@ -11,7 +11,7 @@ import os
 import ssl
 import urllib.parse
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -86,6 +86,28 @@ class _Answer:
             return self._response.read(size)
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: closed by another thread
             raise _failed(self._host, "reading the answer", error) from error
+
+
+class _Tunnel(http.client.HTTPSConnection):
+    """TLS through a proxy. http.client forgets to close the answer of a proxy that refuses."""
+
+    def connect(self) -> None:
+        answers: list[http.client.HTTPResponse] = []
+
+        class Remembered(http.client.HTTPResponse):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                answers.append(self)
+
+        self.response_class = Remembered
+        try:
+            super().connect()
+        except BaseException:
+            for answer in answers:
+                answer.close()
+            raise
+        finally:
+            self.response_class = http.client.HTTPResponse
 
 
 class Transport:
@@ -180,7 +202,7 @@ class Transport:
         proxy_port = proxy.port or (443 if proxy.scheme == "https" else 80)
         if scheme == "http":
             return self._plain_or_tls(proxy.scheme, proxy.hostname or "", proxy_port)
-        tunnel = self._plain_or_tls("https", proxy.hostname or "", proxy_port)
+        tunnel = _Tunnel(proxy.hostname or "", proxy_port, timeout=self._idle, context=self._context())
         tunnel.set_tunnel(host, port, _proxy_login(proxy))
         return tunnel
 
