@@ -145,7 +145,13 @@ class ImageBuilder:
         if self._carried is None:
             from packrunner.catalog.carried import Carried
 
-            self._carried = Carried(self.files, builder=self.reference, order=self._order(), system=self._system())
+            self._carried = Carried(
+                self.files,
+                builder=self.reference,
+                order=self._order(),
+                system=self._system(),
+                names=tuple(dict.fromkeys(b.id for b in self.metadata.buildpacks or () if b.id)),
+            )
         return self._carried
 
     @property

@@ -24,10 +24,14 @@ _PLACES: dict[Kind, str] = {"buildpack": BUILDPACKS_DIR, "extension": EXTENSIONS
 
 
 class Carried:
-    """What the builder called `builder` carries, seen in its files; `order` and `system` as it has them."""
+    """What the builder called `builder` carries, seen in its files; `order` and `system` as it has them.
 
-    def __init__(self, files: View, *, builder: str, order: Order, system: System) -> None:
+    `names` are the ids of its buildpacks as far as it lists them, for messages.
+    """
+
+    def __init__(self, files: View, *, builder: str, order: Order, system: System, names: tuple[str, ...] = ()) -> None:
         self.builder = builder
+        self.names = names
         self.order = order
         self.system = system
         self._files = files
@@ -54,6 +58,19 @@ class Carried:
         """The versions of a buildpack or extension, sorted."""
         place = f"{_PLACES[kind]}/{BuildpackId.parse(identity).escaped}"
         return [name for name in self._files.names(place) if self._has(f"{place}/{name}", kind)]
+
+    def unknown(self, asked: str) -> UsageError:
+        """The error for a buildpack that it does not have, with the nearest ones that it has."""
+        # 4 ms that only a typo should cost.
+        from difflib import get_close_matches
+
+        close = get_close_matches(asked.partition("@")[0], self.names, n=2)
+        return UsageError(
+            f"{self.builder} has no buildpack {asked}" + (f": did you mean {close[0]}" if close else ""),
+            slug="unknown-buildpack",
+            cause=f"it has {', '.join(self.names)}" if self.names else None,
+            tries=tuple(f"--buildpack {match}" for match in close) or ("--buildpack ./DIR, for one of your own",),
+        )
 
     def place(self, found: StagedBuildpack) -> str:
         """The host path of its directory. Raises UsageError where no single layer has all of it."""

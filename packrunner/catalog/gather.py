@@ -49,8 +49,8 @@ class Gathering:
             found = self.carried.find(GroupRef(id=identity, version=version)) if _is_id(identity) else None
             if found is not None:
                 return self._join(found)
-            if bare != text:
-                raise UsageError(f"{self.carried.builder} has no buildpack {bare}", slug="unknown-buildpack")
+            if bare != text or (_is_id(identity) and "/" in identity and not _is_ours(identity, bare)):
+                raise self.carried.unknown(bare)
         return self.add(locate(bare, builtin_dir=self.settings.builtin_dir))
 
     def _join(self, carried: StagedBuildpack) -> StagedBuildpack:
@@ -122,7 +122,7 @@ class Gathering:
         asked = f"{ref.id}@{ref.version}" if ref.version else ref.id
         if name == ref.id or name not in builtin.short_names(self.settings.builtin_dir):
             if self.carried:
-                raise UsageError(f"{self.carried.builder} has no buildpack {asked}", slug="unknown-buildpack")
+                raise self.carried.unknown(asked)
             raise self._shelf.lacks(asked) or unknown(ref.id, self.settings.builtin_dir)
         source = os.path.join(self.settings.builtin_dir, name)
         return self.add(Located(asked=asked, source=source, version=ref.version, builtin=True))
@@ -194,6 +194,11 @@ def _refuse_twin(known: Mapping[tuple[str, str], StagedBuildpack], staged: Stage
 def ref_to(buildpack: StagedBuildpack) -> GroupRef:
     """A reference to exactly this one."""
     return GroupRef(id=buildpack.id, version=buildpack.version)
+
+
+def _is_ours(identity: str, text: str) -> bool:
+    """Whether it is the name of a built-in buildpack, or a directory that holds one."""
+    return identity.startswith(builtin.NAMESPACE) or os.path.isdir(text)
 
 
 def _is_id(text: str) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from packrunner.bases.recipes import ImageName as BaseImage
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.builder_image import ImageBuilder
+    from packrunner.catalog.select import Selection
     from packrunner.cli.run_images import RunImages
     from packrunner.engines.base import Engine
     from packrunner.events import Reporter
@@ -106,6 +107,18 @@ def target(request: BuildRequest, builder: Builder, images: LocalStore) -> RunTa
     if request.run_image is None:
         return builder.target
     return run_images(builder, images).target_of(places.read_image(request.run_image, images), request.run_image)
+
+
+def check_python(selection: Selection, builder: Builder) -> None:
+    """Raise UsageError, slug `builder-python`, where the builder's image lacks what buildpacks on the SDK run on."""
+    if builder.carried is None:
+        return  # ours, and it has one
+    from packrunner.catalog import interpreter
+    from packrunner.images.view import View
+
+    with View(builder.build_rootfs()) as files:
+        staged = (*selection.buildpacks.values(), *selection.extensions.values())
+        interpreter.check(staged, files, path=builder.build_env.get("PATH", ""), builder=builder.reference)
 
 
 def check_platform(request: BuildRequest, builder: Builder, run: RunImage) -> None:

@@ -167,16 +167,19 @@ def _select(
 
     settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
     if order is not None:
-        return select_order(order, directories, settings=settings, extensions=request.extensions)
-    wanted = request.shape
-    return select(
-        request.buildpacks,
-        settings=settings,
-        project=request.groups,
-        extensions=request.extensions,
-        around=Around(before=wanted.before, after=wanted.after, system=not wanted.without_system),
-        carried=builder.carried,
-    )
+        found = select_order(order, directories, settings=settings, extensions=request.extensions)
+    else:
+        wanted = request.shape
+        found = select(
+            request.buildpacks,
+            settings=settings,
+            project=request.groups,
+            extensions=request.extensions,
+            around=Around(before=wanted.before, after=wanted.after, system=not wanted.without_system),
+            carried=builder.carried,
+        )
+    bases.check_python(found, builder)
+    return found
 
 
 def _place(request: BuildRequest, builder: Builder) -> str:
