@@ -12,7 +12,7 @@ import msgspec
 import tomli_w
 
 from packrunner.images.image import Image
-from packrunner.images.layer import Dir, File, Part, write_layer
+from packrunner.images.layer import Dir, File, Link, Part, write_layer
 from packrunner.names import BuildpackId
 
 if TYPE_CHECKING:
@@ -27,16 +27,18 @@ SAYS = """\
 #!/bin/sh
 set -e
 echo "{id}: $(id -u):$(id -g) home=$HOME stack=$CNB_STACK_ID operator=$OPERATOR target=$CNB_TARGET_DISTRO_NAME"
-mkdir -p "$CNB_LAYERS_DIR/tool/bin"
-echo "{id}@{version} $(cat file)" > "$CNB_LAYERS_DIR/tool/made"
-printf '[types]\\nlaunch = true\\n' > "$CNB_LAYERS_DIR/tool.toml"
-cat > "$CNB_LAYERS_DIR/launch.toml" <<X
+mkdir -p "$1/tool/bin"
+echo "{id}@{version} $(cat file)" > "$1/tool/made"
+printf '[types]\\nlaunch = true\\n' > "$1/tool.toml"
+cat > "$1/launch.toml" <<X
 [[processes]]
 type = "web"
-command = ["/bin/sh", "-c", "cat /layers/*/tool/made; id -u"]
+command = {command}
 default = true
 X
 """
+LIST = '["/bin/sh", "-c", "cat /layers/*/tool/made; id -u"]'
+STRING = '"cat /layers/*/tool/made; id -u"'
 PASSES = "#!/bin/sh\nexit 0\n"
 FAILS = "#!/bin/sh\necho 'no reason at all'\nexit 100\n"
 
@@ -77,9 +79,15 @@ class Buildpack(msgspec.Struct, frozen=True, kw_only=True):
         if not self.order:
             parts.append(Dir(target=f"{self.directory}/bin"))
             for name, text in (("build", self.build), ("detect", self.detect)):
-                data = text.replace("{id}", self.id).replace("{version}", self.version).encode()
+                data = script(text, self.id, self.version, self.api).encode()
                 parts.append(File(target=f"{self.directory}/bin/{name}", data=data, mode=0o755))
         return parts
+
+
+def script(text: str, identity: str, version: str, api: str) -> str:
+    """A program with the buildpack's name in it; before API 0.9 a process is a line for the shell (BLD-11)."""
+    command = STRING if api in {"0.7", "0.8"} else LIST
+    return text.replace("{id}", identity).replace("{version}", version).replace("{command}", command)
 
 
 def groups(order: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -112,8 +120,6 @@ def tiny_base(store: LocalStore, **labels: str) -> Image:
         Dir(target="/usr/lib"),
         File(target="/usr/lib/os-release", data=b'ID=ubuntu\nVERSION_ID="24.04"\n'),
     ]
-    from packrunner.images.layer import Link
-
     parts.append(Link(target="/etc/os-release", to="../usr/lib/os-release"))
     return on(store, Image(env=(("PATH", "/usr/bin:/bin"),), labels=labels), [parts])
 

@@ -43,7 +43,7 @@ class Carried:
         Raises UsageError: `unknown-buildpack` for a reference without version to several (IMG-10),
         `buildpack-descriptor`, `toml`; BuildpackApiError (BPD-02).
         """
-        versions = self.versions(ref.id, kind)
+        versions = self.versions(BuildpackId.parse(ref.id), kind)
         if not ref.version and len(versions) > 1:
             raise UsageError(
                 f"{ref.id} is named without a version, and {self.builder} has {len(versions)}",
@@ -56,8 +56,19 @@ class Carried:
 
     def versions(self, identity: str, kind: Kind = "buildpack") -> list[str]:
         """The versions of a buildpack or extension, sorted."""
-        place = f"{_PLACES[kind]}/{BuildpackId.parse(identity).escaped}"
+        place = f"{_PLACES[kind]}/{identity.replace('/', '_')}"
         return [name for name in self._files.names(place) if self._has(f"{place}/{name}", kind)]
+
+    def all(self) -> tuple[tuple[str, str], ...]:
+        """Every buildpack's id and version, as their descriptors say: for builders that do not list them."""
+        found = []
+        for directory in self._files.names(BUILDPACKS_DIR):
+            for version in self.versions(directory):
+                shown = f"{BUILDPACKS_DIR}/{directory}/{version}/buildpack.toml"
+                data = self._files.read(shown) or b""
+                descriptor = parse_descriptor(data, where=f"{self.builder}:{shown}", strict=False)
+                found.append((descriptor.buildpack.id, version))
+        return tuple(found)
 
     def unknown(self, asked: str) -> UsageError:
         """The error for a buildpack that it does not have, with the nearest ones that it has."""

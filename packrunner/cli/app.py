@@ -36,6 +36,7 @@ COMMANDS = (
     "rebase",
     "rm",
     "prune",
+    "builder inspect",
     "builder update",
     "doctor",
     "lifecycle analyze",

@@ -194,6 +194,14 @@ ReportDir = Annotated[
     _text("--report-output-dir", metavar="DIR", about="Also write report.toml there.", panel=SHAPE),
 ]
 
+TrustBuilder = Annotated[
+    bool,
+    typer.Option(
+        "--trust-builder",
+        help="As in pack, and not needed: no builder is given credentials, whoever made it.",
+        rich_help_panel=SHAPE,
+    ),
+]
 TrustExtra = Annotated[bool, _idle("--trust-extra-buildpacks")]
 UsernsHost = Annotated[bool, _idle("--userns-host")]
 Interactive = Annotated[bool, _idle("--interactive")]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from packrunner.bases.installed import Change
+    from packrunner.cli.builder_page import BuilderFacts
     from packrunner.engines.base import Engine
     from packrunner.events import Reporter
     from packrunner.images.snapshot import Snapshots
@@ -155,6 +156,9 @@ class Services(Protocol):
         reporter: Reporter,
     ) -> Rebased:
         """Put an image on the newest version of its base, or on `run_image`; in its place, or into `outputs`."""
+
+    def inspect_builder(self, reference: str, *, reporter: Reporter) -> BuilderFacts:
+        """What a builder is made of; nothing of it is run."""
 
     def update_base(
         self,

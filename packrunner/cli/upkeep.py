@@ -1,4 +1,4 @@
-"""The bodies of `packrunner rebase` and `packrunner builder update`."""
+"""The bodies of `packrunner rebase` and `packrunner builder update`; which builder is meant."""
 
 from __future__ import annotations
 
@@ -98,11 +98,16 @@ def _rebase_json(name: str, found: Rebased) -> dict[str, Any]:
     }
 
 
+def chosen_builder(session: Session, builder: str | None) -> str:
+    """The builder that was named, else the configured one; a locator with an absolute path."""
+    found = config.resolve("builder", flag=builder, environ=session.environ, config=config.load()).value
+    return locator(found, os.getcwd())
+
+
 def update_builder(session: Session, builder: str | None, *, dry_run: bool, ca_certs: tuple[str, ...] = ()) -> int:
     """Update a base; its result is `debian:13@digest of the lock`."""
     began = time.monotonic()
-    settings = config.load()
-    chosen = config.resolve("builder", flag=builder, environ=session.environ, config=settings).value
+    chosen = chosen_builder(session, builder)
     found = session.services.update_base(chosen, dry_run=dry_run, reporter=session.renderer(), ca_certs=ca_certs)
     if session.json:
         session.document("builder-update/1", _update_json(found, dry_run=dry_run))

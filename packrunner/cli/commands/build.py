@@ -190,6 +190,7 @@ def command(  # noqa: PLR0913  one parameter per flag
     gid: options.Gid = None,
     sbom_output_dir: options.SbomDir = None,
     report_output_dir: options.ReportDir = None,
+    trust_builder: options.TrustBuilder = False,  # noqa: ARG001 - accepted, and without effect
     trust_extra_buildpacks: options.TrustExtra = False,
     userns_host: options.UsernsHost = False,
     interactive: options.Interactive = False,

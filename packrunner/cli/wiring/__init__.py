@@ -1,6 +1,7 @@
 """The composition root: which store, engine, base and workspace a command works with. Nothing else knows them all."""
 
 from packrunner.cli.wiring.building import build, detect
+from packrunner.cli.wiring.inspecting import inspect_builder
 from packrunner.cli.wiring.keeping import prune, rebase, update_base
 from packrunner.cli.wiring.places import (
     architecture,
@@ -21,6 +22,7 @@ __all__ = [
     "engine",
     "extending",
     "inline_engine",
+    "inspect_builder",
     "launcher",
     "layouts",
     "prune",

@@ -92,9 +92,18 @@ def update_base(builder: str, *, dry_run: bool, reporter: Reporter, ca_certs: tu
     """Take newer packages into a base; with `dry_run` only look."""
     from packrunner.bases import debian, parse_reference
     from packrunner.bases.base import Tools
+    from packrunner.bases.recipes import DEFAULT_REFERENCE, is_recipe
     from packrunner.cli.services import BaseUpdate
+    from packrunner.errors import UsageError
     from packrunner.lifecycle.rebasing import behind
 
+    if not is_recipe(builder):
+        raise UsageError(
+            f"{builder} is not made here, so its packages cannot be updated here",
+            slug="unknown-builder",
+            cause="newer versions of a builder's image come from its authors",
+            tries=(f"packrunner builder update {DEFAULT_REFERENCE}",),
+        )
     suite, images = parse_reference(builder), places.store()
     within = reach.configured(ca_certs)
     with ExitStack() as stack:

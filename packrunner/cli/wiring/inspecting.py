@@ -1,0 +1,89 @@
+"""What a builder is, asked of all that could be one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from packrunner import paths
+from packrunner.cli.wiring import bases, places
+
+if TYPE_CHECKING:
+    from packrunner.bases import Base
+    from packrunner.catalog.builder_image import ImageBuilder
+    from packrunner.cli.builder_page import BuilderFacts
+    from packrunner.events import Reporter
+
+
+def inspect_builder(reference: str, *, reporter: Reporter) -> BuilderFacts:
+    """Read a builder's labels and files; of a recipe, what its lock and the built-in buildpacks say."""
+    from packrunner.bases.recipes import is_recipe
+
+    images, unpacked = places.store(), places.snapshots()
+    with ExitStack() as stack:
+        stack.callback(unpacked.close)
+        if is_recipe(reference):
+            from packrunner.bases import open_base
+
+            base = open_base(
+                reference,
+                settings=places.base_settings(),
+                store=images,
+                snapshots=unpacked,
+                engine=places.engine(),
+                reporter=reporter,
+                images=(),
+            )
+            stack.callback(base.close)
+            return _recipe(base)
+        stack.enter_context(images.lease())
+        builder = bases.image_builder(reference, images, unpacked)
+        stack.callback(builder.close)
+        return _image(builder)
+
+
+def _image(builder: ImageBuilder) -> BuilderFacts:
+    from packrunner.cli.builder_page import BuilderFacts
+
+    about = builder.metadata
+    carried = builder.carried
+    listed = tuple((b.id, b.version) for b in about.buildpacks or () if b.id)
+    system = carried.system.system
+    return BuilderFacts(
+        reference=builder.reference,
+        digest=builder.image.digest,
+        platform=str(builder.target),
+        user=builder.ids,
+        platform_api=builder.platform_api,
+        run_images=builder.run_images,
+        buildpacks=listed or carried.all(),
+        order=carried.order.order,
+        extensions=carried.order.order_extensions,
+        before=system.pre.buildpacks,
+        after=system.post.buildpacks,
+        description=about.description,
+        made_by=f"{about.created_by.name} {about.created_by.version}".strip(),
+        lifecycle=about.lifecycle.version,
+        stack=builder.labels.get("io.buildpacks.stack.id", ""),
+    )
+
+
+def _recipe(base: Base) -> BuilderFacts:
+    from packrunner.catalog.select import CatalogSettings, select
+    from packrunner.cli.builder_page import BuilderFacts
+
+    found = select((), settings=CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage")))
+    return BuilderFacts(
+        reference=base.reference,
+        digest=base.digest,
+        platform=str(base.target),
+        user=(base.user.uid, base.user.gid),
+        platform_api=base.platform_api,
+        run_images=base.run_images,
+        buildpacks=tuple(found.buildpacks),
+        order=found.order.order,
+        before=found.system.system.pre.buildpacks,
+        after=found.system.system.post.buildpacks,
+        made_by="packrunner, from Debian's packages",
+    )
