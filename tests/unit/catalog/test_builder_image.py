@@ -267,14 +267,12 @@ def test_system_buildpacks_are_the_builders(place: Place, *, labelled: bool) -> 
     assert system.post.buildpacks == ()
 
 
-@pytest.mark.cnb("DST-09")
 @pytest.mark.parametrize("asked", ["acme/a@2.0.0", "urn:cnb:builder:acme/a@2.0.0", "from=builder:acme/a@2.0.0"])
 def test_a_buildpack_of_the_builder_by_name(place: Place, asked: str) -> None:
     found = place.select(place.made(A1, A2, B), asked, "acme/b")
     assert order_of(found) == [["acme/a@2.0.0", "acme/b@1.0.0"]]
 
 
-@pytest.mark.cnb("DST-09")
 def test_what_the_builder_does_not_have(place: Place) -> None:
     for asked in ("urn:cnb:builder:python", "acme/c"):
         with pytest.raises(UsageError, match="theirs has no buildpack") as caught:
@@ -308,7 +306,6 @@ def test_an_added_buildpack_is_shown_beside_those_of_the_builder(place: Place) -
     assert found.inputs == (mine,)
 
 
-@pytest.mark.cnb("DST-08")
 @pytest.mark.parametrize("first", [True, False])
 def test_an_added_buildpack_hides_that_of_the_builder_with_its_version(place: Place, *, first: bool) -> None:
     mine = in_directory(place.root, "acme/a")
