@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 200
 """Records kept; the oldest go when a new one is written."""
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Known:
     """What start found out already, so that the build need not do it again."""
 
-    __slots__ = ("record", "request", "scan", "settled", "started")
+    __slots__ = ("record", "request", "scan", "settled", "started", "unchanged")
 
     def __init__(self, record: Record, started: float) -> None:
         self.record = record
@@ -40,6 +40,8 @@ class Known:
         self.scan: Scan | None = None
         self.settled = False
         """Whether no setting that went into the request has changed."""
+        self.unchanged = False
+        """Whether nothing changed here, and what was sent elsewhere is still to be looked at."""
         self.request: Mapping[str, Any] | None = None
         """The parsed request of the same arguments; not kept where it holds values of variables."""
 
@@ -56,7 +58,9 @@ def main() -> int:
         try:
             known = _look(argv)
             if known is not None and _unchanged(known):
-                return _answer(known)
+                if not known.record.facts["elsewhere"]:
+                    return _answer(known)
+                known.unchanged = True
         except KeyboardInterrupt:
             _write(2, "Stopped.\n")
             return 130

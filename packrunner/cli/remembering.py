@@ -6,6 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from packrunner import fingerprint, paths, record
 from packrunner.console.units import number
 from packrunner.images.transfer import parse_locator
@@ -14,7 +16,7 @@ from packrunner.lifecycle.cache import NAMED
 from packrunner.names import ImageName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.select import Selection
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.lifecycle.runner import BuildReport
     from packrunner.lifecycle.volumes import Volume
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What else a record says: `moving` where other images may be found the next time, `elsewhere` what was sent."""
+
+    builder: Builder
+    store: LocalStore
+    line: str
+    moving: bool = False
+    elsewhere: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def inputs(request: BuildRequest, launcher: str, builder: Builder, selection: Selection) -> list[str]:
@@ -55,15 +67,13 @@ def remember(
     kept: record.Record,
     scan: record.Scan,
     report: BuildReport,
-    *,
-    builder: Builder,
-    store: LocalStore,
+    found: Findings,
 ) -> None:
     """Record what the image was made from; not when an input was still changing, or could have been, unseen."""
     if not scan.settled:
         kept.forget()
         return
-    image = report.image
+    image, builder, store = report.image, found.builder, found.store
     digests = [image.digest, image.config.digest, *(layer.blob.digest for layer in image.layers)]
     names = [image_path(output) for output in request.outputs] + handed_out(request)
     count = len(report.group)
@@ -75,7 +85,9 @@ def remember(
             "environment_names": list(named),
             "skip": sorted(scan.app_skip),
             "settings": list(range(1, 3 + len(request.env_files))),
-            "always": request.rebuild or request.clear_cache or not report.repeatable or _differs(request),
+            "always": (
+                request.rebuild or request.clear_cache or not report.repeatable or found.moving or _differs(request)
+            ),
             "quiet": bool(request.quiet) or request.progress == "json",
             # Values of variables may be secret, and are not kept: then the arguments are parsed again.
             "request": None if request.env else request.to_plain(),
@@ -92,7 +104,8 @@ def remember(
             "summary": ", ".join(
                 (_files(scan), number(count, "buildpack"), builder.reference, number(settings, "setting"))
             ),
-            "result": f"{request.name}@{image.digest}",
+            "elsewhere": found.elsewhere,
+            "result": found.line,
         },
         scan,
     )

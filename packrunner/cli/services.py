@@ -40,6 +40,10 @@ class Known(Protocol):
     def request(self) -> Mapping[str, Any] | None:
         """The parsed request of the same arguments, where it was kept and no setting has changed."""
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether nothing changed here; what was sent elsewhere is still to be looked at."""
+
 
 class BuildOutcome(Protocol):
     """A finished build."""

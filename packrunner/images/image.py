@@ -148,6 +148,14 @@ class Image:
             extra_top=extra_top,
         )
 
+    def with_blobs(self, blobs: Mapping[Digest, Descriptor]) -> Self:
+        """The image with layers, by diff id, in other blobs: compressed or not. Its configuration stays as it is."""
+        layers = tuple(
+            msgspec.structs.replace(one, blob=blobs[one.diff_id]) if one.diff_id in blobs else one
+            for one in self.layers
+        )
+        return replace(self, layers=layers, original_manifest=None)
+
     def get_env(self, name: str) -> str | None:
         """The value of a variable, None where it is not set."""
         return dict(self.env).get(name)

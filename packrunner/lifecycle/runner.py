@@ -30,14 +30,15 @@ from packrunner.lifecycle.restore import RestoreInputs, restore
 from packrunner.workspace import LAYERS_DIR, PLACES, PLANS_DIR, PLATFORM_DIR, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import BinaryIO
 
     from packrunner.catalog.select import Selection
     from packrunner.engines.base import Engine, Extender, User
     from packrunner.events import Reporter
     from packrunner.formats.group import GroupMember
     from packrunner.formats.plan import Plan
-    from packrunner.images.image import Image
+    from packrunner.images.image import Image, Layer
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import AnalyzeResult, RunImage
@@ -100,6 +101,8 @@ class Job:
     process_type: str = ""
     exec_env: str = "production"
     outside: OutsideCache | None = None
+    elsewhere: Callable[[Layer], BinaryIO] | None = None
+    """Gives the bytes of a layer of `previous` that are not in the store."""
     clear_cache: bool = False
     source_date_epoch: str | None = None
     project: Mapping[str, Any] = field(default_factory=dict)
@@ -218,6 +221,7 @@ def run(job: Job, tools: Tools) -> BuildReport:
             store=store,
             reporter=reporter,
         )
+        exported = _whole(exported, job, store)
         store.write(exported.image, [job.name, *job.names])
         _keep_cache(os.path.join(ws.path, cache.FILE), exported, reporter)
         reporter.emit(_export_step(exported, time.monotonic() - began))
@@ -268,6 +272,15 @@ def _build_inputs(job: Job, ws: Workspace, found: DetectResult, ready: Ready) ->
         exec_env=job.exec_env,
         places=job.places,
     )
+
+
+def _whole(exported: ExportResult, job: Job, store: LocalStore) -> ExportResult:
+    """What was exported, its layers all in the store."""
+    if job.elsewhere is None:
+        return exported
+    from packrunner.lifecycle.complete import complete
+
+    return msgspec.structs.replace(exported, image=complete(exported.image, store, job.elsewhere))
 
 
 def _carrier(job: Job, tools: Tools) -> Carrier | None:

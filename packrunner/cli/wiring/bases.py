@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from packrunner.catalog.builder_image import ImageBuilder
     from packrunner.catalog.select import Selection
     from packrunner.cli.run_images import RunImages
-    from packrunner.engines.base import Engine
+    from packrunner.cli.wiring.finding import Finder
+    from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.formats.platform import RunTarget
     from packrunner.images.snapshot import Snapshots
@@ -27,9 +28,10 @@ def opened(
     request: BuildRequest,
     images: LocalStore,
     unpacked: Snapshots,
-    where: Engine,
+    where: SandboxEngine,
     reporter: Reporter,
     *,
+    finder: Finder,
     wanted: tuple[BaseImage, ...] = ("build", "python"),
 ) -> Builder:
     """The builder that the request names; of a recipe, the images that the build needs are made.
@@ -40,7 +42,7 @@ def opened(
 
     if not is_recipe(request.builder):
         with images.lease():
-            builder = image_builder(request.builder, images, unpacked)
+            builder = image_builder(request.builder, unpacked, finder)
             # From here on the trees are held, and the store may be pruned.
             builder.build_rootfs()
         return builder
@@ -57,7 +59,7 @@ def opened(
     )
 
 
-def image_builder(reference: str, images: LocalStore, unpacked: Snapshots) -> ImageBuilder:
+def image_builder(reference: str, unpacked: Snapshots, finder: Finder) -> ImageBuilder:
     """The builder in an image, wherever that is; hold the store's lease until it is unpacked. Raises as `opened`."""
     from packrunner.bases.recipes import unknown_builder
     from packrunner.catalog.builder_image import ImageBuilder
@@ -65,7 +67,7 @@ def image_builder(reference: str, images: LocalStore, unpacked: Snapshots) -> Im
     from packrunner.images.transfer import parse_locator
 
     try:
-        image = places.read_image(reference, images)
+        image = finder.read(reference)
     except UsageError as error:
         if error.slug not in {"unknown-image", "name"}:
             raise
@@ -75,7 +77,7 @@ def image_builder(reference: str, images: LocalStore, unpacked: Snapshots) -> Im
         image,
         reference=reference,
         snapshots=unpacked,
-        find=lambda name: places.read_image(name, images),
+        find=finder.read,
         images=(locator.path,) if locator.kind == "store" else (),
         watched=() if locator.kind == "store" else (locator.path,),
     )
@@ -83,30 +85,28 @@ def image_builder(reference: str, images: LocalStore, unpacked: Snapshots) -> Im
     return builder
 
 
-def run_image(request: BuildRequest, builder: Builder, images: LocalStore) -> RunImage:
+def run_image(request: BuildRequest, builder: Builder, finder: Finder) -> RunImage:
     """What the application's layers go on."""
-    known = run_images(builder, images)
+    known = run_images(builder, finder)
     if request.run_image is not None:
-        return known.described(places.read_image(request.run_image, images), request.run_image)
+        return known.described(finder.read(request.run_image), request.run_image)
     from packrunner.cli.run_images import default
 
     return known.described(*default(builder, request.name))
 
 
-def run_images(builder: Builder, images: LocalStore) -> RunImages:
+def run_images(builder: Builder, finder: Finder) -> RunImages:
     """What image extensions choose from."""
     from packrunner.cli.run_images import RunImages
 
-    return RunImages(
-        builder, lambda name: places.read_image(name, images), os_release=lambda: os_release(builder.build_rootfs())
-    )
+    return RunImages(builder, finder.read, os_release=lambda: os_release(builder.build_rootfs()))
 
 
-def target(request: BuildRequest, builder: Builder, images: LocalStore) -> RunTarget:
+def target(request: BuildRequest, builder: Builder, finder: Finder) -> RunTarget:
     """What the run image is for; of the builder's own it is taken to be what the build image is for."""
     if request.run_image is None:
         return builder.target
-    return run_images(builder, images).target_of(places.read_image(request.run_image, images), request.run_image)
+    return run_images(builder, finder).target_of(finder.read(request.run_image), request.run_image)
 
 
 def check_python(selection: Selection, builder: Builder) -> None:

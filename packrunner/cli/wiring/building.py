@@ -10,24 +10,30 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import paths
-from packrunner.cli.wiring import bases, engines, places, reach
+from packrunner.cli.wiring import bases, places, reach
+from packrunner.cli.wiring.finding import Finder
+from packrunner.cli.wiring.registries import Registries
+from packrunner.cli.wiring.sending import Sending
 from packrunner.events import BuildStarted, Finished, Warned
 
 if TYPE_CHECKING:
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known
-    from packrunner.cli.wiring.engines import Where
+    from packrunner.cli.wiring.sending import Sent
     from packrunner.engines.base import Mount, User
+    from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
+    from packrunner.lifecycle.analyze import RunImage
+    from packrunner.lifecycle.application import Rules
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.carry import OutsideCache
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
-    from packrunner.lifecycle.runner import BuildReport, Tools
+    from packrunner.lifecycle.runner import BuildReport, Job, Tools
 
 
 class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,23 +48,30 @@ def build(
     """Build, store and put out an image; leave a record for the next time."""
     from packrunner.cli import remembering
     from packrunner.console.units import duration
-    from packrunner.lifecycle import extended, runner, suiting
+    from packrunner.lifecycle import runner, suiting
     from packrunner.lifecycle.application import Rules
-    from packrunner.workspace import Places
 
     began_ns, began = time.time_ns(), time.monotonic()
     within = reach.of(request)
+    where = places.engine(within.certificates)
     held = reach.with_certificates(held, within.certificates)
-    source = paths.readable(request.source)
-    reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=request.engine))
     images, unpacked = places.store(), places.snapshots()
     with ExitStack() as stack:
         stack.callback(unpacked.close)
-        where = engines.chosen(request, within.certificates, stack)
-        builder = bases.opened(request, images, unpacked, where.maker, reporter)
+        registries = Registries(stack, reporter, within, insecure=request.delivery.insecure)
+        sending = Sending(request, registries, images, reporter, daemon=lambda: places.daemon(stack))
+        if known is not None and known.unchanged and (line := sending.again(known)):
+            return BuildOutcome(line=line)
+        source = paths.readable(request.source)
+        reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=where.name))
+        sending.check()
+        finder = Finder(
+            images, registries, reporter, policy=request.delivery.pull_policy, daemon=lambda: places.daemon(stack)
+        )
+        builder = bases.opened(request, images, unpacked, where, reporter, finder=finder)
         stack.callback(builder.close)
         stack.enter_context(images.lease())
-        run_image = bases.run_image(request, builder, images)
+        run_image = bases.run_image(request, builder, finder)
         bases.check_platform(request, builder, run_image)
         selection = _select(request, builder)
         suitable = suiting.Suit(builder.labels, run_image.image.labels, builder.platform_api)
@@ -68,50 +81,86 @@ def build(
         rules = Rules(include=request.include, exclude=request.exclude)
         inputs = remembering.inputs(request, places.launcher(), builder, selection)
         scan = remembering.scan(inputs, rules, known, began_ns)
-        report = runner.run(
-            runner.Job(
-                name=request.name,
-                names=request.delivery.tags,
-                previous=_previous(request, images),
-                source=request.source,
-                table=scan.tables[0],
-                before=known.record.app_table() if known and known.record.facts else b"",
-                rules=rules,
-                env={**held.variables, **dict(request.env)},
-                bindings=held.bindings,
-                place=_place(request, builder),
-                selection=selection,
-                build_image=runner.BuildImage(
-                    rootfs=builder.build_rootfs(),
-                    image=builder.image,
-                    env=builder.build_env,
-                    user=_user(request, builder),
-                    reference=builder.full_reference,
-                    operator=builder.operator,
-                ),
-                platform_api=builder.platform_api,
-                run_image=run_image,
-                run_images=bases.run_images(builder, images),
-                records=os.path.join(paths.cache_dir(), extended.DIRECTORY),
-                network=request.network,
-                volumes=_volumes(request),
-                places=Places(app=request.shape.app_dir),
-                process_type=request.shape.process,
-                exec_env=request.shape.exec_env,
-                outside=_outside(request),
-                clear_cache=request.clear_cache,
-                source_date_epoch=_created(request, began_ns),
-                project=request.project,
-            ),
-            _tools(where, _user(request, builder), images, unpacked, reporter),
+        parts = Parts(
+            builder=builder,
+            run_image=run_image,
+            selection=selection,
+            rules=rules,
+            table=scan.tables[0],
+            before=known.record.app_table() if known and known.record.facts else b"",
+            held=held,
+            outside=sending.outside(),
+            created=_created(request, began_ns),
         )
-        _put_out(request, report, images, stack)
-    line = f"{request.name}@{report.image.digest}"
-    if known is not None:
-        remembering.remember(request, known.record, scan, report, builder=builder, store=images)
+        report = runner.run(
+            _job(request, parts, finder), _tools(where, _user(request, builder), images, unpacked, reporter)
+        )
+        sent = sending.send(report.image)
+        _put_out(request, report, sent, images)
+        line = f"{request.name}@{sent.digest or report.image.digest}"
+        if known is not None:
+            found = remembering.Findings(
+                builder=builder, store=images, line=line, moving=finder.moving, elsewhere=sent.facts()
+            )
+            remembering.remember(request, known.record, scan, report, found)
     hint = f"Start it: packrunner run {request.name}" if report.first else ""
-    reporter.emit(Finished(text=f"Built in {duration(time.monotonic() - began)}.", hint=hint))
+    reporter.emit(Finished(text=f"{sent.done} in {duration(time.monotonic() - began)}.", hint=hint))
     return BuildOutcome(line=line)
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build is put together from."""
+
+    builder: Builder
+    run_image: RunImage
+    selection: Selection
+    rules: Rules
+    table: bytes
+    before: bytes
+    held: Held
+    outside: OutsideCache | None
+    created: str | None
+
+
+def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
+    from packrunner.lifecycle import extended, runner
+    from packrunner.workspace import Places
+
+    builder = parts.builder
+    return runner.Job(
+        name=request.name,
+        names=request.delivery.tags,
+        previous=_previous(request, finder),
+        elsewhere=finder.layer,
+        source=request.source,
+        table=parts.table,
+        before=parts.before,
+        rules=parts.rules,
+        env={**parts.held.variables, **dict(request.env)},
+        bindings=parts.held.bindings,
+        place=_place(request, builder),
+        selection=parts.selection,
+        build_image=runner.BuildImage(
+            rootfs=builder.build_rootfs(),
+            env=builder.build_env,
+            user=_user(request, builder),
+            reference=builder.full_reference,
+            operator=builder.operator,
+        ),
+        platform_api=builder.platform_api,
+        run_image=parts.run_image,
+        run_images=bases.run_images(builder, finder),
+        records=os.path.join(paths.cache_dir(), extended.DIRECTORY),
+        network=request.network,
+        volumes=_volumes(request),
+        places=Places(app=request.shape.app_dir),
+        process_type=request.shape.process,
+        exec_env=request.shape.exec_env,
+        outside=parts.outside,
+        clear_cache=request.clear_cache,
+        source_date_epoch=parts.created,
+        project=request.project,
+    )
 
 
 def detect(
@@ -127,12 +176,13 @@ def detect(
     from packrunner.lifecycle.application import Rules
 
     within = reach.of(request)
-    images, unpacked = places.store(), places.snapshots()
+    where, images, unpacked = places.engine(within.certificates), places.store(), places.snapshots()
     held = reach.with_certificates(held, within.certificates)
     with ExitStack() as stack:
         stack.callback(unpacked.close)
-        where = engines.chosen(request, within.certificates, stack)
-        builder = bases.opened(request, images, unpacked, where.maker, reporter, wanted=("build",))
+        registries = Registries(stack, reporter, within)
+        finder = Finder(images, registries, reporter, policy="if-not-present", daemon=lambda: places.daemon(stack))
+        builder = bases.opened(request, images, unpacked, where, reporter, finder=finder, wanted=("build",))
         stack.callback(builder.close)
         stack.enter_context(images.lease())
         inquiry = detect_only.Inquiry(
@@ -143,20 +193,15 @@ def detect(
             place=_place(request, builder),
             selection=_select(request, builder, order, directories),
             rootfs=builder.build_rootfs(),
-            image=builder.image,
             image_env=builder.build_env,
             user=builder.user,
             operator=builder.operator,
             platform_api=builder.platform_api,
-            target=bases.target(request, builder, images),
+            target=bases.target(request, builder, finder),
             network=request.network,
         )
         return detect_only.ask(
-            inquiry,
-            engine=where.engine,
-            reporter=reporter,
-            overlays=where.overlays,
-            owner=places.owner(builder.user),
+            inquiry, engine=where, reporter=reporter, overlays=places.overlays(where), owner=places.owner(builder.user)
         )
 
 
@@ -211,22 +256,6 @@ def _volumes(request: BuildRequest) -> tuple[Mount, ...]:
     )
 
 
-def _outside(request: BuildRequest) -> OutsideCache | None:
-    """The cache that other machines use too."""
-    from packrunner.cli import remembering
-    from packrunner.disk import disk_error
-    from packrunner.lifecycle.cache_dir import CacheDirectory
-
-    path = remembering.cache_directory(request)
-    if not path:
-        return None
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as e:
-        raise disk_error(e, path) from e
-    return CacheDirectory(path)
-
-
 def _created(request: BuildRequest, began_ns: int) -> str | None:
     """Seconds since 1970, for the image to say that it was made then."""
     asked = request.shape.created
@@ -235,35 +264,34 @@ def _created(request: BuildRequest, began_ns: int) -> str | None:
     return asked or os.environ.get("SOURCE_DATE_EPOCH")
 
 
-def _previous(request: BuildRequest, images: LocalStore) -> tuple[str, Image | None]:
-    """The image whose metadata and layers are reused (RES-01)."""
-    name = request.delivery.previous or request.name
-    stored = images.read(name)
-    return name, stored.image if stored else None
+def _previous(request: BuildRequest, finder: Finder) -> tuple[str, Image | None]:
+    """The image whose metadata and layers are reused; of one that only a registry has, not its layers (RES-01)."""
+    asked = request.delivery.previous
+    if asked or request.delivery.push:
+        return asked or request.name, finder.peek(asked or request.name)
+    return request.name, finder.here(request.name)
 
 
-def _tools(where: Where, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
+def _tools(where: SandboxEngine, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
     from packrunner.lifecycle.runner import Tools
 
     return Tools(
-        engine=where.engine,
-        extender=where.extender,
+        engine=where,
+        extender=where,
         store=images,
         snapshots=unpacked,
         reporter=reporter,
         launcher=places.launcher(),
-        overlays=where.overlays,
+        overlays=places.overlays(where),
         owner=places.owner(user),
     )
 
 
-def _put_out(request: BuildRequest, report: BuildReport, images: LocalStore, stack: ExitStack) -> None:
+def _put_out(request: BuildRequest, report: BuildReport, sent: Sent, images: LocalStore) -> None:
     from packrunner.images.transfer import parse_locator, write_output
 
     for output in request.outputs:
         write_output(parse_locator(output), report.image, images, request.name)
-    if request.delivery.load:
-        engines.daemon(request, stack).load(report.image, (request.name, *request.delivery.tags), images)
     if request.shape.sbom_dir or request.shape.report_dir:
         from packrunner.lifecycle import export, handout
 
@@ -271,4 +299,4 @@ def _put_out(request: BuildRequest, report: BuildReport, images: LocalStore, sta
             handout.write_sboms(request.shape.sbom_dir, report.sboms)
         if request.shape.report_dir:
             names = (request.name, *request.delivery.tags)
-            handout.write_report(request.shape.report_dir, export.report(report.image, names))
+            handout.write_report(request.shape.report_dir, export.report(sent.image or report.image, names))
