@@ -7,12 +7,14 @@ from difflib import get_close_matches
 from packrunner.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")
-TAKES_IMAGE = ("run", "inspect", "rm", "build", "rebase")
+TAKES_IMAGE = ("run", "inspect", "rm", "build", "rebase", "push", "load", "save")
 IMAGES = "packrunner images 2>/dev/null | cut -f1"
 VALUES = {
     "--network": ("host", "none"),
     "--progress": ("auto", "tty", "plain", "json"),
     "--color": ("auto", "always", "never"),
+    "--compression": ("gzip", "zstd"),
+    "--pull-policy": ("always", "if-not-present", "never"),
 }
 DIRECTORIES = ("-p", "--path", "--buildpacks")
 FILES = ("--env-file", "--order")

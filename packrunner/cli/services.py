@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from packrunner.cli.builder_page import BuilderFacts
     from packrunner.engines.base import Engine
     from packrunner.events import Reporter
+    from packrunner.images.registry.registry import Compression
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.bindings import Held
@@ -130,6 +131,9 @@ class Services(Protocol):
     def layouts(self, directory: str) -> Repository:
         """Images in a directory of OCI layouts."""
 
+    def registry(self, reporter: Reporter, *, insecure: Sequence[str] = ()) -> AbstractContextManager[Repository]:
+        """Images in registries."""
+
     def launcher(self) -> str:
         """The program that goes into every image."""
 
@@ -173,3 +177,17 @@ class Services(Protocol):
         ca_certs: tuple[str, ...] = (),
     ) -> BaseUpdate:
         """Take newer packages into a base; with `dry_run` only look."""
+
+    def push(
+        self, image: str, names: Sequence[str], *, compression: Compression, insecure: Sequence[str], reporter: Reporter
+    ) -> Digest:
+        """Send an image that is here to its registry under `names`; its digest there."""
+
+    def pull(self, name: str, *, insecure: Sequence[str], reporter: Reporter) -> Digest:
+        """Bring an image of a registry, or of a Docker engine, into the store; its digest."""
+
+    def load(self, image: str, names: Sequence[str], *, reporter: Reporter) -> Digest:
+        """Give an image that is here to the Docker engine under `names`; its digest here."""
+
+    def save(self, image: str, output: str, name: str, *, reporter: Reporter) -> Digest:
+        """Write an image that is here to a file or directory, under `name`; its digest."""

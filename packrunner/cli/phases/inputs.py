@@ -129,6 +129,7 @@ def setting(inputs: Inputs) -> Setting:
         exec_env=exec_env,
         image_env=dict(inputs.environ),
         cache_dir=inputs.path("cache-dir"),
+        cache_image=inputs.text("cache-image"),
         skip_layers=inputs.switch("skip-layers") or inputs.switch("skip-restore"),
     )
 

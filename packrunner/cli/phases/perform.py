@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from packrunner.cli.phases import inputs as resolving
@@ -44,18 +45,20 @@ class Performance:
         inputs = Inputs(self.phase, arguments, self.session.environ)
         self._report(inputs)
         setting = resolving.setting(inputs)
-        if inputs.text("cache-image"):
-            raise ArgumentsError(
-                "a cache cannot be an image yet", slug="phase-repository", tries=("-cache-dir, a directory",)
-            )
+        with ExitStack() as stack:
+            self._perform(inputs, setting, stack)
+
+    def _perform(self, inputs: Inputs, setting: Setting, stack: ExitStack) -> None:
         if self.phase in _IMAGES:
-            getattr(self, f"_{self.phase}")(inputs, setting, self._images(inputs))
+            getattr(self, f"_{self.phase}")(inputs, setting, self._images(inputs, stack))
             return
         if inputs.words:
             raise ArgumentsError(f"{self.phase} takes no arguments, only flags: {inputs.words[0]}", slug="phase-flag")
         match self.phase:
             case "restore":
-                self._restore(setting, self._images(inputs) if inputs.switch("layout") else None)
+                # A run image that an extension chose, and a cache that is an image.
+                needed = inputs.switch("layout") or setting.cache_image
+                self._restore(setting, self._images(inputs, stack) if needed else None)
             case "extend":
                 self._extend(inputs, setting)
             case _:
@@ -77,16 +80,18 @@ class Performance:
         assert self.session.reporter
         return self.session.reporter
 
-    def _images(self, inputs: Inputs) -> Repository:
+    def _images(self, inputs: Inputs, stack: ExitStack) -> Repository:
         """Where the platform's images are."""
-        if not inputs.switch("layout") or inputs.switch("daemon"):
-            what = "a Docker daemon" if inputs.switch("daemon") else "a registry"
+        if inputs.switch("daemon"):
             raise ArgumentsError(
-                f"the phases do not work with {what} yet",
+                "the phases do not work with a Docker daemon",
                 slug="phase-repository",
-                cause="images are read from and written to OCI layouts",
-                tries=("-layout -layout-dir DIR, with CNB_EXPERIMENTAL_MODE=warn",),
+                cause="images are read from and written to registries and OCI layouts",
+                tries=("without -daemon, to a registry", "packrunner build --load"),
             )
+        if not inputs.switch("layout"):
+            insecure = inputs.many("insecure-registry")
+            return stack.enter_context(self.session.services.registry(self._reporter, insecure=insecure))
         warning = inputs.experimental("the OCI layout format")
         if warning:
             self._reporter.emit(Warned(text=warning))

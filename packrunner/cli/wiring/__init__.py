@@ -13,7 +13,9 @@ from packrunner.cli.wiring.places import (
     snapshots,
     store,
 )
+from packrunner.cli.wiring.registries import registry
 from packrunner.cli.wiring.running import run_app
+from packrunner.cli.wiring.transferring import load, pull, push, save
 
 __all__ = [
     "architecture",
@@ -25,9 +27,14 @@ __all__ = [
     "inspect_builder",
     "launcher",
     "layouts",
+    "load",
     "prune",
+    "pull",
+    "push",
     "rebase",
+    "registry",
     "run_app",
+    "save",
     "snapshots",
     "store",
     "update_base",

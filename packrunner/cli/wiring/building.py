@@ -95,7 +95,7 @@ def build(
         report = runner.run(
             _job(request, parts, finder), _tools(where, _user(request, builder), images, unpacked, reporter)
         )
-        sent = sending.send(report.image)
+        sent = sending.send(report.image, finder.blobs)
         _put_out(request, report, sent, images)
         line = f"{request.name}@{sent.digest or report.image.digest}"
         if known is not None:

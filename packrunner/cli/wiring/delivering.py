@@ -31,16 +31,16 @@ class DaemonImages(Protocol):
         """Put an image into the engine; its id there."""
 
 
-def check(registries: Registries, names: Sequence[str]) -> None:
-    """Raise unless every name can be written to (RES-06): before anything is built."""
+def check(registries: Registries, names: Sequence[str], *, nothing: str = "nothing was built") -> None:
+    """Raise unless every name can be written to (RES-06), saying what did not happen."""
     for name in names:
         try:
             refusal = registries.client.check_write(name)
         except PackrunnerError as e:
-            e.brief += "; nothing was built"
+            e.brief += f"; {nothing}"
             raise
         if refusal:
-            raise AnalyzeError(f"{name} cannot be written; nothing was built", slug="image-access", cause=refusal)
+            raise AnalyzeError(f"{name} cannot be written; {nothing}", slug="image-access", cause=refusal)
 
 
 def push(

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from packrunner.cli.wiring.delivering import DaemonImages
     from packrunner.cli.wiring.registries import Registries
     from packrunner.events import Reporter
-    from packrunner.images.image import Image, Layer
+    from packrunner.images.image import Descriptor, Image, Layer
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.wishes import PullPolicy
+    from packrunner.names import Digest
 
 DAEMON = "docker:"
 """Before the name of an image that is a Docker engine's."""
@@ -43,6 +44,8 @@ class Finder:
         self._policy = policy
         self._daemon = daemon
         self._asked: dict[str, Image | None] = {}
+        self.blobs: dict[Digest, Descriptor] = {}
+        """Layers of images that were only looked at, by diff id: what their registry has need not be made again."""
         self.moving = False
         """Whether an image was looked up where a change of it would not be seen without asking again."""
 
@@ -74,6 +77,8 @@ class Finder:
             return here
         self.moving = self.moving or self._policy == "always"
         there = self._registries.client.read(reference)
+        if there:
+            self.blobs.update({layer.diff_id: layer.blob for layer in there.layers})
         return there if there and not _same(here, there) else here
 
     def layer(self, layer: Layer) -> BinaryIO:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from packrunner import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import ExitStack
+    from collections.abc import Iterator, Sequence
 
     from packrunner.cli.wiring.reach import Reach
     from packrunner.events import Reporter
@@ -41,3 +41,12 @@ class Registries:
             directory = os.path.join(paths.cache_dir(), "registry")
             self._client = self._stack.enter_context(Registry(settings, logins, directory=directory))
         return self._client
+
+
+@contextmanager
+def registry(reporter: Reporter, *, insecure: Sequence[str] = ()) -> Iterator[Registry]:
+    """Images in registries, for the phases; as configured."""
+    from packrunner.cli.wiring import reach
+
+    with ExitStack() as stack:
+        yield Registries(stack, reporter, reach.configured(), insecure=insecure).client

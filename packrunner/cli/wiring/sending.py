@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,13 +12,13 @@ from packrunner.cli.wiring import delivering
 from packrunner.events import Finished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from packrunner.cli.services import Known
     from packrunner.cli.wiring.delivering import DaemonImages
     from packrunner.cli.wiring.registries import Registries
     from packrunner.events import Reporter
-    from packrunner.images.image import Image
+    from packrunner.images.image import Descriptor, Image
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.carry import OutsideCache
     from packrunner.lifecycle.request import BuildRequest
@@ -97,13 +98,16 @@ class Sending:
             raise disk_error(e, path) from e
         return CacheDirectory(path)
 
-    def send(self, image: Image) -> Sent:
-        """Send the image, which is in the store, to all that it shall go to."""
+    def send(self, image: Image, blobs: Mapping[Digest, Descriptor] = MappingProxyType({})) -> Sent:
+        """Send the image, which is in the store, to all that it shall go to.
+
+        `blobs` are those that registries have of layers, by diff id: they are referred to and not made again (EXP-06).
+        """
         there, image_id = None, ""
         if self._request.delivery.push:
             there = delivering.push(
                 self._registries,
-                image,
+                image.with_blobs(blobs),
                 self.names,
                 self._images,
                 compression=self._request.delivery.compression,

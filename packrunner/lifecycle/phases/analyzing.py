@@ -38,7 +38,7 @@ def analyze(setting: Setting, wanted: Targets, images: Repository, reporter: Rep
     """Write analyzed.toml, and the previous image's SBOMs into <layers>/sbom. Raises AnalyzeError."""
     began = time.monotonic()
     _check_names(wanted)
-    for name in wanted.names:
+    for name in (*wanted.names, *((setting.cache_image,) if setting.cache_image else ())):
         refusal = images.check_write(name)
         if refusal:
             raise AnalyzeError(f"{name} cannot be written", slug="image-access", cause=refusal)

@@ -23,19 +23,19 @@ from packrunner.lifecycle import extended_layout, outputs, sbom
 from packrunner.lifecycle.analyze import AnalyzeResult, RunImage
 from packrunner.lifecycle.build import BuildResult
 from packrunner.lifecycle.cache import CacheRecord
-from packrunner.lifecycle.cache_dir import CacheDirectory
 from packrunner.lifecycle.created import created_at
-from packrunner.lifecycle.phases import documents
+from packrunner.lifecycle.phases import caches, documents
 from packrunner.lifecycle.restore import RestoreResult
 
 if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.formats.analyzed import Analyzed
     from packrunner.formats.group import Group
-    from packrunner.images.image import Image
+    from packrunner.images.image import Descriptor, Image
     from packrunner.lifecycle.export import ExportResult
     from packrunner.lifecycle.phases.setting import Setting
     from packrunner.lifecycle.repository import Repository
+    from packrunner.names import Digest
 
 METADATA = "config/metadata.toml"
 
@@ -58,9 +58,10 @@ def export(setting: Setting, shipment: Shipment, images: Repository, reporter: R
     features = setting.features
     with tempfile.TemporaryDirectory(prefix="packrunner-export-") as scratch:
         store = LocalStore(os.path.join(scratch, "store"))
-        cache = CacheDirectory(setting.cache_dir)
+        cache = caches.opened(setting, images)
         with confined.Root.open(setting.places.layers) as layers:
             built = _built(layers, group)
+        known = _known(setting, analyzed, built, images, store)
         result = exportation.export(
             exportation.ExportInputs(
                 layers=setting.places.layers,
@@ -71,10 +72,10 @@ def export(setting: Setting, shipment: Shipment, images: Repository, reporter: R
                     uid=setting.user.uid,
                     gid=setting.user.gid,
                 ),
-                analyzed=_known(setting, analyzed, built, images, store),
+                analyzed=known,
                 restored=RestoreResult(),
                 built=built,
-                cache=cache.record() if setting.cache_dir else CacheRecord(),
+                cache=cache.record() if cache else CacheRecord(),
                 launcher=os.path.realpath(shipment.launcher),
                 launcher_sboms=shipment.launcher_sboms,
                 launcher_version=__version__,
@@ -88,19 +89,24 @@ def export(setting: Setting, shipment: Shipment, images: Repository, reporter: R
             store=store,
             reporter=reporter,
         )
-        _save(setting, shipment, result.image, images, store)
-        if setting.cache_dir:
+        image = result.image.with_blobs(_there(known))
+        _save(setting, shipment, image, images, store)
+        if cache:
             try:
                 cache.save(result.cache, store)
             except PackrunnerError as e:
                 # The image is safe already (EXP-34).
                 reporter.emit(Warned(text=f"the cache could not be saved, the next build starts without it: {e.brief}"))
     reporter.emit(
-        StepDone(
-            phase="export", subject=shipment.names[0], detail=str(result.image.digest), seconds=time.monotonic() - began
-        )
+        StepDone(phase="export", subject=shipment.names[0], detail=str(image.digest), seconds=time.monotonic() - began)
     )
-    return result
+    return msgspec.structs.replace(result, image=image)
+
+
+def _there(known: AnalyzeResult) -> dict[Digest, Descriptor]:
+    """Layers of the previous image and of the run image, by diff id: they are referred to as they are (EXP-06)."""
+    images = (known.previous, known.run.image)
+    return {layer.diff_id: layer.blob for image in images if image for layer in image.layers}
 
 
 def _built(layers: confined.Root, group: Group) -> BuildResult:

@@ -14,9 +14,9 @@ from packrunner.formats.analyzed import Analyzed, label_of
 from packrunner.lifecycle import restore as restoration
 from packrunner.lifecycle.analyze import RunImage, analyze
 from packrunner.lifecycle.cache import CacheRecord
-from packrunner.lifecycle.cache_dir import CacheDirectory
-from packrunner.lifecycle.phases import documents
+from packrunner.lifecycle.phases import caches, documents
 from packrunner.lifecycle.phases.analyzing import target_of
+from packrunner.lifecycle.repository import NO_BLOBS
 
 if TYPE_CHECKING:
     from packrunner.events import Reporter
@@ -38,9 +38,8 @@ def restore(setting: Setting, reporter: Reporter, images: Repository | None = No
     label = label_of(analyzed.metadata)
     if images:
         _fix_run_image(setting, analyzed, images)
-    cache = CacheDirectory(setting.cache_dir)
-    known = cache.record() if setting.cache_dir else CacheRecord()
-    if not setting.cache_dir:
+    cache = caches.opened(setting, images)
+    if cache is None:
         reporter.emit(Noted(text="no cache was named, so no cached layer comes back"))
     result = restoration.restore(
         restoration.RestoreInputs(
@@ -48,14 +47,14 @@ def restore(setting: Setting, reporter: Reporter, images: Repository | None = No
             owner=setting.owner,
             group=group,
             label=label,
-            cache=known,
+            cache=cache.record() if cache else CacheRecord(),
             clear=setting.skip_layers,
             exec_env=setting.exec_env,
             platform_api=setting.platform_api,
             places=setting.places,
             foreign=True,
         ),
-        store=cache,
+        store=cache or NO_BLOBS,
         reporter=reporter,
     )
     back = sum(decision.action != "dropped" for decision in result.decisions)

@@ -43,6 +43,7 @@ class Known:
         self.request = request
         self.record = Record("/nowhere", ["build"])
         self.scan: Scan | None = None
+        self.unchanged = False
 
 
 def talkative(request: BuildRequest, reporter: Reporter) -> Outcome:

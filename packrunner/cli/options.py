@@ -1,4 +1,4 @@
-"""Options of `packrunner build` about where the image goes and comes from, and those that pack's users know."""
+"""Options about where images go and come from, and those of `packrunner build` that pack's users know."""
 
 from __future__ import annotations
 
@@ -202,6 +202,13 @@ TrustBuilder = Annotated[
         rich_help_panel=SHAPE,
     ),
 ]
+Quiet = Annotated[
+    int, typer.Option("-q", "--quiet", count=True, metavar="", help="Say less: -q leaves warnings and errors.")
+]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, metavar="", help="Say more: -v shows reasons, -vv commands too.")
+]
+
 TrustExtra = Annotated[bool, _idle("--trust-extra-buildpacks")]
 UsernsHost = Annotated[bool, _idle("--userns-host")]
 Interactive = Annotated[bool, _idle("--interactive")]

@@ -1,0 +1,83 @@
+"""Images of the store to and from registries and Docker engines, composed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from packrunner.cli.wiring import delivering, places, reach
+from packrunner.cli.wiring.finding import DAEMON, Finder
+from packrunner.cli.wiring.registries import Registries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.events import Reporter
+    from packrunner.images.image import Image
+    from packrunner.images.registry.registry import Compression
+    from packrunner.lifecycle.wishes import PullPolicy
+    from packrunner.names import Digest
+
+
+class Transfer:
+    """One command: its store, registries and engine, ended with the context."""
+
+    def __init__(self, stack: ExitStack, reporter: Reporter, insecure: Sequence[str] = ()) -> None:
+        self.images = places.store()
+        self.reporter = reporter
+        self._stack = stack
+        self.registries = Registries(stack, reporter, reach.configured(), insecure=insecure)
+        stack.enter_context(self.images.lease())
+
+    def daemon(self) -> delivering.DaemonImages:
+        """The Docker engine's images."""
+        return places.daemon(self._stack)
+
+    def find(self, reference: str, policy: PullPolicy) -> Image:
+        """An image, wherever it is. Raises UsageError (`unknown-image`)."""
+        finder = Finder(self.images, self.registries, self.reporter, policy=policy, daemon=self.daemon)
+        return finder.read(reference)
+
+
+def push(
+    image: str, names: Sequence[str], *, compression: Compression, insecure: Sequence[str], reporter: Reporter
+) -> Digest:
+    """Send an image that is here to its registry under `names`; its digest there."""
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter, insecure)
+        found = transfer.find(image, "never")
+        delivering.check(transfer.registries, names, nothing="nothing was sent")
+        return delivering.push(
+            transfer.registries, found, names, transfer.images, compression=compression, reporter=reporter
+        ).digest
+
+
+def pull(name: str, *, insecure: Sequence[str], reporter: Reporter) -> Digest:
+    """Bring an image of a registry, or of a Docker engine (`docker:NAME`), into the store; its digest."""
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter, insecure)
+        found = transfer.find(name, "always")
+        if name.startswith(DAEMON):
+            transfer.images.write(found, (name.removeprefix(DAEMON).partition("@")[0],))
+        return found.digest
+
+
+def load(image: str, names: Sequence[str], *, reporter: Reporter) -> Digest:
+    """Give an image that is here to the Docker engine under `names`; its digest here."""
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter)
+        found = transfer.find(image, "never")
+        delivering.load(transfer.daemon(), found, names, transfer.images, reporter)
+        return found.digest
+
+
+def save(image: str, output: str, name: str, *, reporter: Reporter) -> Digest:
+    """Write an image that is here to `output`, a locator, under `name`; its digest."""
+    from packrunner.images.transfer import parse_locator, write_output
+
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter)
+        found = transfer.find(image, "never")
+        locator = parse_locator(output)
+        write_output(locator, found, transfer.images, name)
+        return found.digest
