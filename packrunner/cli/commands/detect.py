@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from packrunner.cli import build_options as options  # noqa: TC001  typer reads the annotations
+from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
 COMMON, ORDER = "Common", "Order"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from packrunner.catalog.select import Selection
     from packrunner.cli.run_images import RunImages
     from packrunner.cli.wiring.finding import Finder
-    from packrunner.engines.sandbox import SandboxEngine
+    from packrunner.engines.base import Engine
     from packrunner.events import Reporter
     from packrunner.formats.platform import RunTarget
     from packrunner.images.snapshot import Snapshots
@@ -28,7 +28,7 @@ def opened(
     request: BuildRequest,
     images: LocalStore,
     unpacked: Snapshots,
-    where: SandboxEngine,
+    where: Engine,
     reporter: Reporter,
     *,
     finder: Finder,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from packrunner import paths
-from packrunner.cli.wiring import bases, places, reach
+from packrunner.cli.wiring import bases, engines, places, reach
 from packrunner.cli.wiring.finding import Finder
 from packrunner.cli.wiring.registries import Registries
 from packrunner.cli.wiring.sending import Sending
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known
+    from packrunner.cli.wiring.engines import Where
     from packrunner.cli.wiring.sending import Sent
     from packrunner.engines.base import Mount, User
-    from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
@@ -53,22 +54,21 @@ def build(
 
     began_ns, began = time.time_ns(), time.monotonic()
     within = reach.of(request)
-    where = places.engine(within.certificates)
     held = reach.with_certificates(held, within.certificates)
     images, unpacked = places.store(), places.snapshots()
     with ExitStack() as stack:
         stack.callback(unpacked.close)
         registries = Registries(stack, reporter, within, insecure=request.delivery.insecure)
-        sending = Sending(request, registries, images, reporter, daemon=lambda: places.daemon(stack))
+        daemon = partial(engines.daemon, stack, request.docker_host)
+        sending = Sending(request, registries, images, reporter, daemon=daemon)
         if known is not None and known.unchanged and (line := sending.again(known)):
             return BuildOutcome(line=line)
         source = paths.readable(request.source)
-        reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=where.name))
+        reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=request.engine))
         sending.check()
-        finder = Finder(
-            images, registries, reporter, policy=request.delivery.pull_policy, daemon=lambda: places.daemon(stack)
-        )
-        builder = bases.opened(request, images, unpacked, where, reporter, finder=finder)
+        finder = Finder(images, registries, reporter, policy=request.delivery.pull_policy, daemon=daemon)
+        where = engines.chosen(request, within.certificates, stack)
+        builder = bases.opened(request, images, unpacked, where.maker, reporter, finder=finder)
         stack.callback(builder.close)
         stack.enter_context(images.lease())
         run_image = bases.run_image(request, builder, finder)
@@ -142,6 +142,7 @@ def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
         selection=parts.selection,
         build_image=runner.BuildImage(
             rootfs=builder.build_rootfs(),
+            image=builder.image,
             env=builder.build_env,
             user=_user(request, builder),
             reference=builder.full_reference,
@@ -176,13 +177,15 @@ def detect(
     from packrunner.lifecycle.application import Rules
 
     within = reach.of(request)
-    where, images, unpacked = places.engine(within.certificates), places.store(), places.snapshots()
+    images, unpacked = places.store(), places.snapshots()
     held = reach.with_certificates(held, within.certificates)
     with ExitStack() as stack:
         stack.callback(unpacked.close)
         registries = Registries(stack, reporter, within)
-        finder = Finder(images, registries, reporter, policy="if-not-present", daemon=lambda: places.daemon(stack))
-        builder = bases.opened(request, images, unpacked, where, reporter, finder=finder, wanted=("build",))
+        daemon = partial(engines.daemon, stack, request.docker_host)
+        finder = Finder(images, registries, reporter, policy=request.delivery.pull_policy, daemon=daemon)
+        where = engines.chosen(request, within.certificates, stack)
+        builder = bases.opened(request, images, unpacked, where.maker, reporter, finder=finder, wanted=("build",))
         stack.callback(builder.close)
         stack.enter_context(images.lease())
         inquiry = detect_only.Inquiry(
@@ -193,6 +196,7 @@ def detect(
             place=_place(request, builder),
             selection=_select(request, builder, order, directories),
             rootfs=builder.build_rootfs(),
+            image=builder.image,
             image_env=builder.build_env,
             user=builder.user,
             operator=builder.operator,
@@ -201,7 +205,11 @@ def detect(
             network=request.network,
         )
         return detect_only.ask(
-            inquiry, engine=where, reporter=reporter, overlays=places.overlays(where), owner=places.owner(builder.user)
+            inquiry,
+            engine=where.engine,
+            reporter=reporter,
+            overlays=where.overlays,
+            owner=places.owner(builder.user),
         )
 
 
@@ -272,17 +280,17 @@ def _previous(request: BuildRequest, finder: Finder) -> tuple[str, Image | None]
     return request.name, finder.here(request.name)
 
 
-def _tools(where: SandboxEngine, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
+def _tools(where: Where, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
     from packrunner.lifecycle.runner import Tools
 
     return Tools(
-        engine=where,
-        extender=where,
+        engine=where.engine,
+        extender=where.extender,
         store=images,
         snapshots=unpacked,
         reporter=reporter,
         launcher=places.launcher(),
-        overlays=places.overlays(where),
+        overlays=where.overlays,
         owner=places.owner(user),
     )
 

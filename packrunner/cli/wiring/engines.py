@@ -41,12 +41,12 @@ def chosen(request: BuildRequest, certificates: Certificates, stack: ExitStack) 
     return _TABLE[request.engine](request, certificates, stack)
 
 
-def daemon(request: BuildRequest, stack: ExitStack) -> Daemon:
-    """The images of the Docker engine that is meant."""
+def daemon(stack: ExitStack, docker_host: str = "") -> Daemon:
+    """The images of the Docker engine that is meant; it is first spoken to when one is asked for."""
     from packrunner.images.daemon import Daemon
     from packrunner.images.dockerd import Dockerd, find_host
 
-    connection = Dockerd(find_host(os.environ, request.docker_host))
+    connection = Dockerd(find_host(os.environ, docker_host))
     stack.callback(connection.close)
     return Daemon(connection)
 
@@ -61,7 +61,7 @@ def _docker(request: BuildRequest, certificates: Certificates, stack: ExitStack)
     from packrunner.engines.docker import DockerEngine
 
     engine = DockerEngine(
-        daemon(request, stack),
+        daemon(stack, request.docker_host),
         places.store(),
         os.path.join(paths.cache_dir(), "engine", "docker"),
         environ=os.environ,

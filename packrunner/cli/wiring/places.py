@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from packrunner.engines.inline import InlineEngine
     from packrunner.engines.sandbox import SandboxEngine
     from packrunner.events import Reporter
-    from packrunner.images.daemon import Daemon
     from packrunner.images.image import Image
     from packrunner.images.layouts import Layouts
     from packrunner.images.snapshot import Snapshots
@@ -47,16 +46,6 @@ def engine(certificates: Certificates | None = None) -> SandboxEngine:
 
     believed = reach.configured().certificates if certificates is None else certificates
     return SandboxEngine(os.path.join(paths.cache_dir(), "engine"), environ=os.environ, certificates=believed)
-
-
-def daemon(stack: ExitStack) -> Daemon:
-    """The images of the Docker engine that is meant; it is first spoken to when one is asked for."""
-    from packrunner.images.daemon import Daemon
-    from packrunner.images.dockerd import Dockerd, find_host
-
-    dockerd = Dockerd(find_host(os.environ))
-    stack.callback(dockerd.close)
-    return Daemon(dockerd)
 
 
 def inline_engine() -> InlineEngine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from packrunner.cli.wiring import delivering, places, reach
+from packrunner.cli.wiring import delivering, engines, places, reach
 from packrunner.cli.wiring.finding import DAEMON, Finder
 from packrunner.cli.wiring.registries import Registries
 
@@ -31,7 +31,7 @@ class Transfer:
 
     def daemon(self) -> delivering.DaemonImages:
         """The Docker engine's images."""
-        return places.daemon(self._stack)
+        return engines.daemon(self._stack)
 
     def find(self, reference: str, policy: PullPolicy) -> Image:
         """An image, wherever it is. Raises UsageError (`unknown-image`)."""
