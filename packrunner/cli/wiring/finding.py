@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,6 +12,7 @@ from packrunner.events import Noted, StepDone, StepProgress, StepStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import ExitStack
 
     from packrunner.cli.wiring.delivering import DaemonImages
     from packrunner.cli.wiring.registries import Registries
@@ -166,3 +168,14 @@ def is_name(reference: str) -> bool:
     except UsageError:
         return False
     return True
+
+
+def configured(images: LocalStore, stack: ExitStack, reporter: Reporter) -> Finder:
+    """What finds images for a command without flags about it."""
+    from packrunner import config
+    from packrunner.cli.wiring import engines, reach
+    from packrunner.cli.wiring.registries import Registries
+
+    policy = config.resolve("pull-policy", environ=os.environ, config=config.load()).value
+    registries = Registries(stack, reporter, reach.configured())
+    return Finder(images, registries, reporter, policy=policy, daemon=lambda: engines.daemon(stack))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from packrunner import paths
-from packrunner.cli.wiring import bases, places
+from packrunner.cli.wiring import bases, finding, places
 
 if TYPE_CHECKING:
     from packrunner.bases import Base
@@ -38,7 +38,7 @@ def inspect_builder(reference: str, *, reporter: Reporter) -> BuilderFacts:
             stack.callback(base.close)
             return _recipe(base)
         stack.enter_context(images.lease())
-        builder = bases.image_builder(reference, images, unpacked)
+        builder = bases.image_builder(reference, unpacked, finding.configured(images, stack, reporter))
         stack.callback(builder.close)
         return _image(builder)
 

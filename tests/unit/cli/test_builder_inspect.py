@@ -75,7 +75,8 @@ def test_a_layout_without_labels_is_read_from_its_files(
     assert found["platform_api"] == "0.15"
 
 
-def test_what_is_no_builder_is_said(store: LocalStore, capsys: Capture) -> None:
+def test_what_is_no_builder_is_said(store: LocalStore, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACKRUNNER_PULL_POLICY", "never")
     store.write(builders.tiny_base(store), ["plain"])
     assert main(("builder", "inspect", "plain")) == 2
     assert "error[not-a-builder]: plain is not a builder" in capsys.readouterr().err

@@ -219,6 +219,27 @@ def test_a_damaged_cache_costs_only_time(world: World, damage: str, capsys: pyte
     assert {p.name for p in committed.glob("*.tar")}
 
 
+@pytest.mark.cnb("EXP-33", "RES-11")
+def test_the_cache_may_be_an_image(world: World) -> None:
+    world.add("a", writes(FILES))
+    cached = ("-cache-image", "acme/shop:cache")
+    images = ("-layout", "-layout-dir", str(world.path("layout")))
+    assert world("analyze", *cached, "acme/shop") == 0
+    for phase in ("detect", "restore", "build"):
+        assert world(phase) == 0
+    assert world("export", *cached, "acme/shop") == 0
+    label = json.loads(image(world, "acme/shop:cache").labels["io.buildpacks.lifecycle.cache.metadata"])
+    assert set(label["buildpacks"][0]["layers"]) == {"x", "c"}
+    assert not list(world.path("cache").iterdir()), "the image comes before the directory"
+    shutil.rmtree(world.path("layers"))
+    world.path("layers").mkdir()
+    assert world("analyze", *cached, "acme/shop") == 0
+    assert world("detect") == 0
+    assert world("restore", *cached, *images) == 0
+    assert world.path("layers/acme_a/c/f").read_text() == "c"
+    assert world.path("layers/acme_a/x.sbom.cdx.json").read_text() == CDX
+
+
 @pytest.mark.cnb("EXP-33")
 def test_the_cache_has_the_references_form_and_forgets_what_is_not_cached_again(world: World) -> None:
     world.add("a", writes(FILES))
