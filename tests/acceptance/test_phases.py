@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import packrunner
 from packrunner.bases import BaseSettings, open_base
 from packrunner.catalog.select import CatalogSettings, select
 from packrunner.cli import wiring
@@ -221,7 +222,7 @@ def builder(
         (files / "order.toml").write_bytes(toml.encode(selection.order))
         (files / "system.toml").write_bytes(toml.encode(selection.system))
         (files / "run.toml").write_bytes(toml.encode(RunFile(images=(RunImageEntry(image=name),))))
-        package = Path(wiring.__file__).parents[1]
+        package = Path(packrunner.__file__).parent
         mounts = [
             Mount(source=selection.root, target="/cnb/buildpacks"),
             *([Mount(source=selection.extensions_root, target="/cnb/extensions")] if extensions else []),
