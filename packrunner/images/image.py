@@ -14,8 +14,10 @@ import msgspec
 
 from packrunner.errors import CorruptError, UsageError
 from packrunner.images.manifest import (
+    AS_DOCKER,
     AS_OCI,
     CONFIG,
+    DOCKER_MANIFEST,
     LAYER_TAR,
     MANIFEST,
     BodyFile,
@@ -149,12 +151,31 @@ class Image:
         )
 
     def with_blobs(self, blobs: Mapping[Digest, Descriptor]) -> Self:
-        """The image with layers, by diff id, in other blobs: compressed or not. Its configuration stays as it is."""
+        """The image with the layers of these diff ids stored in other blobs, compressed ones for instance.
+
+        Its configuration stays as it is, and so does everything else that its manifest says.
+        """
+        if not blobs:
+            return self
         layers = tuple(
-            msgspec.structs.replace(one, blob=blobs[one.diff_id]) if one.diff_id in blobs else one
-            for one in self.layers
+            msgspec.structs.replace(layer, blob=blobs[layer.diff_id]) if layer.diff_id in blobs else layer
+            for layer in self.layers
         )
-        return replace(self, layers=layers, original_manifest=None)
+        listed = msgspec.json.decode(self._manifest)
+        listed["layers"] = [
+            {**entry, **self._described(layer.blob)} if layer.diff_id in blobs else entry
+            for entry, layer in zip(listed["layers"], layers, strict=True)
+        ]
+        return replace(self, layers=layers, original_config=self._config, original_manifest=msgspec.json.encode(listed))
+
+    def _described(self, blob: Descriptor) -> dict[str, Any]:
+        media_type = AS_DOCKER.get(blob.media_type, blob.media_type) if self.is_docker else blob.media_type
+        return {**descriptor_json(blob), "mediaType": media_type}
+
+    @property
+    def is_docker(self) -> bool:
+        """Whether the manifest is of Docker's own kind."""
+        return self.manifest.media_type == DOCKER_MANIFEST
 
     def get_env(self, name: str) -> str | None:
         """The value of a variable, None where it is not set."""

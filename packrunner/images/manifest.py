@@ -25,6 +25,7 @@ AS_OCI = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
 }
 """Docker's media types and OCI's for the same bytes."""
+AS_DOCKER = {oci: docker for docker, oci in AS_OCI.items()}
 
 REF_NAME = "org.opencontainers.image.ref.name"
 JSON_LIMIT = 4 << 20
