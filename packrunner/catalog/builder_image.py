@@ -34,7 +34,8 @@ _HOME = "/home/cnb"
 class ImageBuilder:
     """The builder in `image`, called `reference`; the caller keeps the image's blobs in the store.
 
-    `find` gives an image by its name and raises UsageError (`unknown-image`) where there is none.
+    `find` gives an image by its name and raises UsageError (`unknown-image`) where there is none; `records` is the
+    directory of what is known of such images, "" for none.
     Raises UsageError (`not-a-builder`) for an image that does not say who builds (IMG-01), PlatformApiError.
     """
 
@@ -47,6 +48,7 @@ class ImageBuilder:
         find: Callable[[str], Image],
         images: tuple[str, ...] = (),
         watched: tuple[str, ...] = (),
+        records: str = "",
     ) -> None:
         self.image = image
         self.reference = reference
@@ -54,6 +56,7 @@ class ImageBuilder:
         self._named = images
         self._snapshots = snapshots
         self._find = find
+        self._records = records
         self._files: View | None = None
         self._carried: Carried | None = None
         self.metadata = builder.read_metadata(image.labels, where=reference) or builder.Metadata()
@@ -144,9 +147,11 @@ class ImageBuilder:
         """Its buildpacks, extensions and their order."""
         if self._carried is None:
             from packrunner.catalog.carried import Carried
+            from packrunner.catalog.memory import Memory
 
             self._carried = Carried(
                 self.files,
+                Memory.of(self._records, self.image.digest),
                 builder=self.reference,
                 order=self._order(),
                 system=self._system(),
@@ -188,6 +193,8 @@ class ImageBuilder:
 
     def close(self) -> None:
         """Let go of the files."""
+        if self._carried is not None:
+            self._carried.keep()
         if self._files is not None:
             self._files.close()
             self._files = None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from packrunner.catalog.check import parse_descriptor
@@ -16,7 +15,8 @@ from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
 
 if TYPE_CHECKING:
     from packrunner.catalog.check import Kind
-    from packrunner.formats.buildpack import GroupRef
+    from packrunner.catalog.memory import Memory
+    from packrunner.formats.buildpack import BuildpackDescriptor, GroupRef
     from packrunner.formats.group import Order, System
     from packrunner.images.view import View
 
@@ -29,12 +29,15 @@ class Carried:
     `names` are the ids of its buildpacks as far as it lists them, for messages.
     """
 
-    def __init__(self, files: View, *, builder: str, order: Order, system: System, names: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, files: View, memory: Memory, *, builder: str, order: Order, system: System, names: tuple[str, ...] = ()
+    ) -> None:
         self.builder = builder
         self.names = names
         self.order = order
         self.system = system
         self._files = files
+        self._memory = memory
         self._known: dict[tuple[Kind, str, str], StagedBuildpack] = {}
 
     def find(self, ref: GroupRef, kind: Kind = "buildpack") -> StagedBuildpack | None:
@@ -57,7 +60,9 @@ class Carried:
     def versions(self, identity: str, kind: Kind = "buildpack") -> list[str]:
         """The versions of a buildpack or extension, sorted."""
         place = f"{_PLACES[kind]}/{identity.replace('/', '_')}"
-        return [name for name in self._files.names(place) if self._has(f"{place}/{name}", kind)]
+        return self._memory.versions(
+            place, lambda: [name for name in self._files.names(place) if self._has(f"{place}/{name}", kind)]
+        )
 
     def all(self) -> tuple[tuple[str, str], ...]:
         """Every buildpack's id and version, as their descriptors say: for builders that do not list them."""
@@ -95,9 +100,9 @@ class Carried:
             )
         return place
 
-    def close(self) -> None:
-        """Let go of the files."""
-        self._files.close()
+    def keep(self) -> None:
+        """Remember what was read."""
+        self._memory.keep()
 
     def _has(self, place: str, kind: Kind) -> bool:
         return self._files.kind(f"{place}/{kind}.toml") == "file"
@@ -105,26 +110,26 @@ class Carried:
     def _describe(self, identity: str, version: str, kind: Kind) -> StagedBuildpack:
         known = self._known.get((kind, identity, version))
         if known is None:
-            known = self._known[kind, identity, version] = self._read(identity, version, kind)
+            place = f"{_PLACES[kind]}/{BuildpackId.parse(identity).escaped}/{version}"
+            known = self._known[kind, identity, version] = StagedBuildpack(
+                id=identity,
+                version=version,
+                digest="",
+                path=place,
+                source=f"{self.builder}:{place}",
+                descriptor=self._memory.descriptor(place, lambda: self._read(place, identity, version, kind)),
+                short=identity.rpartition("/")[2],
+                kind=kind,
+            )
         return known
 
-    def _read(self, identity: str, version: str, kind: Kind) -> StagedBuildpack:
-        place = f"{_PLACES[kind]}/{BuildpackId.parse(identity).escaped}/{version}"
-        shown = f"{self.builder}:{place}"
+    def _read(self, place: str, identity: str, version: str, kind: Kind) -> BuildpackDescriptor:
+        where = f"{self.builder}:{place}/{kind}.toml"
         data = self._files.read(f"{place}/{kind}.toml") or b""
-        descriptor = parse_descriptor(data, where=os.path.join(shown, f"{kind}.toml"), kind=kind, strict=False)
+        descriptor = parse_descriptor(data, where=where, kind=kind, strict=False)
         found = descriptor.buildpack
         if (found.id, found.version) != (identity, version):
             raise UsageError(
-                f"{shown} holds {found.id}@{found.version}", slug="buildpack-descriptor", at=f"{shown}/{kind}.toml"
+                f"{self.builder}:{place} holds {found.id}@{found.version}", slug="buildpack-descriptor", at=where
             )
-        return StagedBuildpack(
-            id=identity,
-            version=version,
-            digest="",
-            path=place,
-            source=shown,
-            descriptor=descriptor,
-            short=identity.rpartition("/")[2],
-            kind=kind,
-        )
+        return descriptor

@@ -38,6 +38,8 @@ class View:
 
     def __init__(self, lowers: Sequence[str]) -> None:
         self._held = ExitStack()
+        # Trees do not change while they are held.
+        self._known: dict[str, _Place | None] = {}
         try:
             roots = [self._held.enter_context(Root.open(path)) for path in reversed(lowers)]
         except BaseException:
@@ -76,7 +78,7 @@ class View:
         if found is None or found.kind != "dir":
             return []
         names = {entry.name for tree in found.trees for entry in tree.names(found.path)}
-        return sorted(name for name in names if _child(found, name) is not None)
+        return sorted(name for name in names if self._child(found, name) is not None)
 
     def directory(self, path: str) -> str | None:
         """The host path of a directory that is in one layer only, as it is; None where it is not.
@@ -99,7 +101,7 @@ class View:
             if name == "..":
                 way = way[:-1] or way
                 continue
-            found = _child(way[-1], name)
+            found = self._child(way[-1], name)
             if found is None or (todo and found.kind not in {"dir", "link"}):
                 return None
             if found.kind != "link":
@@ -114,12 +116,17 @@ class View:
             todo += reversed(target.split("/"))
         return way[-1]
 
+    def _child(self, above: _Place, name: str) -> _Place | None:
+        if above.kind != "dir":
+            return None
+        path = f"{above.path}/{name}" if above.path else name
+        if path not in self._known:
+            self._known[path] = _look(above, path)
+        return self._known[path]
 
-def _child(above: _Place, name: str) -> _Place | None:
-    """What is called `name` in a directory; a link is not followed."""
-    if above.kind != "dir":
-        return None
-    path = f"{above.path}/{name}" if above.path else name
+
+def _look(above: _Place, path: str) -> _Place | None:
+    """What is at `path` in the directory `above`; a link is not followed."""
     directories: list[Root] = []
     for tree in above.trees:
         kind = tree.kind(path)

@@ -16,6 +16,7 @@ import msgspec
 from packrunner import workspace
 from packrunner.bases import debian
 from packrunner.bases.recipes import is_image_name
+from packrunner.catalog import memory
 from packrunner.catalog.builtin import sdk_dir
 from packrunner.catalog.stage import Stage
 from packrunner.confined import FileLock, Root
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
 
 STAGED_FOR = 7 * 24 * 3600.0
-"""Seconds that a staged buildpack, or what is known of an extended image, is kept after its last use."""
+"""Seconds that a staged buildpack, or what is known of an image, is kept after its last use."""
 
 
 class Freed(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,9 @@ def clean(state: State, *, everything: bool, dry_run: bool) -> tuple[Freed, ...]
                 state.store.remove(stored.name)
     records = os.path.join(state.cache_dir, extended.DIRECTORY)
     extended.prune(records, unused_for=0 if everything else STAGED_FOR, dry_run=dry_run)
+    memory.prune(
+        os.path.join(state.cache_dir, memory.DIRECTORY), unused_for=0 if everything else STAGED_FOR, dry_run=dry_run
+    )
     freed = [
         Freed(what="caches of applications", size=sum(_remove(place, dry_run=dry_run) for place in going)),
         *(_named_caches(state.cache_dir, dry_run=dry_run) if everything else ()),

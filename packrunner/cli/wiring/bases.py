@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from packrunner import paths
 from packrunner.cli.wiring import places, reach
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def opened(
 def image_builder(reference: str, unpacked: Snapshots, finder: Finder) -> ImageBuilder:
     """The builder in an image, wherever that is; hold the store's lease until it is unpacked. Raises as `opened`."""
     from packrunner.bases.recipes import unknown_builder
+    from packrunner.catalog import memory
     from packrunner.catalog.builder_image import ImageBuilder
     from packrunner.errors import UsageError
     from packrunner.images.transfer import parse_locator
@@ -80,6 +83,7 @@ def image_builder(reference: str, unpacked: Snapshots, finder: Finder) -> ImageB
         find=finder.read,
         images=(locator.path,) if locator.kind == "store" else (),
         watched=() if locator.kind == "store" else (locator.path,),
+        records=os.path.join(paths.cache_dir(), memory.DIRECTORY),
     )
     builder.check(places.architecture())
     return builder
