@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from packrunner.cli.builder_page import BuilderFacts
     from packrunner.engines.base import Engine
     from packrunner.events import Reporter
-    from packrunner.images.registry.registry import Compression
+    from packrunner.images.compress import Compression
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.bindings import Held

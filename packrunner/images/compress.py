@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
 Kind = Literal["gzip", "zstd"]
+Compression = Literal["gzip", "zstd", "none"]
 
 MEDIA_TYPES: dict[Kind, str] = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD}
 _BLOCK = 1 << 20

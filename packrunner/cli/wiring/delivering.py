@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from packrunner.cli.wiring.registries import Registries
     from packrunner.events import Reporter
+    from packrunner.images.compress import Compression
     from packrunner.images.image import Image
-    from packrunner.images.registry.registry import Compression, Pushed
+    from packrunner.images.registry.registry import Pushed
     from packrunner.images.store import LocalStore
 
 

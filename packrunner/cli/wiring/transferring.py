@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from packrunner.events import Reporter
+    from packrunner.images.compress import Compression
     from packrunner.images.image import Image
-    from packrunner.images.registry.registry import Compression
     from packrunner.lifecycle.wishes import PullPolicy
     from packrunner.names import Digest
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from packrunner.disk import disk_error, write_all
-from packrunner.images.compress import MEDIA_TYPES, Kind
+from packrunner.images.compress import MEDIA_TYPES, Compression, Kind
 from packrunner.images.image import Descriptor, Image, Layer
 from packrunner.images.manifest import JSON_LIMIT, LAYER_TAR
 from packrunner.images.registry.client import Client, Scope
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from packrunner.images.compress import Compressor
     from packrunner.images.registry.memory import Memory
 
-Compression = Literal["gzip", "zstd", "none"]
+
 _STEP = 1 << 20
 
 

@@ -15,7 +15,7 @@ from packrunner.images.registry.failures import Failure
 from packrunner.images.registry.manifests import fetch_image
 from packrunner.images.registry.memory import Memory
 from packrunner.images.registry.pull import Held, fetch_layer, held_pieces, reader
-from packrunner.images.registry.push import Compression, Push
+from packrunner.images.registry.push import Push
 from packrunner.images.registry.transport import Transport
 from packrunner.images.registry.upload import cancel
 from packrunner.images.registry.workers import Progress, run_all
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Self
 
-    from packrunner.images.compress import Compressor
+    from packrunner.images.compress import Compression, Compressor
     from packrunner.images.image import Image, Layer
     from packrunner.images.layout import Blobs
     from packrunner.images.registry.credentials import Logins
