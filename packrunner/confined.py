@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -206,7 +206,8 @@ class Root:
     def node(self, rel: str, kind: int, *, owner: tuple[int, int] | None = None) -> None:
         """Make a FIFO, a socket or, with S_IFCHR, the overlay file system's mark of a removed name, for a file."""
         with self._guard(rel), self._parent(rel) as (parent, name), _writable(parent):
-            _remove(parent, name)
+            with suppress(FileNotFoundError):
+                _remove(parent, name)
             os.mknod(name, kind | 0o644, os.makedev(0, 0), dir_fd=parent)
             if owner:
                 os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)

@@ -14,14 +14,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import services
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 # Fixed examples: a run that fails fails again. The clock is no part of a test, nor is a busy machine.
@@ -62,10 +64,6 @@ def _missing_network() -> str | None:
     return None if trial.returncode == 0 else "pip cannot reach a package index"
 
 
-def _missing_docker() -> str | None:
-    return None if os.path.exists("/usr/sbin/dockerd") and os.geteuid() == 0 else "needs root and Debian's docker.io"
-
-
 def _missing_skopeo() -> str | None:
     return None if shutil.which("skopeo") else "skopeo is not installed"
 
@@ -84,7 +82,7 @@ REQUIRED = os.environ.get("PACKRUNNER_REQUIRE", "").split()
 TIERS: dict[str, Callable[[], str | None]] = {
     "sandbox": _missing_sandbox,
     "network": _missing_network,
-    "docker": _missing_docker,
+    "docker": services.is_missing,
     "skopeo": _missing_skopeo,
     "registry": _missing_registry,
 }
@@ -118,3 +116,20 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
 def repository(request: pytest.FixtureRequest) -> Path:
     """The checkout."""
     return request.config.rootpath
+
+
+@pytest.fixture(scope="session")
+def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.DockerService]:
+    """A Docker engine for all tests of the session; one that is killed by its test is another one."""
+    # Not pytest's own directory, whose path is too long for a socket and closed to other users.
+    with tempfile.TemporaryDirectory(prefix="packrunner-docker-") as root:
+        os.chmod(root, 0o755)
+        with services.docker_engine(Path(root)) as service:
+            yield service
+
+
+@pytest.fixture
+def docker_host(docker_engine: services.DockerService, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The session's Docker engine, also in DOCKER_HOST."""
+    monkeypatch.setenv("DOCKER_HOST", docker_engine.host)
+    return docker_engine.host

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +12,6 @@ import pytest
 from tests.acceptance.conftest import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.acceptance.conftest import Cli
@@ -69,42 +66,6 @@ def test_an_output_can_be_the_run_image(put_out: Path, cli: Cli, sample: Path) -
     above = json.loads(cli.ok("inspect", "stacked", "--json").out)
     ids = [layer["diff_id"] for layer in below["layers"]]
     assert [layer["diff_id"] for layer in above["layers"]][: len(ids)] == ids
-
-
-@pytest.fixture(scope="session")
-def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Docker engine of our own, without networking of its own; ended by its process id."""
-    root = tmp_path_factory.mktemp("docker")
-    host = f"unix://{root}/docker.sock"
-    with (root / "dockerd.log").open("wb") as log:
-        daemon = subprocess.Popen(
-            [
-                "/usr/sbin/dockerd", "--host", host,
-                "--data-root", str(root / "data"), "--exec-root", str(root / "exec"),
-                "--pidfile", str(root / "pid"), "--bridge", "none", "--iptables=false", "--storage-driver", "vfs",
-            ],
-            stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            for _ in range(300):
-                if daemon.poll() is not None:
-                    pytest.fail((root / "dockerd.log").read_text()[-2000:])
-                if subprocess.run(["docker", "-H", host, "info"], capture_output=True, check=False).returncode == 0:
-                    break
-                time.sleep(0.1)
-            yield host
-        finally:
-            daemon.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                daemon.wait(timeout=30)
-            for mounted in reversed(mounts_below(root)):
-                subprocess.run(["umount", mounted], check=True)
-
-
-def mounts_below(root: Path) -> list[str]:
-    """Mount points that the engine left behind; a temporary directory with one cannot be removed."""
-    with open("/proc/self/mounts") as mounts:
-        return [fields[1] for line in mounts if (fields := line.split())[1].startswith(f"{root}/")]
 
 
 @pytest.mark.docker

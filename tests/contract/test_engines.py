@@ -5,6 +5,7 @@ Engine `inline` has no walls of its own: the classes about files, trust and atta
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import signal
@@ -23,14 +24,22 @@ import pytest
 from msgspec.structs import replace
 
 from packrunner.engines.base import Command, Exit, Mount, Overlay, SandboxSpec, User
+from packrunner.engines.docker import DockerEngine
 from packrunner.engines.inline import InlineEngine
 from packrunner.engines.sandbox import SandboxEngine
 from packrunner.errors import EngineError
+from packrunner.images.daemon import Daemon
+from packrunner.images.dockerd import Dockerd, find_host
+from packrunner.images.image import Image
+from packrunner.images.layer import Tree, write_layer
+from packrunner.images.store import LocalStore
+from tests.contract.programs import copy_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from packrunner.engines.base import Engine, OutputSink, Sandbox, Stream
+    from tests.services import DockerService
 
 pytestmark = pytest.mark.sandbox
 
@@ -44,11 +53,26 @@ OWN_SETTINGS = (
 )
 PATH = {"PATH": "/usr/bin:/bin", "HOME": "/home/cnb"}
 
+
+@functools.cache
+def connection(host: str) -> Dockerd:
+    """One connection for all tests."""
+    return Dockerd(find_host({"DOCKER_HOST": host}))
+
+
 ENGINES: dict[str, Callable[[str, Mapping[str, str]], Engine]] = {
     "sandbox": lambda state, environ: SandboxEngine(state, environ=environ),
     "inline": lambda state, environ: InlineEngine(),
+    "docker": lambda state, environ: DockerEngine(
+        Daemon(connection(os.environ["DOCKER_HOST"])),
+        LocalStore(os.environ.get("TEST_STORE", "")),
+        state,
+        environ=environ,
+        network="host",
+    ),
 }
-walled = pytest.mark.parametrize("place", ["sandbox"], indirect=True)
+docker = pytest.param("docker", marks=pytest.mark.docker)
+walled = pytest.mark.parametrize("place", ["sandbox", docker], indirect=True)
 
 
 @dataclass
@@ -61,10 +85,23 @@ class Place:
     directory: Path
     layers: str = "/layers"
     """Where `shared` is inside."""
+    programs: Image | None = None
+    """What engines have as an image that cannot show this machine's directories; `base` and others go on top."""
+
+    @property
+    def opened(self) -> SandboxSpec:
+        """The specification with what a test has put into `base`, or on top of it."""
+        if self.programs is None:
+            return self.spec
+        trees = [self.directory / "base", *map(Path, self.spec.rootfs[1:])]
+        store = LocalStore(os.environ["TEST_STORE"])
+        parts = [[Tree(source=str(tree), target="/", uid=0, gid=0)] for tree in trees if any(tree.iterdir())]
+        layers = [write_layer(store, part, created_by="test").layer for part in parts]
+        return replace(self.spec, image=self.programs.with_layers(*layers))
 
     def run(self, *argv: str, env: Mapping[str, str] = PATH, cwd: str = "/") -> tuple[Exit, str]:
         """Run one command in a sandbox of its own; its end, and what it wrote."""
-        with self.engine.open(self.spec) as sandbox:
+        with self.engine.open(self.opened) as sandbox:
             return run(sandbox, *argv, env=env, cwd=cwd)
 
     def attack(self, name: str, *args: str) -> list[str]:
@@ -93,9 +130,29 @@ def nothing(_: Stream, data: bytes) -> None:
     """A sink for output that nobody reads."""
 
 
-@pytest.fixture(params=sorted(ENGINES))
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory, docker_engine: DockerService) -> Iterator[tuple[str, Image]]:
+    """A store, and in it an image of this machine's programs."""
+    place = tmp_path_factory.mktemp("programs")
+    copy_to(place / "root")
+    store = LocalStore(str(place / "store"))
+    part = Tree(source=str(place / "root"), target="/", uid=0, gid=0)
+    image = Image().with_layers(write_layer(store, [part], created_by="test").layer)
+    store.write(image, ["programs"])
+    yield store.root, image
+    if connection.cache_info().currsize:
+        connection(docker_engine.host).close()
+
+
+@pytest.fixture(params=[docker if name == "docker" else name for name in sorted(ENGINES)])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A fresh state directory, root and writable directory."""
+    if request.param == "docker":
+        monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("docker_engine").host)
+        store, image = request.getfixturevalue("programs")
+        monkeypatch.setenv("TEST_STORE", store)
+        yield _contained(tmp_path, image)
+        return
     if request.param != "inline":
         yield _mounted(request.param, tmp_path)
         return
@@ -140,6 +197,27 @@ def _mounted(engine: str, tmp_path: Path) -> Place:
     )
 
 
+def _contained(tmp_path: Path, image: Image) -> Place:
+    shared = tmp_path / "shared"
+    for path in (tmp_path / "base", shared):
+        path.mkdir()
+    os.chown(shared, 1000, 1000)
+    return Place(
+        engine=ENGINES["docker"](str(tmp_path / "state"), os.environ),
+        spec=SandboxSpec(
+            rootfs=("/",),
+            image=image,
+            mounts=(
+                Mount(source=HERE, target="/attack"),
+                Mount(source=str(shared), target="/layers", writable=True),
+            ),
+        ),
+        shared=shared,
+        directory=tmp_path,
+        programs=image,
+    )
+
+
 def processes(marker: str) -> list[int]:
     """Processes of this machine whose command line holds the marker, this one aside."""
     found = []
@@ -159,6 +237,9 @@ def first_process(place: Place) -> int:
     """The agent of the one sandbox that is open here, as this machine numbers it."""
     if place.engine.name == "inline":
         (pid,) = processes("agent\0serve\0--uid\0")
+        return pid
+    if place.engine.name == "docker":
+        (pid,) = processes("/run/packrunner/agent\0serve\0--uid\0")
         return pid
     for pid in processes("/run/packrunner/agent\0"):
         with open(f"/proc/{pid}/cmdline", "rb") as file, open(f"/proc/{pid}/mountinfo") as mounts:
@@ -345,17 +426,21 @@ class TestFiles:
         victim = place.directory / "victim"
         victim.mkdir()
         base = place.directory / "base"
+        (base / "etc").mkdir(exist_ok=True)
         (base / "cnb").symlink_to(victim)
         (base / "layers").symlink_to(f"/oldroot{victim}")
         (base / "home").symlink_to("../../../../../..")
         (base / "etc" / "resolv.conf").symlink_to(f"/oldroot{victim}/resolv.conf")
         (base / "etc" / "hosts").symlink_to("/proc/self/environ")
-        plans = Mount(source=str(place.shared), target="/cnb/plans")
+        (place.directory / "plans").mkdir()
+        (place.directory / "plans" / "p").write_text("")
+        plans = Mount(source=str(place.directory / "plans"), target="/cnb/plans")
         place.spec = replace(place.spec, mounts=(*place.spec.mounts, plans))
         ended, output = place.run(*shell("echo x >/layers/f; echo y >~/g; cat /etc/hosts; ls /cnb/plans"))
         assert ended.code == 0
         assert "127.0.0.1" in output
-        assert output.endswith("f\n")
+        assert output.endswith("p\n")
+        assert (place.shared / "f").read_text() == "x\n"
         assert list(victim.iterdir()) == []
 
     def test_a_stack_of_directories_is_one_root_and_none_of_them_changes(self, place: Place) -> None:
@@ -383,8 +468,7 @@ class TestFiles:
                 os.chown(path, 1000, 1000)
             for name in ("lower", "upper", "work"):
                 os.chown(place.directory / name, 1000, 1000)
-        assert isinstance(place.engine, SandboxEngine)
-        if not place.engine.overlay_supported(str(place.directory)):
+        if isinstance(place.engine, SandboxEngine) and not place.engine.overlay_supported(str(place.directory)):
             pytest.skip("this file system cannot hold an overlay's changes")
         lower, upper, work = (str(place.directory / name) for name in ("lower", "upper", "work"))
         overlay = Overlay(lower=lower, upper=upper, work=work, target="/workspace")
@@ -481,6 +565,8 @@ class TestAttacks:
 
     @pytest.mark.fault("SBX-25")
     def test_no_input_can_be_pushed_into_a_terminal(self, place: Place) -> None:
+        if place.engine.name == "docker":
+            pytest.skip("a container is given no terminal, so it has none to push into")
         assert place.attack("terminal") == []
 
     @pytest.mark.fault("SBX-26")
@@ -529,6 +615,8 @@ class TestAttacks:
 
     @pytest.mark.skipif(not AS_ROOT, reason="only root could read such a file anywhere")
     def test_a_file_that_only_root_may_read_stays_unread(self, place: Place) -> None:
+        if place.engine.name == "docker":
+            pytest.skip("a container is shown no single files")
         secret = place.directory / "secret"
         secret.write_text("x")
         secret.chmod(0o600)
@@ -541,7 +629,8 @@ class TestAttacks:
 CHILD = """
 import os, sys, time
 sys.path.insert(0, {tests!r})
-from test_engines import ENGINES
+from tests.contract.test_engines import ENGINES
+from packrunner.images.image import *
 from packrunner.engines.base import Command, Mount, SandboxSpec, User
 spec = {spec!r}
 with ENGINES[{engine!r}]({state!r}, {{}}).open(spec) as sandbox:
@@ -556,7 +645,11 @@ class TestEnds:
     def test_nothing_survives_a_killed_packrunner(self, place: Place) -> None:
         marker = f"9{os.getpid()}"
         code = CHILD.format(
-            tests=HERE, spec=place.spec, engine=place.engine.name, state=str(place.directory / "state"), marker=marker
+            tests=os.path.dirname(os.path.dirname(HERE)),
+            spec=place.spec,
+            engine=place.engine.name,
+            state=str(place.directory / "state"),
+            marker=marker,
         )
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
             try:
@@ -615,10 +708,10 @@ class TestEnds:
                 run(sandbox, "/bin/true")
 
         once()
-        before = sorted(os.listdir("/proc/self/fd")), threading.active_count()
+        before = len(os.listdir("/proc/self/fd")), threading.active_count()
         for _ in range(3):
             once()
-        assert (sorted(os.listdir("/proc/self/fd")), threading.active_count()) == before
+        assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
 
 
 def tree_hash(top: str | Path) -> str:

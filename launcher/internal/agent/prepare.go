@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"packrunner/launcher/internal/frame"
 )
 
@@ -66,10 +68,13 @@ func (s *server) prepare(identity Identity) error {
 // give makes a volume's top the user's. It may be so already: then root, who has no right over others' files, cannot
 // change its mode, and takes it back for that.
 func give(path string, mode int64, identity Identity) error {
-	if err := os.Lchown(path, 0, 0); err != nil {
+	// Opened, because the image may have a link in its place, which the mount has followed too.
+	directory, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(path, fileMode(mode)), os.Lchown(path, identity.UID, identity.GID))
+	defer directory.Close()
+	return errors.Join(directory.Chown(0, 0), directory.Chmod(fileMode(mode)), directory.Chown(identity.UID, identity.GID))
 }
 
 func (s *server) awaitPrepare() (frame.PrepareRequest, error) {

@@ -22,6 +22,10 @@ const deepest = 400
 
 // Scan prints the fingerprint table of a tree, or of what is at or below one path of it; see packrunner/fingerprint.py.
 func Scan(root string, below ...string) int {
+	root, err := mounted(root)
+	if err != nil {
+		return complain(1, "%v", err)
+	}
 	table := newTable(root)
 	start := ""
 	if len(below) > 0 {
@@ -32,6 +36,9 @@ func Scan(root string, below ...string) int {
 	}
 	return table.print(os.Stdout)
 }
+
+// mounted is where a place really is: the image may have a link there, which the mount has followed.
+func mounted(root string) (string, error) { return filepath.EvalSymlinks(root) }
 
 // table collects the lines of entries, in the order of a walk.
 type table struct {

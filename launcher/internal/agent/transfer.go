@@ -18,6 +18,10 @@ import (
 
 // Pack writes the paths that stdin names, each ended by NUL, as a tar: directories alone, without what is in them.
 func Pack(root string) int {
+	root, err := mounted(root)
+	if err != nil {
+		return complain(1, "%v", err)
+	}
 	paths, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return complain(1, "%v", err)
@@ -83,6 +87,10 @@ func packOne(out *tar.Writer, root, path string) error {
 // Unpack brings a tree up to date from stdin: the length of a list of paths, those paths, which are removed, and a tar.
 // It prints the table of what the tar had.
 func Unpack(root string) int {
+	root, err := mounted(root)
+	if err != nil {
+		return complain(1, "%v", err)
+	}
 	source := bufio.NewReaderSize(os.Stdin, 1<<20)
 	var length uint32
 	if err := binary.Read(source, binary.BigEndian, &length); err != nil {

@@ -60,6 +60,8 @@ class Channel:
         if self._ours:
             self._ours.close()
         self._attached.close()
+        # The SDK's response would hold it until it is collected.
+        self._socket.close()
 
     def _start(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=work, name=name, daemon=True)

@@ -40,6 +40,8 @@ class ContainerSandbox:
         self._client = client
         self._trust_env = dict(trust_env)
         self._twins = twins
+        self.has_failed = False
+        """Whether the caller has been told that the container broke."""
 
     @property
     def trust_env(self) -> Mapping[str, str]:
@@ -53,25 +55,47 @@ class ContainerSandbox:
 
     def run(self, command: Command, output: OutputSink) -> Exit:
         """Run one command to its end. Raises EngineError when the container broke (SBX-29, K8S-12)."""
-        return self._client.run(command, output)
+        with self._noticed():
+            return self._client.run(command, output)
 
     def run_all(self, commands: Sequence[tuple[Command, OutputSink]]) -> list[Exit]:
         """Run several commands, some at once; exits are in the order of `commands`."""
-        return self._client.run_all(commands)
+        with self._noticed():
+            return self._client.run_all(commands)
 
     def sweep(self) -> None:
         """Kill every process inside but the agent, and wait until they are gone (SBX-14)."""
-        self._client.sweep()
+        with self._noticed():
+            self._client.sweep()
 
     def send(self, *targets: str) -> None:
         """Show what this host changed below writable places since they were last sent."""
-        for twin, _ in self._meant(targets):
-            twin.send(self._client)
+        with self._noticed():
+            for twin, _ in self._meant(targets):
+                twin.send(self._client)
 
     def fetch(self, *targets: str) -> None:
         """Bring what programs wrote below writable places to this host; after `sweep` only (K8S-13)."""
-        for twin, place in self._meant(targets):
-            twin.fetch(self._client, place)
+        with self._noticed():
+            for twin, place in self._meant(targets):
+                twin.fetch(self._client, place)
+
+    def finish(self) -> None:
+        """Bring everything to this host, unless it was said already why that cannot be."""
+        if self.has_failed:
+            return
+        self.sweep()
+        self.fetch(*self._twins)
+        for twin in self._twins.values():
+            twin.keep()
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        try:
+            yield
+        except EngineError:
+            self.has_failed = True
+            raise
 
     def _meant(self, targets: Sequence[str]) -> Iterator[tuple[Twin, str]]:
         for target in targets:
@@ -143,10 +167,7 @@ class DockerEngine:
                     twin.send(client)
                 sandbox = ContainerSandbox(client, trust.env, twins)
                 yield sandbox
-                client.sweep()
-                sandbox.fetch(*twins)
-                for twin in twins.values():
-                    twin.keep()
+                sandbox.finish()
                 client.quit()
             except BaseException:
                 channel.hang_up()
