@@ -16,6 +16,7 @@ from packrunner.formats import run as runs
 from packrunner.formats.api import highest_platform
 from packrunner.formats.group import Order, System
 from packrunner.formats.platform import RunTarget, fill_distro
+from packrunner.images.reference import Reference
 from packrunner.images.view import View
 
 if TYPE_CHECKING:
@@ -167,11 +168,12 @@ class ImageBuilder:
         return self._files
 
     def find_run_image(self, name: str) -> Image | None:
-        """A run image by name; None where it is not to be had."""
+        """A run image by name; None where it is not to be had. A builder names no files of this machine."""
         try:
+            Reference.parse(name)
             return self._find(name)
         except UsageError as error:
-            if error.slug != "unknown-image":
+            if error.slug not in {"unknown-image", "name"}:
                 raise
             return None
 

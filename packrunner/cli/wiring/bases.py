@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from packrunner.engines.base import Engine
     from packrunner.events import Reporter
     from packrunner.formats.platform import RunTarget
+    from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import RunImage
@@ -80,13 +81,21 @@ def image_builder(reference: str, unpacked: Snapshots, finder: Finder) -> ImageB
         image,
         reference=reference,
         snapshots=unpacked,
-        find=finder.read,
+        find=lambda name: _beside(locator.path, name, finder),
         images=(locator.path,) if locator.kind == "store" else (),
         watched=() if locator.kind == "store" else (locator.path,),
         records=os.path.join(paths.cache_dir(), memory.DIRECTORY),
     )
     builder.check(places.architecture())
     return builder
+
+
+def _beside(builder: str, name: str, finder: Finder) -> Image:
+    """A run image: where the builder is a Docker engine's, that engine's comes first."""
+    from packrunner.cli.wiring.finding import DAEMON
+
+    found = finder.find(DAEMON + name) if builder.startswith(DAEMON) else None
+    return found or finder.read(name)
 
 
 def run_image(request: BuildRequest, builder: Builder, finder: Finder) -> RunImage:
@@ -107,9 +116,16 @@ def run_images(builder: Builder, finder: Finder) -> RunImages:
 
 
 def target(request: BuildRequest, builder: Builder, finder: Finder) -> RunTarget:
-    """What the run image is for; of the builder's own it is taken to be what the build image is for."""
+    """What the run image is for. A recipe's need not be made for that, and a missing one is like the builder."""
     if request.run_image is None:
-        return builder.target
+        from packrunner.errors import UsageError
+
+        try:
+            return builder.target if builder.carried is None else run_image(request, builder, finder).target
+        except UsageError as error:
+            if error.slug != "builder-run-image":
+                raise
+            return builder.target
     return run_images(builder, finder).target_of(finder.read(request.run_image), request.run_image)
 
 

@@ -144,6 +144,12 @@ def test_a_run_image_that_is_not_there_is_none(place: Place) -> None:
     assert builder.images == (RUN_IMAGE, MIRROR)
 
 
+@pytest.mark.parametrize("name", ["oci:/srv/private", "docker-archive:/srv/x.tar", "../x", ""])
+def test_a_builder_names_no_files_of_this_machine(place: Place, name: str) -> None:
+    assert place.made(A1).find_run_image(name) is None
+    assert place.asked == []
+
+
 @pytest.mark.cnb("IMG-13")
 @pytest.mark.parametrize(
     ("lifecycle", "expected"),
