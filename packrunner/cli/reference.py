@@ -10,6 +10,7 @@ from packrunner.errors import UsageError
 from packrunner.lifecycle.request import LOCATORS, locator
 
 if TYPE_CHECKING:
+    from packrunner.cli.session import Session
     from packrunner.images.store import LocalStore, StoredImage
 
 
@@ -37,6 +38,16 @@ def find(text: str, store: LocalStore) -> StoredImage:
     if found is None:
         raise unknown(text, store)
     return found
+
+
+def looked_up(text: str, session: Session, insecure: tuple[str, ...]) -> StoredImage:
+    """The image that a registry or a Docker engine has."""
+    from packrunner import config
+    from packrunner.images.store import StoredImage
+
+    hosts = config.resolve("insecure-registry", flag=insecure, environ=session.environ).value
+    image = session.services.look(text, insecure=hosts, reporter=session.renderer())
+    return StoredImage(name=text, digest=image.digest, image=image, written_at=0.0)
 
 
 def find_named(text: str, store: LocalStore) -> StoredImage:

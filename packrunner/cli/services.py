@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from packrunner.engines.base import Engine
     from packrunner.events import Reporter
     from packrunner.images.compress import Compression
+    from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.bindings import Held
@@ -191,3 +192,18 @@ class Services(Protocol):
 
     def save(self, image: str, output: str, name: str, *, reporter: Reporter) -> Digest:
         """Write an image that is here to a file or directory, under `name`; its digest."""
+
+    def look(self, reference: str, *, insecure: Sequence[str], reporter: Reporter) -> Image:
+        """An image of a registry, or of a Docker engine, to be described."""
+
+    def rebase_there(
+        self,
+        name: str,
+        *,
+        run_image: str | None,
+        tags: tuple[str, ...],
+        force: bool,
+        insecure: Sequence[str],
+        reporter: Reporter,
+    ) -> Rebased:
+        """Put an image of a registry on the newest version of its base; no layer is pulled."""

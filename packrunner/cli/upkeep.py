@@ -13,6 +13,7 @@ from packrunner.console import units
 from packrunner.console.reporters import choose
 from packrunner.console.terminal import Terminal
 from packrunner.errors import UsageError
+from packrunner.lifecycle import request
 from packrunner.lifecycle.request import LOCATORS, locator
 
 if TYPE_CHECKING:
@@ -53,6 +54,34 @@ def rebase(session: Session, image: str, *, run_image: str | None, tags: tuple[s
         force=force,
         reporter=session.renderer(),
     )
+    return _rebased(session, name, tags, found, began)
+
+
+def rebase_there(
+    session: Session,
+    name: str,
+    *,
+    run_image: str | None,
+    tags: tuple[str, ...],
+    force: bool,
+    insecure: tuple[str, ...],
+) -> int:
+    """Rebase one image in its registry; its result is `name@digest`."""
+    began = time.monotonic()
+    names = tuple(request.image_name(tag) for tag in (tags or (name,)))
+    request.check_registries((request.image_name(name.partition("@")[0]), *names))
+    found = session.services.rebase_there(
+        name,
+        run_image=run_image,
+        tags=names if tags else (),
+        force=force,
+        insecure=config.resolve("insecure-registry", flag=insecure, environ=session.environ).value,
+        reporter=session.renderer(),
+    )
+    return _rebased(session, name, tags, found, began)
+
+
+def _rebased(session: Session, name: str, tags: tuple[str, ...], found: Rebased, began: float) -> int:
     shown = reference.short(tags[0] if tags else name)
     if session.json:
         session.document("rebase/1", _rebase_json(shown, found))

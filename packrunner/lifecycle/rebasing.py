@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from packrunner.bases.installed import Change
     from packrunner.bases.recipes import Suite
     from packrunner.events import Reporter
-    from packrunner.images.image import Image
+    from packrunner.images.image import Image, Layer
     from packrunner.images.store import LocalStore, StoredImage
     from packrunner.images.transfer import Locator
     from packrunner.names import Digest
@@ -42,7 +42,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     run_image: str | None
     force: bool
-    outputs: tuple[Locator, ...]
+    outputs: tuple[Locator, ...] = ()
+    tags: tuple[str, ...] = ()
+    """Names in a registry, for what is rebased there."""
     created: str
 
 
@@ -68,11 +70,11 @@ def run(job: Job, *, store: LocalStore, find: Callable[[str], Image | None], rep
     with store.lease():
         app = read_image(job.image, store)
         label = read_label(app)
-        base = _base(job, label, find)
+        base = new_base(job, label, find)
         reporter.emit(StepStarted(phase="base", subject=shown(base.name)))
         made = rebase(app, base, accept="repository", force=job.force, created=job.created)
         below, _ = split(app, label)
-        old = str(label["runImage"].get("reference", "")).rpartition("sha256:")[2] or str(below[-1].diff_id)[7:]
+        old = old_base(label, below)
         if old == base.image.digest.hex and below == base.image.layers:
             result = Rebased(before=app.digest, image=app, old_base=old, base=base, replaced=0, changes=())
         else:
@@ -86,7 +88,13 @@ def run(job: Job, *, store: LocalStore, find: Callable[[str], Image | None], rep
     return result
 
 
-def _base(job: Job, label: dict[str, Any], find: Callable[[str], Image | None]) -> NewBase:
+def old_base(label: dict[str, Any], below: Sequence[Layer]) -> str:
+    """The digest of the base that the image is on, in hexadecimal; of one without, that of its last layer."""
+    return str(label["runImage"].get("reference", "")).rpartition("sha256:")[2] or str(below[-1].diff_id)[7:]
+
+
+def new_base(job: Job, label: dict[str, Any], find: Callable[[str], Image | None]) -> NewBase:
+    """The run image to put it on. Raises RebaseError where there is none."""
     found: dict[str, Image | None] = {}
 
     def readable(name: str) -> bool:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
 
-def command(
+def command(  # noqa: PLR0913  one parameter per flag
     ctx: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE")],
     *,
@@ -30,6 +31,13 @@ def command(
             help="Where the result goes instead: a name, oci:DIR, oci-archive:FILE or docker-archive:FILE. Repeatable.",
         ),
     ] = None,
+    push: Annotated[
+        bool,
+        typer.Option(
+            "--push", "--publish", help="The image in its registry: it is changed there, and no layer is pulled."
+        ),
+    ] = False,
+    insecure_registry: options.Insecure = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also on a base of another repository, distribution or platform.")
     ] = False,
@@ -47,9 +55,15 @@ def command(
     packrunner builder update && packrunner rebase shop
     packrunner rebase shop -t shop:patched         leaves shop as it is
     packrunner rebase oci:out --run-image debian   a layout, on another base
+    packrunner rebase --push reg.example.com/shop  in its registry
     """
     from packrunner.cli import upkeep
 
     session = session_of(ctx)
     upkeep.begin(session, quiet=quiet, verbose=verbose, json=json)
-    return upkeep.rebase(session, image, run_image=run_image, tags=tuple(tag or ()), force=force)
+    tags = tuple(tag or ())
+    if push:
+        return upkeep.rebase_there(
+            session, image, run_image=run_image, tags=tags, force=force, insecure=tuple(insecure_registry or ())
+        )
+    return upkeep.rebase(session, image, run_image=run_image, tags=tags, force=force)

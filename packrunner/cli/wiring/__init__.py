@@ -2,7 +2,7 @@
 
 from packrunner.cli.wiring.building import build, detect
 from packrunner.cli.wiring.inspecting import inspect_builder
-from packrunner.cli.wiring.keeping import prune, rebase, update_base
+from packrunner.cli.wiring.keeping import prune, rebase, rebase_there, update_base
 from packrunner.cli.wiring.places import (
     architecture,
     engine,
@@ -15,7 +15,7 @@ from packrunner.cli.wiring.places import (
 )
 from packrunner.cli.wiring.registries import registry
 from packrunner.cli.wiring.running import run_app
-from packrunner.cli.wiring.transferring import load, pull, push, save
+from packrunner.cli.wiring.transferring import load, look, pull, push, save
 
 __all__ = [
     "architecture",
@@ -28,10 +28,12 @@ __all__ = [
     "launcher",
     "layouts",
     "load",
+    "look",
     "prune",
     "pull",
     "push",
     "rebase",
+    "rebase_there",
     "registry",
     "run_app",
     "save",

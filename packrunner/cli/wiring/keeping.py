@@ -10,19 +10,19 @@ from packrunner import paths
 from packrunner.cli.wiring import places, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from packrunner.cli.services import BaseUpdate, Pruned, Rebased
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
+    from packrunner.lifecycle import rebasing
 
 
 def rebase(
     image: str, *, name: str, run_image: str | None, outputs: tuple[str, ...], force: bool, reporter: Reporter
 ) -> Rebased:
     """Put an image on the newest version of its base, or on `run_image`; in its place, or into `outputs`."""
-    from packrunner.cli.services import Rebased
     from packrunner.images.transfer import parse_locator
     from packrunner.lifecycle import rebasing
     from packrunner.lifecycle.created import created_at
@@ -42,6 +42,53 @@ def rebase(
             find=lambda wanted: _find_run_image(wanted, images, reporter, stack),
             reporter=reporter,
         )
+    return _told(done)
+
+
+def rebase_there(
+    name: str,
+    *,
+    run_image: str | None,
+    tags: tuple[str, ...],
+    force: bool,
+    insecure: Sequence[str],
+    reporter: Reporter,
+) -> Rebased:
+    """Put an image of a registry on the newest version of its base, or on `run_image`; no layer is pulled."""
+    from packrunner.cli.wiring import delivering
+    from packrunner.cli.wiring.transferring import Transfer
+    from packrunner.images.transfer import Locator
+    from packrunner.lifecycle import rebasing, rebasing_there
+    from packrunner.lifecycle.created import created_at
+
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter, insecure)
+        bases = transfer.finder("always")
+        done = rebasing_there.run(
+            rebasing.Job(
+                image=Locator(kind="store", path=name),
+                name=name,
+                run_image=run_image,
+                force=force,
+                tags=tags,
+                created=created_at(os.environ.get("SOURCE_DATE_EPOCH"), reporter),
+            ),
+            read=transfer.registries.client.read,
+            push=lambda image, names: (
+                delivering.push(
+                    transfer.registries, image, names, transfer.images, compression="gzip", reporter=reporter
+                ).image
+            ),
+            find=lambda wanted: _find_run_image(wanted, transfer.images, reporter, stack, elsewhere=bases.peek),
+            reporter=reporter,
+        )
+    return _told(done)
+
+
+def _told(done: rebasing.Rebased) -> Rebased:
+    from packrunner.cli.services import Rebased
+    from packrunner.lifecycle import rebasing
+
     return Rebased(
         digest=done.image.digest,
         before=done.before,
@@ -54,7 +101,13 @@ def rebase(
     )
 
 
-def _find_run_image(name: str, images: LocalStore, reporter: Reporter, stack: ExitStack) -> Image | None:
+def _find_run_image(
+    name: str,
+    images: LocalStore,
+    reporter: Reporter,
+    stack: ExitStack,
+    elsewhere: Callable[[str], Image | None] | None = None,
+) -> Image | None:
     """A run image; one of our own bases as its lock has it, made if need be. None where there is none."""
     from packrunner.bases.recipes import parse_image_name
     from packrunner.errors import UsageError
@@ -80,6 +133,8 @@ def _find_run_image(name: str, images: LocalStore, reporter: Reporter, stack: Ex
             images=(variant,),
         )
         return base.run_image(variant)
+    if elsewhere:
+        return elsewhere(name)
     try:
         return places.read_image(name, images)
     except UsageError as e:

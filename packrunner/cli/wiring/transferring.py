@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from packrunner.cli.wiring import delivering, engines, places, reach
-from packrunner.cli.wiring.finding import DAEMON, Finder
+from packrunner.cli.wiring.finding import DAEMON, Finder, is_name
 from packrunner.cli.wiring.registries import Registries
+from packrunner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +34,13 @@ class Transfer:
         """The Docker engine's images."""
         return engines.daemon(self._stack)
 
+    def finder(self, policy: PullPolicy) -> Finder:
+        """What finds images under a policy."""
+        return Finder(self.images, self.registries, self.reporter, policy=policy, daemon=self.daemon)
+
     def find(self, reference: str, policy: PullPolicy) -> Image:
         """An image, wherever it is. Raises UsageError (`unknown-image`)."""
-        finder = Finder(self.images, self.registries, self.reporter, policy=policy, daemon=self.daemon)
-        return finder.read(reference)
+        return self.finder(policy).read(reference)
 
 
 def push(
@@ -81,3 +85,15 @@ def save(image: str, output: str, name: str, *, reporter: Reporter) -> Digest:
         locator = parse_locator(output)
         write_output(locator, found, transfer.images, name)
         return found.digest
+
+
+def look(reference: str, *, insecure: Sequence[str], reporter: Reporter) -> Image:
+    """An image of a registry, or of a Docker engine, to be described; of a registry's no layer is fetched."""
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter, insecure)
+        if not is_name(reference):
+            return transfer.find(reference, "never")
+        found = transfer.registries.client.read(reference)
+        if found is None:
+            raise UsageError(f"there is no image {reference} in its registry", slug="unknown-image")
+        return found
