@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
-from packrunner.console.units import number, size
+from packrunner.console.units import number, shorten_middle, size
 from packrunner.errors import PackrunnerError
 from packrunner.events import StepDone, StepStarted, Warned
 from packrunner.lifecycle import cache_metadata
@@ -56,6 +56,7 @@ class Carrier:
     def __init__(self, outside: OutsideCache, store: LocalStore, reporter: Reporter) -> None:
         self._outside, self._store, self._reporter = outside, store, reporter
         self._took = self._bytes = 0
+        self._subject = shorten_middle(outside.shown, 19)
         self._sound = True
         """Whether all that was fetched could be used; else what is there is written anew."""
 
@@ -86,7 +87,7 @@ class Carrier:
             wanted = [Digest.parse(text) for text in cache_metadata.digests(record)]
             if self._sound and _same(self._outside.record(), record) and all(map(self._outside.has, wanted)):
                 return
-            self._reporter.emit(StepStarted(phase="cache", subject=self._outside.shown))
+            self._reporter.emit(StepStarted(phase="cache", subject=self._subject))
             self._outside.save(record, self._store)
         except PackrunnerError as e:
             where = self._outside.shown
@@ -122,7 +123,7 @@ class Carrier:
             if self._store.has(digest):
                 return os.stat(self._store.blob_path(digest)).st_size
             if not self._took:
-                self._reporter.emit(StepStarted(phase="cache", subject=self._outside.shown))
+                self._reporter.emit(StepStarted(phase="cache", subject=self._subject))
             with self._outside.open(digest) as source, self._store.new_blob() as blob:
                 while piece := source.read(_STEP):
                     blob.write(piece)
@@ -139,7 +140,7 @@ class Carrier:
 
     def _done(self, detail: str, began: float) -> None:
         spent = time.monotonic() - began
-        self._reporter.emit(StepDone(phase="cache", subject=self._outside.shown, detail=detail, seconds=spent))
+        self._reporter.emit(StepDone(phase="cache", subject=self._subject, detail=detail, seconds=spent))
 
 
 def _same(one: CacheRecord, other: CacheRecord) -> bool:

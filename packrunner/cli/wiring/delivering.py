@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from packrunner.errors import AnalyzeError, ExportError, PackrunnerError
+from packrunner.errors import ExportError, PackrunnerError
 from packrunner.events import StepDone, StepProgress, StepStarted
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.compress import Compression
     from packrunner.images.image import Image
+
     from packrunner.images.registry.registry import Pushed
     from packrunner.images.store import LocalStore
 
@@ -35,13 +36,10 @@ class DaemonImages(Protocol):
 def check(registries: Registries, names: Sequence[str], *, nothing: str = "nothing was built") -> None:
     """Raise unless every name can be written to (RES-06), saying what did not happen."""
     for name in names:
-        try:
-            refusal = registries.client.check_write(name)
-        except PackrunnerError as e:
-            e.brief += f"; {nothing}"
-            raise
-        if refusal:
-            raise AnalyzeError(f"{name} cannot be written; {nothing}", slug="image-access", cause=refusal)
+        error = registries.client.refusal(name)
+        if error:
+            error.brief += f"; {nothing}"
+            raise error
 
 
 def push(

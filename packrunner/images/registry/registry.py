@@ -177,7 +177,12 @@ class Registry:
         return None
 
     def check_write(self, name: str) -> str | None:
-        """Why the image could not be written under this name; None when it can be (RES-06).
+        """Why the image could not be written under this name; None when it can be (RES-06)."""
+        error = self.refusal(name)
+        return _told(error) if error else None
+
+    def refusal(self, name: str) -> PackrunnerError | None:
+        """The error that a push of this name would end with; None when it can be written.
 
         An upload is begun and given back: what a registry says to that is what it would say in the end.
         """
@@ -190,7 +195,7 @@ class Registry:
                     raise client.refusal(answer, scope, "the start of an upload")
                 cancel(client, scope, answer)
         except PackrunnerError as error:
-            return _told(error)
+            return error
         return None
 
     def pinned(self, name: str, image: Image) -> str:
