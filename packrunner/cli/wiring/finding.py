@@ -111,7 +111,7 @@ class Finder:
         there = client.read(reference)
         if there is None or _same(here, there):
             return here
-        self._reporter.emit(StepStarted(phase="pull", subject=reference))
+        self._reporter.emit(StepStarted(phase="pull", subject=_subject(reference)))
         image = client.pull(reference, self._images, progress=self._progress)
         self._images.write(image, () if "@" in reference else (reference,))
         self._done(reference, image, began)
@@ -129,7 +129,7 @@ class Finder:
         stored = self._images.read(kept)
         if stored and facts.get("Id") in {stored.image.config.digest, stored.digest}:
             return stored.image
-        self._reporter.emit(StepStarted(phase="pull", subject=name))
+        self._reporter.emit(StepStarted(phase="pull", subject=_subject(name)))
         image = daemon.read(name, self._images)
         if image is not None:
             self._images.write(image, (kept,))
@@ -146,8 +146,14 @@ class Finder:
 
         detail = f"{number(len(image.layers), 'layer')}, {size(image.size)}"
         spent = time.monotonic() - began
-        self._reporter.emit(StepDone(phase="pull", subject=reference, detail=detail, seconds=spent))
+        self._reporter.emit(StepDone(phase="pull", subject=_subject(reference), detail=detail, seconds=spent))
         self._reporter.emit(Noted(text=f"{reference} is {image.digest}"))
+
+
+def _subject(reference: str) -> str:
+    from packrunner.console.units import shorten_middle
+
+    return shorten_middle(reference, 19)
 
 
 def _same(here: Image | None, there: Image) -> bool:
