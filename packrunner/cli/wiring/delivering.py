@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.compress import Compression
     from packrunner.images.image import Image
-
     from packrunner.images.registry.registry import Pushed
     from packrunner.images.store import LocalStore
 

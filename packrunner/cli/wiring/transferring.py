@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.compress import Compression
     from packrunner.images.image import Image
-
     from packrunner.lifecycle.wishes import PullPolicy
     from packrunner.names import Digest
 
