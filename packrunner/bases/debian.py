@@ -59,6 +59,13 @@ def prepare(
         return _Preparation(suite, settings, tools).run(lock, missing)
 
 
+def gather(suite: Suite, settings: BaseSettings, tools: Tools) -> Lock:
+    """The lock that builds use, or a new one, with the packages of every image downloaded."""
+    with _alone(suite, settings, tools):
+        lock = read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
+        return _Preparation(suite, settings, tools).gather(lock)
+
+
 class Update(msgspec.Struct, frozen=True, kw_only=True):
     """The locks before and after, and the images that are made of the newer one; `old` is None where there was none."""
 
@@ -146,6 +153,18 @@ class _Preparation:
         reporter.emit(StepDone(phase="base", subject=lock.reference, detail=detail, seconds=time.monotonic() - began))
         return lock
 
+    def gather(self, lock: Lock | None) -> Lock:
+        began = time.monotonic()
+        self._tools.reporter.emit(StepStarted(phase="base", subject=self._suite.reference))
+        if lock is None:
+            lock = self._resolve()
+            self._keep(lock)
+        count, size = self._fetched(self._maker(lock), tuple(RECIPES))
+        detail = f"{count} packages, {size / 1e6:.1f} MB"
+        seconds = time.monotonic() - began
+        self._tools.reporter.emit(StepDone(phase="base", subject=lock.reference, detail=detail, seconds=seconds))
+        return lock
+
     def renew(self, old: Lock | None, images: Sequence[ImageName], *, dry_run: bool) -> Lock:
         began = time.monotonic()
         self._tools.reporter.emit(StepStarted(phase="base", subject=self._suite.reference))
@@ -165,7 +184,14 @@ class _Preparation:
         return lock
 
     def _make(self, lock: Lock, images: Sequence[ImageName]) -> tuple[int, int]:
-        maker = Maker(
+        maker = self._maker(lock)
+        done = self._fetched(maker, images)
+        for image in images:
+            maker.make(image)
+        return done
+
+    def _maker(self, lock: Lock) -> Maker:
+        return Maker(
             home=self._home,
             downloads=self._downloads,
             suite=self._suite,
@@ -176,13 +202,12 @@ class _Preparation:
             reporter=self._tools.reporter,
             threads=max(2, min(_MAX_THREADS, os.cpu_count() or 2)),
         )
+
+    def _fetched(self, maker: Maker, images: Sequence[ImageName]) -> tuple[int, int]:
         try:
-            done = maker.fetch(images, self._reach)
+            return maker.fetch(images, self._reach)
         except NetworkError as error:
             raise self._explained(error) from error
-        for image in images:
-            maker.make(image)
-        return done
 
     def _explained(self, error: NetworkError) -> PackrunnerError:
         """Mirrors drop superseded versions; nothing but a new lock helps then."""

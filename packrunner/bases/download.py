@@ -196,7 +196,7 @@ def offline(missing: Sequence[str]) -> RefusedError:
         cause=f"not here: {named}{more}",
         tries=(
             "where there is a network: packrunner builder fetch --to DIR",
-            "then here: packrunner builder import DIR",
+            "then here: packrunner builder fetch --from DIR",
         ),
     )
 
@@ -224,9 +224,9 @@ def _retried(urls: Sequence[str], attempt: Callable[[str], _T], sleep: Callable[
     raise AssertionError(urls)
 
 
-def is_whole(directory: str, sha256: str, size: int) -> bool:
-    """Is the download in `directory`, with every byte of it right? It is read and hashed."""
-    path = os.path.join(directory, sha256)
+def is_whole(directory: str, name: str, size: int, *, sha256: str = "") -> bool:
+    """Is the download in `directory`, with every byte of it right? It is read and hashed; `name` is its digest."""
+    path = os.path.join(directory, name)
     try:
         if os.stat(path).st_size != size:
             return False
@@ -238,7 +238,7 @@ def is_whole(directory: str, sha256: str, size: int) -> bool:
         return False
     except OSError as error:
         raise disk_error(error, path) from error
-    return digest.hexdigest() == sha256
+    return digest.hexdigest() == (sha256 or name)
 
 
 def _continue(path: str, item: Wanted, transport: Transport, url: str, received: Callable[[int], None]) -> None:

@@ -42,6 +42,7 @@ COMMANDS = (
     "load",
     "save",
     "builder update",
+    "builder fetch",
     "doctor",
     "lifecycle analyze",
     "lifecycle detect",

@@ -207,3 +207,11 @@ class Services(Protocol):
         reporter: Reporter,
     ) -> Rebased:
         """Put an image of a registry on the newest version of its base; no layer is pulled."""
+
+    def fetch_builder(
+        self, builder: str, directory: str, *, ca_certs: tuple[str, ...], reporter: Reporter
+    ) -> Sequence[str]:
+        """Put everything that builds with a builder need into a directory; the names of what is there now."""
+
+    def take_builders(self, directory: str, *, reporter: Reporter) -> Sequence[str]:
+        """Take everything from such a directory; the names of it."""

@@ -98,6 +98,12 @@ def read_layout(path: str, tag: str, store: LocalStore) -> Image:
     return read_place(Directory(path), tag, store)
 
 
+def names_in(path: str) -> list[str]:
+    """The tags of a layout; not of what has none. Raises CorruptError (`image-format`)."""
+    notes = [(item.get("annotations") or {}).get(REF_NAME, "") for item in _existing(path)]
+    return [name for name in notes if name]
+
+
 def read_place(place: Place, tag: str, store: LocalStore) -> Image:
     """The image in a layout, its blobs copied into the store."""
     image = parse_place(place, tag)

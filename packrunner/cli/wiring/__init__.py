@@ -1,6 +1,7 @@
 """The composition root: which store, engine, base and workspace a command works with. Nothing else knows them all."""
 
 from packrunner.cli.wiring.building import build, detect
+from packrunner.cli.wiring.fetching import fetch_builder, take_builders
 from packrunner.cli.wiring.inspecting import inspect_builder
 from packrunner.cli.wiring.keeping import prune, rebase, rebase_there, update_base
 from packrunner.cli.wiring.places import (
@@ -23,6 +24,7 @@ __all__ = [
     "detect",
     "engine",
     "extending",
+    "fetch_builder",
     "inline_engine",
     "inspect_builder",
     "launcher",
@@ -39,5 +41,6 @@ __all__ = [
     "save",
     "snapshots",
     "store",
+    "take_builders",
     "update_base",
 ]
