@@ -41,6 +41,8 @@ COMMANDS = (
     "pull",
     "load",
     "save",
+    "login",
+    "logout",
     "builder update",
     "builder fetch",
     "doctor",

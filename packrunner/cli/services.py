@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from packrunner.bases.installed import Change
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.compress import Compression
     from packrunner.images.image import Image
+    from packrunner.images.registry.keeping import Kept
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.bindings import Held
@@ -215,3 +216,21 @@ class Services(Protocol):
 
     def take_builders(self, directory: str, *, reporter: Reporter) -> Sequence[str]:
         """Take everything from such a directory; the names of it."""
+
+    def log_in(
+        self,
+        registry: str,
+        user: str,
+        secret: str,
+        *,
+        insecure: bool,
+        ca_certs: tuple[str, ...],
+        reporter: Reporter,
+    ) -> Kept:
+        """Try a login to a registry and keep it."""
+
+    def log_out(self, registry: str) -> Sequence[str]:
+        """Forget a login; says where it was."""
+
+    def logins(self) -> Iterable[Kept]:
+        """The logins that are kept, without what is secret of them."""

@@ -17,7 +17,7 @@ Build container images from source, without a Dockerfile, a daemon or root.
 
 Application   build  run  detect
 Images        images  inspect  rebase  rm  prune
-              push  pull  load  save
+              push  pull  load  save  login  logout
 Composing     builder
 Platforms     lifecycle
 Machine       doctor  completion

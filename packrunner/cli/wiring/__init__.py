@@ -1,5 +1,6 @@
 """The composition root: which store, engine, base and workspace a command works with. Nothing else knows them all."""
 
+from packrunner.cli.wiring.accounts import log_in, log_out, logins
 from packrunner.cli.wiring.building import build, detect
 from packrunner.cli.wiring.fetching import fetch_builder, take_builders
 from packrunner.cli.wiring.inspecting import inspect_builder
@@ -30,6 +31,9 @@ __all__ = [
     "launcher",
     "layouts",
     "load",
+    "log_in",
+    "log_out",
+    "logins",
     "look",
     "prune",
     "pull",

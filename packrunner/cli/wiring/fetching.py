@@ -39,7 +39,7 @@ def fetch_builder(builder: str, directory: str, *, ca_certs: Sequence[str], repo
     if is_recipe(builder):
         found = [_put_base(parse_reference(builder), directory, ca_certs, reporter)]
     else:
-        found = _put_images(builder, directory, reporter)
+        found = _put_images(builder, directory, ca_certs, reporter)
     write_atomic(os.path.join(directory, _SEAL), json.dumps({"version": _VERSION}).encode(), mode=0o644, sync=True)
     return found
 
@@ -56,13 +56,13 @@ def _put_base(suite: Suite, directory: str, ca_certs: Sequence[str], reporter: R
         return carrying.put(suite, directory, places.base_settings(within), tools).reference
 
 
-def _put_images(builder: str, directory: str, reporter: Reporter) -> list[str]:
+def _put_images(builder: str, directory: str, ca_certs: Sequence[str], reporter: Reporter) -> list[str]:
     """An image that is a builder, and those of its run images that are to be had."""
+    from packrunner.cli.wiring import finding
     from packrunner.images.layout import write_layout
-    from packrunner.images.transfer import parse_locator
     from packrunner.names import ImageName
 
-    if parse_locator(builder).kind != "store":
+    if not finding.is_name(builder):
         raise UsageError(
             f"{builder} can be carried as it is",
             slug="fetched",
@@ -73,13 +73,14 @@ def _put_images(builder: str, directory: str, reporter: Reporter) -> list[str]:
     with ExitStack() as stack:
         stack.callback(unpacked.close)
         stack.enter_context(images.lease())
-        opened = bases.image_builder(builder, images, unpacked)
+        finder = finding.configured(images, stack, reporter, within=reach.configured(ca_certs))
+        opened = bases.image_builder(builder, unpacked, finder)
         stack.callback(opened.close)
         wanted = {builder: opened.image}
         for entry in opened.run_images:
-            image = opened.find_run_image(entry.image)
+            image = finder.find(entry.image)
             if image is None:
-                reporter.emit(Warned(text=f"the run image {entry.image} is not here, and is left out"))
+                reporter.emit(Warned(text=f"the run image {entry.image} is not to be had, and is left out"))
             else:
                 wanted[entry.image] = image
         for name, image in wanted.items():

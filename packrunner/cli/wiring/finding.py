@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from packrunner.cli.wiring.delivering import DaemonImages
+    from packrunner.cli.wiring.reach import Reach
     from packrunner.cli.wiring.registries import Registries
     from packrunner.events import Reporter
     from packrunner.images.image import Descriptor, Image, Layer
@@ -176,12 +177,12 @@ def is_name(reference: str) -> bool:
     return True
 
 
-def configured(images: LocalStore, stack: ExitStack, reporter: Reporter) -> Finder:
-    """What finds images for a command without flags about it."""
+def configured(images: LocalStore, stack: ExitStack, reporter: Reporter, *, within: Reach | None = None) -> Finder:
+    """What finds images for a command without flags about it; `within` is as configured unless given."""
     from packrunner import config
     from packrunner.cli.wiring import engines, reach
     from packrunner.cli.wiring.registries import Registries
 
     policy = config.resolve("pull-policy", environ=os.environ, config=config.load()).value
-    registries = Registries(stack, reporter, reach.configured())
+    registries = Registries(stack, reporter, within or reach.configured())
     return Finder(images, registries, reporter, policy=policy, daemon=lambda: engines.daemon(stack))

@@ -9,17 +9,30 @@ from typing import TYPE_CHECKING
 from packrunner import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from packrunner.cli.wiring.reach import Reach
     from packrunner.events import Reporter
+    from packrunner.images.registry.credentials import Logins
     from packrunner.images.registry.registry import Registry
 
 
 class Registries:
-    """Gives the one client of a command; until it is asked for, nothing of it is imported."""
+    """Gives the one client of a command; until it is asked for, nothing of it is imported.
 
-    def __init__(self, stack: ExitStack, reporter: Reporter, within: Reach, *, insecure: Sequence[str] = ()) -> None:
+    `logins` are the user's own unless given.
+    """
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        reporter: Reporter,
+        within: Reach,
+        *,
+        insecure: Sequence[str] = (),
+        logins: Logins | None = None,
+    ) -> None:
+        self._logins = logins
         self._stack = stack
         self._reporter = reporter
         self._within = within
@@ -35,12 +48,27 @@ class Registries:
             from packrunner.images.registry.settings import RegistrySettings
 
             settings = RegistrySettings(
-                insecure=frozenset(self._insecure), offline=self._within.offline, environ=os.environ
+                insecure=frozenset(self._insecure),
+                ca_files=self._within.certificates.files,
+                certificate_directories=certificate_directories(os.environ),
+                offline=self._within.offline,
+                environ=os.environ,
             )
-            logins = StoredLogins(os.environ, self._reporter)
+            logins = self._logins or StoredLogins(os.environ, self._reporter)
             directory = os.path.join(paths.cache_dir(), "registry")
             self._client = self._stack.enter_context(Registry(settings, logins, directory=directory))
         return self._client
+
+
+def certificate_directories(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Where docker and Podman look for certificates of single registries, in directories called `host:port`."""
+    settings = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return (
+        "/etc/docker/certs.d",
+        "/etc/containers/certs.d",
+        os.path.join(settings, "docker", "certs.d"),
+        os.path.join(settings, "containers", "certs.d"),
+    )
 
 
 @contextmanager

@@ -30,7 +30,10 @@ _HUB_API = "registry-1.docker.io"
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request is for: a repository, to read or to write too, and another one to read from."""
+    """What a request is for: a repository, to read or to write too, and another one to read from.
+
+    Without a repository it is for nothing but a login.
+    """
 
     repository: str
     action: Literal["pull", "push"] = "pull"
@@ -38,6 +41,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     def scopes(self) -> tuple[str, ...]:
         """As token servers have them."""
+        if not self.repository:
+            return ()
         actions = "pull,push" if self.action == "push" else "pull"
         own = f"repository:{self.repository}:{actions}"
         return (own, f"repository:{self.source}:pull") if self.source else (own,)
@@ -184,7 +189,7 @@ class Client:
         return {}
 
     def _scopes(self, scope: Scope) -> tuple[str, ...]:
-        if not self.prefix:
+        if not self.prefix or not scope.repository:
             return scope.scopes()
         source = f"{self.prefix}/{scope.source}" if scope.source else ""
         return Scope(repository=f"{self.prefix}/{scope.repository}", action=scope.action, source=source).scopes()

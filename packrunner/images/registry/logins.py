@@ -41,13 +41,15 @@ class StoredLogins:
         self._lock = threading.Lock()
         self._files: dict[str, AuthFile | None] = {}
         self._answers: dict[tuple[str, str], Answer | None] = {}
+        self._told: set[int] = set()
 
     def of(self, registry: str, repository: str) -> Login | None:
         """The login for a repository. Raises UsageError (`registry-config`) for a file that cannot be read."""
         # One thread asks, the others wait for its answer: a helper may show a window.
         with self._lock:
             found = self._given(registry) or self._kept(registry, repository)
-        if found:
+        if found and hash(found.secret) not in self._told:
+            self._told.add(hash(found.secret))
             pair = authfile.encode(found.user, found.secret) if found.kind == "basic" else ""
             self._reporter.emit(Hidden(secrets=(found.secret, found.secret.rpartition(" ")[2], pair)))
         return found

@@ -176,6 +176,14 @@ class Registry:
             return _told(error)
         return None
 
+    def check_login(self, registry: str) -> None:
+        """Try the login that there is for all of a registry. Raises RefusedError (`registry-auth`)."""
+        client = self._client(registry)
+        scope = Scope(repository="")
+        with _errors(), client.request("GET", "/v2/", scope) as answer:
+            if answer.status != 200:
+                raise client.refusal(answer, scope, "a login")
+
     def check_write(self, name: str) -> str | None:
         """Why the image could not be written under this name; None when it can be (RES-06)."""
         error = self.refusal(name)
