@@ -133,3 +133,10 @@ def docker_host(docker_engine: services.DockerService, monkeypatch: pytest.Monke
     """The session's Docker engine, also in DOCKER_HOST."""
     monkeypatch.setenv("DOCKER_HOST", docker_engine.host)
     return docker_engine.host
+
+
+@pytest.fixture(scope="session")
+def image_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.RegistryService]:
+    """A registry for all tests of the session, each of which uses names of its own."""
+    with services.RegistryService(tmp_path_factory.mktemp("registry")).running() as service:
+        yield service

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import socket
 import subprocess
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 DOCKERD = "/usr/sbin/dockerd"
+LOGIN = ("tester", "hunter2hunter2")
+"""What registries want to hear that want a login."""
+# Of LOGIN's password; the registry reads bcrypt only, which Python has not.
+_HASHED = "$2b$05$0.0PGspz8NQMZSQBrqZRpOgVmNw4wCBGwcxzEv2FjcFg/TH9IBpIq"
 
 
 class ServiceError(Exception):
@@ -99,6 +105,60 @@ def mounts_below(root: Path) -> list[str]:
     """Mount points that an engine left behind; a temporary directory with one cannot be removed."""
     with open("/proc/self/mounts") as mounts:
         return [fields[1] for line in mounts if (fields := line.split())[1].startswith(f"{root}/")]
+
+
+class RegistryService:
+    """Debian's docker-registry, which keeps images below `root` and answers at `host` (HOST:PORT).
+
+    With `closed` it wants LOGIN; with `tls` (certificate, key: paths) it speaks TLS.
+    """
+
+    def __init__(self, root: Path, *, closed: bool = False, tls: tuple[str, str] | None = None) -> None:
+        self.root = root
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.host = f"127.0.0.1:{free.getsockname()[1]}"
+        self._closed = closed
+        self._tls = tls
+
+    @contextmanager
+    def running(self) -> Iterator[RegistryService]:
+        """It runs inside of the context."""
+        config = self.root / "config.json"
+        config.write_text(json.dumps(self._config()))
+        with (self.root / "registry.log").open("wb") as log:
+            child = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=subprocess.STDOUT)
+        try:
+            self._await(child)
+            yield self
+        finally:
+            child.terminate()
+            child.wait()
+
+    def _config(self) -> dict[str, Any]:
+        http: dict[str, Any] = {"addr": self.host, "secret": "of-tests"}
+        if self._tls:
+            http["tls"] = {"certificate": self._tls[0], "key": self._tls[1]}
+        config: dict[str, Any] = {
+            "version": "0.1",
+            "log": {"level": "error", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(self.root / "data")}, "delete": {"enabled": True}},
+            "http": http,
+        }
+        if self._closed:
+            (self.root / "htpasswd").write_text(f"{LOGIN[0]}:{_HASHED}\n")
+            config["auth"] = {"htpasswd": {"realm": "tests", "path": str(self.root / "htpasswd")}}
+        return config
+
+    def _await(self, child: subprocess.Popen[bytes]) -> None:
+        address = self.host.rpartition(":")
+        for _ in range(200):
+            if child.poll() is not None:
+                raise ServiceError((self.root / "registry.log").read_text()[-2000:])
+            with contextlib.suppress(OSError), socket.create_connection((address[0], int(address[2])), 1):
+                return
+            time.sleep(0.05)
+        raise ServiceError("docker-registry does not answer")
 
 
 def is_missing() -> str | None:
