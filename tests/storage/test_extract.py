@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -561,13 +562,13 @@ def test_compression_is_seen_in_the_bytes(box: Box, pieces: int) -> None:
         def read(self, size: int | None = -1) -> bytes:
             return super().read(min(pieces, size if size and size > 0 else pieces))
 
-    for stored in (plain, gzip.compress(plain)):
+    for stored in (plain, gzip.compress(plain), zstandard.compress(plain)):
         extract(Slow(stored), box.tree, digest=digest(stored), diff_id=digest(plain))
         assert box.holds == {"f": "x"}
 
 
 @pytest.mark.fault("ARC-31")
-@pytest.mark.parametrize("magic", [b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh9"])
+@pytest.mark.parametrize("magic", [b"\xfd7zXZ\0", b"BZh9"])
 def test_other_compressions_are_named(box: Box, magic: bytes) -> None:
     with pytest.raises(CorruptError) as error:
         box.put_raw(magic + bytes(1000))
