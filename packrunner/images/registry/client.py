@@ -146,12 +146,10 @@ class Client:
         try:
             return self._ping(f"https://{host}")
         except Failure as failure:
-            if not plain or failure.kind not in {"tls", "unreachable"}:
+            # A certificate that is not believed is a reason to stop, not to go on without any.
+            if not plain or failure.kind not in {"no-tls", "unreachable"}:
                 raise
-            try:
-                return self._ping(f"http://{host}")
-            except Failure as second:
-                raise (second if failure.kind == "unreachable" or second.kind == "throttled" else failure) from second
+        return self._ping(f"http://{host}")
 
     def _ping(self, base: str) -> str:
         # What may speak http is asked once by https: it is there or it is not.

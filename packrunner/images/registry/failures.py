@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from packrunner.images.registry.settings import RegistrySettings
 
-Kind = Literal["unreachable", "throttled", "tls", "answer", "corrupt", "offline", "auth", "denied", "refused"]
+Kind = Literal["unreachable", "throttled", "tls", "no-tls", "answer", "corrupt", "offline", "auth", "denied", "refused"]
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may go better (REG-16)."""
@@ -97,7 +97,7 @@ class Failure(Exception):  # noqa: N818 - not an error before nobody tries again
                     cause=cause,
                     tries=self.tries or ("ask for rights on the repository, or use another name",),
                 )
-            case "tls":
+            case "tls" | "no-tls":
                 return RefusedError(
                     f"the connection to {self.host} cannot be trusted",
                     slug="registry-tls",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from packrunner.images.registry.failures import Kind
     from packrunner.images.registry.settings import RegistrySettings
 
 _USER_AGENT = "packrunner"
@@ -300,6 +301,14 @@ def _proxy(address: str, host: str, settings: RegistrySettings) -> httpx.Proxy:
     return httpx.Proxy(where, auth=login, ssl_context=trust)
 
 
+def _speaks_tls(error: ssl.SSLError) -> bool:
+    """Whether it was another TLS that the connection ended with, and not something that knows none."""
+    reason = error.reason or ""
+    return isinstance(error, ssl.SSLCertVerificationError) or any(
+        word in reason for word in ("ALERT", "HANDSHAKE", "CERTIFICATE")
+    )
+
+
 def _failure(error: Exception, host: str, phase: str, idle: float, through: str) -> Failure:
     """An exception of httpx as a failure; its text may hold an address, so only some of them are shown."""
     import httpx
@@ -311,7 +320,8 @@ def _failure(error: Exception, host: str, phase: str, idle: float, through: str)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             found = certificates.explain(cause, host)
             if found.lasting:
-                return Failure("tls", host, found.why + through, phase=phase, tries=found.tries)
+                kind: Kind = "tls" if _speaks_tls(cause) else "no-tls"
+                return Failure(kind, host, found.why + through, phase=phase, tries=found.tries)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.TimeoutException):
         why = f"nothing within {idle:g} s"
