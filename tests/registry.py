@@ -110,6 +110,10 @@ class ScriptedRegistry:
         with self._lock:
             self._steps += [_Step(method, pattern, one) for one in does]
 
+    def unscript(self) -> None:
+        """Forget what was to come."""
+        self._steps.clear()
+
     def next_step(self, method: str, path: str) -> Reply | Cut | Take | Callable[[_Handler], None] | None:
         with self._lock:
             for step in self._steps:
@@ -246,11 +250,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     self.body()
                 self.send(step)
             case Cut():
-                self.send(self._cut(self._own(), step))
+                self.send(self._cut(self.own(), step))
             case Take():
                 self._take(step.bytes)
             case None:
-                self.send(self._own())
+                self.send(self.own())
             case _:
                 step(self)
 
@@ -308,7 +312,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.owner.uploads.get(match[1], bytearray()).extend(data)
         self.hang_up(reset=True)
 
-    def _own(self) -> Reply:
+    def own(self) -> Reply:
         """What a registry that works would answer."""
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)

@@ -245,9 +245,9 @@ def _inward(address: str) -> bool:
 
 def redirected(ask: Ask, location: str) -> Ask:
     """The request at another address; what proves who we are stays with its origin (REG-06, REG-07)."""
-    target = urljoin(ask.url, location)
     host = urlsplit(ask.url).netloc
     try:
+        target = urljoin(ask.url, location)
         before, after = origin(ask.url), origin(target)
     except ValueError as error:
         raise Failure("answer", host, f"it sends on to {printable(location)!r}") from error

@@ -188,11 +188,11 @@ class Upload:
 
     def _follow(self, answer: Answer) -> None:
         location = answer.header("location")
-        target = urljoin(answer.url, location)
         try:
+            target = urljoin(answer.url, location)
             secure = origin(target)[0] == "https" or origin(answer.url)[0] != "https"
         except ValueError:
-            secure = False
+            target, secure = "", False
         if not location or not secure:
             why = f"it sends an upload on to {printable(location)!r}, which is not followed"
             raise Failure("answer", self._client.registry, why)
