@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import json
 import threading
 import urllib.parse
 from contextlib import contextmanager
@@ -165,11 +166,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
-        # Package indexes are pages.
-        self.send_header("Content-Type", "text/html" if content.startswith(b"<") else "application/octet-stream")
+        self.send_header("Content-Type", _kind(content))
         self.end_headers()
         if body:
             self.wfile.write(content)
 
     def log_message(self, *args: object) -> None:
         return
+
+
+def _kind(content: bytes) -> str:
+    """Package indexes are pages, manifests say themselves what they are."""
+    if content.startswith(b"{"):
+        return str(json.loads(content).get("mediaType", "application/json"))
+    return "text/html" if content.startswith(b"<") else "application/octet-stream"

@@ -271,6 +271,10 @@ def _receive(
     digest, have = begun
     received(have)
     with answer as body:
+        if body.size not in {None, item.size}:
+            # Its beginning is not one of ours, and must not be continued: a page that a network shows to strangers.
+            why = f"it has {body.size} bytes instead of {item.size}"
+            raise TransferError(body.host, "reading the answer", why, status=_CORRUPT)
         if body.start != have:
             digest, have = _emptied(fd)
         os.lseek(fd, have, os.SEEK_SET)

@@ -67,11 +67,15 @@ class TransferError(Exception):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back: it begins at byte `start` of the file; `host` is who sent it, after redirects."""
+    """What came back: it begins at byte `start` of the file; `host` is who sent it, after redirects.
+
+    `size` is that of the whole file, where it was said.
+    """
 
     stream: Readable
     start: int
     host: str
+    size: int | None = None
 
 
 class _Answer:
@@ -174,13 +178,15 @@ class Transport:
     def _body(self, key: tuple[str, str, int], response: http.client.HTTPResponse, start: int) -> Body:
         status = response.status
         if status == 206:
-            begins = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+            span, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+            begins = span.partition("-")[0]
             if begins != str(start) or not start:
                 why = "another range than asked for came"
                 raise TransferError(key[1], "waiting for an answer", why, status=NO_SUCH_RANGE)
-            return Body(stream=_Answer(response, key[1]), start=start, host=key[1])
+            return Body(stream=_Answer(response, key[1]), start=start, host=key[1], size=_number(whole))
         if status == 200:
-            return Body(stream=_Answer(response, key[1]), start=0, host=key[1])
+            length = _number(response.headers.get("Content-Length", ""))
+            return Body(stream=_Answer(response, key[1]), start=0, host=key[1], size=length)
         wait = response.headers.get("Retry-After", "")
         retry = status in {408, NO_SUCH_RANGE, 429} or status >= 500
         why = f"status {status} {response.reason[:60]}"
@@ -251,6 +257,10 @@ class Transport:
         connection = self._connections.pop(key, None)
         if connection:
             connection.close()
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _split(url: str) -> tuple[tuple[str, str, int], str]:

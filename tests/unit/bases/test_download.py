@@ -132,6 +132,14 @@ def test_a_body_that_is_too_long_is_refused(tmp_path: Path, server: Server) -> N
         get(tmp_path, want(b"small", f"{server.url}/b"))
 
 
+@pytest.mark.fault("REG-04")
+@pytest.mark.parametrize("body", [b"<html>log in first</html>", b"x" * (len(BODY) + 1)])
+def test_a_file_of_another_size_is_never_continued(tmp_path: Path, server: Server, body: bytes) -> None:
+    server.script("a", Answer(body=body))
+    get(tmp_path, want(BODY, f"{server.url}/a"))
+    assert "Range" not in server.requests[1][1]
+
+
 @pytest.mark.fault("REG-16")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_statuses_that_pass_are_tried_again(tmp_path: Path, server: Server, status: int) -> None:
