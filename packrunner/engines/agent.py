@@ -70,6 +70,7 @@ class AgentClient:
         self._sweeps: set[int] = set()
         self._hello: Hello | None = None
         self._broken: EngineError | None = None
+        self._dismissed = False
         for fd in (to_agent, from_agent):
             _grow(fd)
         # The thread has a descriptor of its own: it may still read, held up by a sink, when the caller closes his.
@@ -133,6 +134,7 @@ class AgentClient:
 
     def quit(self) -> None:
         """Ask the agent to end; whatever still runs ends with it."""
+        self._dismissed = True
         with self._writing:
             try:
                 os.write(self._to_agent, frames.frame(frames.QUIT))
@@ -227,7 +229,8 @@ class AgentClient:
             with open(from_agent, "rb", buffering=_PIPE_SIZE) as stream:
                 while received := frames.read_frame(stream):
                     self._take(received)
-            error = self._explain_end()
+            # An end that was asked for needs no explanation, which may cost a question to an engine.
+            error = protocol_error("it was told to end") if self._dismissed else self._explain_end()
         except EngineError as raised:
             error = raised
         except OSError as raised:

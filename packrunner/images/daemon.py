@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from packrunner.images.dockerd import Dockerd
+    from packrunner.images.dockerd import Dockerd, DockerHost
     from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
+
+_log = logging.getLogger(__name__)
 
 
 class Daemon:
@@ -25,6 +28,11 @@ class Daemon:
 
     def __init__(self, dockerd: Dockerd) -> None:
         self._dockerd = dockerd
+
+    @property
+    def host(self) -> DockerHost:
+        """Where the engine is."""
+        return self._dockerd.host
 
     @property
     def api(self) -> Any:
@@ -72,13 +80,62 @@ class Daemon:
             raise disk_error(e, folder) from e
 
     def load(self, image: Image, names: Sequence[str], store: LocalStore) -> str:
-        """Put an image whose layers are in the store into the engine under `names`; its id there."""
+        """Put an image whose layers are in the store into the engine under `names`; its id there.
+
+        An engine on this machine pulls it from us, and so only what it lacks; others, and those that refuse, get all.
+        """
         tagged = [ImageName.parse(name).tagged for name in names]
+        found, passing = self._known(image), ""
+        if found is None and self._dockerd.is_local:
+            found, passing = self._pulled(image, store)
+        if found is None:
+            found = self._archived(image, tagged, store)
+        with self.translated():
+            for name in tagged:
+                repository, _, tag = name.rpartition(":")
+                self.api.tag(found, repository, tag, force=True)
+            if passing:
+                self.api.remove_image(passing, noprune=True)
+        return found
+
+    def _known(self, image: Image) -> str | None:
+        """The image's id, if it is there: the digest of its configuration or, with containerd's store, its own."""
+        for digest in (image.config.digest, image.digest):
+            found = self.inspect(str(digest))
+            if found:
+                return str(found["Id"])
+        return None
+
+    def _pulled(self, image: Image, store: LocalStore) -> tuple[str | None, str]:
+        """Let the engine pull from a registry of ours: the image's id and its name there; None where it does not."""
+        from packrunner.images.serve import served
+
+        with served(image, store) as here:
+            try:
+                with self.translated():
+                    answers = list(self.api.pull(here.repository, tag=str(image.digest), stream=True, decode=True))
+            except EngineError as e:
+                if e.slug != "docker-api":
+                    raise
+                answers = [{"error": e.cause}]
+        refused = next((str(answer["error"]) for answer in answers if "error" in answer), "")
+        if refused:
+            _log.info("the Docker engine does not pull from %s: %s", here.repository, refused)
+            return None, ""
+        return self._known(image), f"{here.repository}@{image.digest}"
+
+    def _archived(self, image: Image, tagged: Sequence[str], store: LocalStore) -> str:
         with self.translated():
             for answer in self.api.load_image(docker_archive(image, store, *tagged)):
                 if "error" in answer:
                     raise EngineError(
                         "the Docker engine did not take the image", slug="docker-api", cause=str(answer["error"])[:2000]
                     )
-        found = self.inspect(tagged[0])
-        return str(found["Id"]) if found else ""
+        found = self._known(image)
+        if found is None:
+            raise EngineError(
+                "the Docker engine took the image, and has another one now",
+                slug="docker-api",
+                cause=f"it has none with the id {image.config.digest} or {image.digest}",
+            )
+        return found

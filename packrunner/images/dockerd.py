@@ -125,7 +125,6 @@ class Dockerd:
         self.host = host
         self._resources = ExitStack()
         self._api: Any = None
-        self._version: dict[str, Any] = {}
 
     @property
     def api(self) -> Any:
@@ -133,7 +132,6 @@ class Dockerd:
         if self._api is None:
             with self.translated():
                 self._api = self._connect()
-                self._version = self._api.version()
         return self._api
 
     @property
@@ -144,9 +142,11 @@ class Dockerd:
     @property
     def about(self) -> str:
         """Its name and version for people: `Docker 27.3.1`."""
-        names = [str(part.get("Name", "")) for part in self._version.get("Components") or ()]
+        with self.translated():
+            found: dict[str, Any] = self.api.version()
+        names = [str(part.get("Name", "")) for part in found.get("Components") or ()]
         product = "Podman" if any("Podman" in name for name in names) else "Docker"
-        return f"{product} {self._version.get('Version', '')}".strip()
+        return f"{product} {found.get('Version', '')}".strip()
 
     def close(self) -> None:
         """End the connection; a later use makes another one."""

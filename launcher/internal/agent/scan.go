@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tick is how coarse the kernel's clock for files is, with a margin: after it a change leaves another ctime.
-const tick = 20 * time.Millisecond
+// tick is longer than any tick of the kernel's clock for files: after it a change leaves another ctime.
+const tick = 11 * time.Millisecond
 
 // deepest is the number of directories that may lie in each other, as packrunner's own walk has it.
 const deepest = 400

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,7 +58,7 @@ def build(
     with ExitStack() as stack:
         stack.callback(unpacked.close)
         registries = Registries(stack, reporter, within, insecure=request.delivery.insecure)
-        daemon = partial(engines.daemon, stack, request.docker_host)
+        daemon = engines.daemons(stack, request.docker_host)
         sending = Sending(request, registries, images, reporter, daemon=daemon)
         if known is not None and known.unchanged and (line := sending.again(known)):
             return BuildOutcome(line=line)
@@ -67,7 +66,7 @@ def build(
         reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=request.engine))
         sending.check()
         finder = Finder(images, registries, reporter, policy=request.delivery.pull_policy, daemon=daemon)
-        where = engines.chosen(request, within.certificates, stack)
+        where = engines.chosen(request, within.certificates, daemon, stack)
         builder = bases.opened(request, images, unpacked, where.maker, reporter, finder=finder)
         stack.callback(builder.close)
         stack.enter_context(images.lease())
@@ -182,9 +181,9 @@ def detect(
     with ExitStack() as stack:
         stack.callback(unpacked.close)
         registries = Registries(stack, reporter, within)
-        daemon = partial(engines.daemon, stack, request.docker_host)
+        daemon = engines.daemons(stack, request.docker_host)
         finder = Finder(images, registries, reporter, policy=request.delivery.pull_policy, daemon=daemon)
-        where = engines.chosen(request, within.certificates, stack)
+        where = engines.chosen(request, within.certificates, daemon, stack)
         builder = bases.opened(request, images, unpacked, where.maker, reporter, finder=finder, wanted=("build",))
         stack.callback(builder.close)
         stack.enter_context(images.lease())

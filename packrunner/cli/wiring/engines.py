@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,32 +37,39 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
     overlays: bool
 
 
-def chosen(request: BuildRequest, certificates: Certificates, stack: ExitStack) -> Where:
-    """The engine of a build; what it holds is let go of with the stack."""
-    return _TABLE[request.engine](request, certificates, stack)
+def chosen(request: BuildRequest, certificates: Certificates, daemon: Callable[[], Daemon], stack: ExitStack) -> Where:
+    """The engine of a build, with the Docker engine that is meant; what it holds is let go of with the stack."""
+    return _TABLE[request.engine](request, certificates, daemon, stack)
 
 
-def daemon(stack: ExitStack, docker_host: str = "") -> Daemon:
-    """The images of the Docker engine that is meant; it is first spoken to when one is asked for."""
-    from packrunner.images.daemon import Daemon
-    from packrunner.images.dockerd import Dockerd, find_host
+def daemons(stack: ExitStack, docker_host: str = "") -> Callable[[], Daemon]:
+    """What gives the images of the Docker engine that is meant: one connection, made when it is first needed."""
 
-    connection = Dockerd(find_host(os.environ, docker_host))
-    stack.callback(connection.close)
-    return Daemon(connection)
+    @cache
+    def made() -> Daemon:
+        from packrunner.images.daemon import Daemon
+        from packrunner.images.dockerd import Dockerd, find_host
+
+        connection = Dockerd(find_host(os.environ, docker_host))
+        stack.callback(connection.close)
+        return Daemon(connection)
+
+    return made
 
 
-def _sandbox(request: BuildRequest, certificates: Certificates, stack: ExitStack) -> Where:
-    del request, stack
+def _sandbox(
+    request: BuildRequest, certificates: Certificates, daemon: Callable[[], Daemon], stack: ExitStack
+) -> Where:
+    del request, daemon, stack
     engine = places.engine(certificates)
     return Where(engine=engine, maker=engine, extender=engine, overlays=places.overlays(engine))
 
 
-def _docker(request: BuildRequest, certificates: Certificates, stack: ExitStack) -> Where:
+def _docker(request: BuildRequest, certificates: Certificates, daemon: Callable[[], Daemon], stack: ExitStack) -> Where:
     from packrunner.engines.docker import DockerEngine
 
     engine = DockerEngine(
-        daemon(stack, request.docker_host),
+        daemon(),
         places.store(),
         os.path.join(paths.cache_dir(), "engine", "docker"),
         environ=os.environ,
@@ -69,11 +77,12 @@ def _docker(request: BuildRequest, certificates: Certificates, stack: ExitStack)
         # Unless told otherwise, containers are in the network in which Docker puts them.
         network="" if request.origins.get("network", "default") == "default" else request.network,
     )
+    stack.callback(engine.close)
     here = places.engine(certificates)
     return Where(engine=engine, maker=_Either(here, engine), extender=here, overlays=True)
 
 
-_TABLE: Mapping[str, Callable[[BuildRequest, Certificates, ExitStack], Where]] = {
+_TABLE: Mapping[str, Callable[[BuildRequest, Certificates, Callable[[], Daemon], ExitStack], Where]] = {
     "sandbox": _sandbox,
     "docker": _docker,
 }

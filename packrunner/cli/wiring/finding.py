@@ -185,4 +185,4 @@ def configured(images: LocalStore, stack: ExitStack, reporter: Reporter, *, with
 
     policy = config.resolve("pull-policy", environ=os.environ, config=config.load()).value
     registries = Registries(stack, reporter, within or reach.configured())
-    return Finder(images, registries, reporter, policy=policy, daemon=lambda: engines.daemon(stack))
+    return Finder(images, registries, reporter, policy=policy, daemon=engines.daemons(stack))

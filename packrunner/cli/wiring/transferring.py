@@ -32,7 +32,7 @@ class Transfer:
 
     def daemon(self) -> delivering.DaemonImages:
         """The Docker engine's images."""
-        return engines.daemon(self._stack)
+        return engines.daemons(self._stack)()
 
     def finder(self, policy: PullPolicy) -> Finder:
         """What finds images under a policy."""

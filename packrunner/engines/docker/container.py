@@ -5,7 +5,7 @@
     overlay                a volume, kept        the same, with the lower tree less what the upper one hides
     mount of known content a volume, kept        the agent, as root, once; its mark says what it holds
     other mount            memory                the agent, as root, each time: variables and bindings are on no disk
-    the agent              a volume, thrown away a tar stream into the container before its start
+    the agent, CA bundle   a volume, kept        a tar stream into a container before its start, once
 
 Nothing is bound from the engine's host, which may be another machine than this one.
 """
@@ -42,6 +42,7 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     target: str
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    read_only: bool = False
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,11 @@ def volumes(spec: SandboxSpec, machine: str) -> tuple[Volume, ...]:
             found.append(_volume("content", mount.content, "", mount.target))
     found += [_volume("work", machine, overlay.lower, overlay.target) for overlay in spec.overlays]
     return tuple(found)
+
+
+def agent_volume(content: str, *, read_only: bool) -> Volume:
+    """The volume that holds what the agent's directory does, which `content` stands for."""
+    return msgspec.structs.replace(_volume("agent", content, "", RUN_DIRECTORY), read_only=read_only)
 
 
 def _volume(kind: str, scope: str, source: str, target: str) -> Volume:
@@ -116,7 +122,6 @@ def container_config(
         "AttachStderr": True,
         "Tty": False,
         "Healthcheck": {"Test": ["NONE"]},
-        "Volumes": {RUN_DIRECTORY: {}},
         "HostConfig": {
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
@@ -133,6 +138,7 @@ def container_config(
                     "Type": "volume",
                     "Source": volume.name,
                     "Target": volume.target,
+                    "ReadOnly": volume.read_only,
                     # Else an image's own files at this place would be copied in.
                     "VolumeOptions": {"NoCopy": True, "Labels": dict(volume.labels)},
                 }
