@@ -282,3 +282,39 @@ def test_the_same_image_for_an_ordinary_user(cli: Cli, ordinary: Cli, source: Pa
         digests.add(user.ok("build", "same", "-p", str(source), "-B", "theirs/same", "--clear-cache").digest)
         assert user.ok("run", "same").out.endswith("1000\n")
     assert len(digests) == 1
+
+
+@pytest.mark.docker
+@pytest.mark.cnb("IMG-01", "BPD-11")
+def test_containers_make_the_same_image(cli: Cli, docker_host: str, source: Path, tmp_path: Path) -> None:
+    put(cli, source, "theirs/heroku", builders.heroku_like)
+    replaced = tmp_path / "replaced"
+    buildpack(replaced, "heroku-like/say")
+    (replaced / "only-mine").write_text("")
+    builds = "#!/bin/sh\nls /cnb/buildpacks /cnb/buildpacks/heroku-like_say/1.0.0\n"
+    buildpack(tmp_path / "mine", "acme/mine", builds)
+    added = ("-b", str(tmp_path / "mine"), "-b", str(replaced), "-b", "heroku-like/always")
+    digests, seen = set(), []
+    for engine in ("sandbox", "docker"):
+        args = ("build", "by-engine", "-p", str(source), "-B", "theirs/heroku", "--network", "none", "--clear-cache")
+        ended = cli.ok(*args, *added, "--engine", engine, "--docker-host", docker_host)
+        digests.add(ended.digest)
+        seen.append(said(ended))
+    assert len(digests) == 1
+    assert seen[0] == seen[1]
+    assert {"acme_mine", "heroku-like_always", "heroku-like_say", "only-mine"} <= set(seen[1])
+
+
+@pytest.mark.docker
+@pytest.mark.cnb("IMG-07", "RES-05")
+def test_a_builder_of_a_docker_engine_brings_its_run_image_from_there(
+    cli: Cli, docker_host: str, source: Path, tmp_path: Path
+) -> None:
+    put(cli, source, "theirs/heroku", builders.heroku_like)
+    first = cli.ok("build", "from-store", "-p", str(source), "-B", "theirs/heroku", DOCKER_HOST=docker_host)
+    for name in ("theirs/heroku", RUN_IMAGE):
+        cli.ok("load", name, DOCKER_HOST=docker_host)
+    elsewhere = type(cli)(home=str(tmp_path / "elsewhere"), env={"DOCKER_HOST": docker_host})
+    ended = elsewhere.ok("build", "from-store", "-p", str(source), "-B", "docker:theirs/heroku")
+    assert ended.digest == first.digest
+    assert "theirs/heroku" in elsewhere.ok("builder", "inspect", "docker:theirs/heroku").out
