@@ -116,7 +116,7 @@ def tiny_base(store: LocalStore, **labels: str) -> Image:
     """An image of a few text files: enough for everything that runs nothing."""
     parts: list[Part] = [
         Dir(target="/etc"),
-        File(target="/etc/passwd", data=b"root:x:0:0::/root:/bin/sh\ncnb:x:1002:1003::/home/cnb:/bin/sh\n"),
+        File(target="/etc/passwd", data=b"root:x:0:0::/root:/bin/sh\ntheirs:x:1002:1003::/srv/theirs:/bin/sh\n"),
         Dir(target="/usr/lib"),
         File(target="/usr/lib/os-release", data=b'ID=ubuntu\nVERSION_ID="24.04"\n'),
     ]

@@ -117,7 +117,7 @@ def test_a_builder_says_who_builds(place: Place, name: str, value: str | None) -
 @pytest.mark.cnb("IMG-01", "DET-05")
 def test_the_user_is_found_in_the_image(place: Place) -> None:
     user = place.made(A1).user
-    assert (user.uid, user.gid, user.home, user.name) == (*USER, "/home/cnb", "cnb")
+    assert (user.uid, user.gid, user.home, user.name) == (*USER, "/srv/theirs", "theirs")
     stranger = place.made(A1, user=(4711, 4712)).user
     assert (stranger.uid, stranger.gid, stranger.home) == (4711, 4712, "/home/cnb")
     odd = [File(target="/etc/passwd", data=b"x:x:1002:1:::\nodd:x:4711:1::/../..:/bin/sh\n")]
@@ -312,10 +312,13 @@ def test_an_added_buildpack_is_shown_beside_those_of_the_builder(place: Place) -
     assert found.inputs == (mine,)
 
 
+@pytest.mark.parametrize("other", ["from=builder", "acme/a@1.0.0"])
 @pytest.mark.parametrize("first", [True, False])
-def test_an_added_buildpack_hides_that_of_the_builder_with_its_version(place: Place, *, first: bool) -> None:
+def test_an_added_buildpack_hides_that_of_the_builder_with_its_version(
+    place: Place, other: str, *, first: bool
+) -> None:
     mine = in_directory(place.root, "acme/a")
-    asked = (mine, "from=builder") if first else ("from=builder", mine)
+    asked = (mine, other) if first else (other, mine)
     found = place.select(place.made(A1), *asked)
     assert [mount.target for mount in found.mounts] == ["/cnb/buildpacks/acme_a/1.0.0"]
     assert found.buildpacks["acme/a", "1.0.0"].source == mine
