@@ -209,11 +209,13 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        if self.tls:
-            request.settimeout(5)
-            request = self.tls.wrap_socket(request, server_side=True)
-            request.settimeout(None)
-        super().finish_request(request, client_address)
+        if not self.tls:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(5)
+        with self.tls.wrap_socket(request, server_side=True) as secured:
+            secured.settimeout(None)
+            super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         del request, client_address
