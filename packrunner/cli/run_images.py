@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packrunner.errors import GenerateError, UsageError
+from packrunner.errors import GenerateError, NetworkError, UsageError
 from packrunner.formats.platform import RunTarget, fill_distro
 from packrunner.images.reference import nearest, same_image
 from packrunner.images.transfer import parse_locator
@@ -42,7 +42,7 @@ class RunImages:
             raise GenerateError(
                 f"an extension chooses the run image {name}, which is not here",
                 slug="run-image-unreachable",
-                cause="images come from the builder, the local store, layouts and archives; registries come next",
+                cause="it is neither in the local store nor in its registry",
                 tries=(*(f"FROM {known}" for known in sorted(self.names)), "FROM oci:/DIR"),
             ) from error
 
@@ -79,7 +79,8 @@ class RunImages:
 def default(builder: Builder, output: str) -> tuple[Image, str]:
     """The builder's own run image and the name it was found by: that on the output's registry first (RES-05).
 
-    Raises UsageError (`builder-run-image`) where the builder names none, or none can be had.
+    Raises UsageError (`builder-run-image`) where the builder names none, or none can be had; where a registry did not
+    answer, its NetworkError.
     """
     entry = next(iter(builder.run_images), None)
     if entry is None:
@@ -88,11 +89,16 @@ def default(builder: Builder, output: str) -> tuple[Image, str]:
             slug="builder-run-image",
             tries=("--run-image NAME, what the image goes on",),
         )
+    silent: NetworkError | None = None
     for name in nearest(entry.names, output):
-        image = builder.find_run_image(name)
+        try:
+            image = builder.find_run_image(name)
+        except NetworkError as error:
+            silent = silent or error
+            continue
         if image is not None:
             return image, name
-    raise UsageError(
+    raise silent or UsageError(
         f"the run image of {builder.reference} is not here",
         slug="builder-run-image",
         cause=f"looked for were {', '.join(entry.names)}",
