@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str], known: Known | None = None, *, services: Services | None = None) -> int:
     """Run a command; the exit status. `known` is the start module's knowledge, `services` stands in for wiring."""
     signals.guard_descriptors()
+    signals.hear_of_children()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # Names may hold anything; a result that cannot be encoded is shown escaped, never lost.
@@ -47,7 +48,8 @@ def _announce(session: Session) -> None:
 def _guarded(argv: Sequence[str], session: Session) -> int:
     """Run, and turn every exception into its message and exit code: the one place that catches PackrunnerError."""
     try:
-        code = _run(argv, session)
+        with signals.minding_threads():
+            code = _run(argv, session)
     except OutputClosedError:
         code = 0
     except PackrunnerError as e:
@@ -93,7 +95,7 @@ def _show(error: PackrunnerError, session: Session) -> int:
     from packrunner.console import problem
 
     if session.verbose > 1 and not isinstance(error, StoppedError):
-        _traceback(error)
+        _traceback(error, session)
     session.renderer().problem(error)
     return problem.exit_code(error)
 
@@ -103,16 +105,16 @@ def _unexpected(error: Exception, argv: Sequence[str], session: Session) -> int:
 
     shown = crash.explain(error, argv, session.redact)
     if session.verbose:
-        _traceback(error)
+        _traceback(error, session)
     session.renderer().problem(shown)
     return shown.exit_code
 
 
-def _traceback(error: Exception) -> None:
+def _traceback(error: BaseException, session: Session) -> None:
     import traceback
 
     if sys.stderr is not None:
-        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(session.redact("".join(traceback.format_exception(error))))
 
 
 def _check_platform(argv: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ one ends the process at once: sandboxes die with it, and what is left behind the
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -33,6 +34,38 @@ def guard_descriptors() -> None:
             if opened != descriptor:
                 os.dup2(opened, descriptor)
                 os.close(opened)
+
+
+def hear_of_children() -> None:
+    """Take back what a parent did to SIGCHLD: where it is ignored every exit code of a child is lost (PRO-10)."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+@contextmanager
+def minding_threads() -> Iterator[None]:
+    """An exception that nobody catches in another thread ends what runs here, and is raised in its place (PRO-15)."""
+    lost: list[BaseException] = []
+
+    def failed(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            lost.append(args.exc_value)
+            # What waits here for the thread would wait for ever.
+            _thread.interrupt_main()
+
+    before, threading.excepthook = threading.excepthook, failed
+    try:
+        yield
+    except StoppedError:
+        if not lost:
+            raise
+    finally:
+        threading.excepthook = before
+    if lost:
+        raise lost[0]
 
 
 @contextmanager

@@ -9,11 +9,14 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
 from tests.unit.cli.cli_fakes import process, script
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PIPE = subprocess.PIPE
 WAITING = """
@@ -203,3 +206,58 @@ def test_a_build_parsed_before_loads_no_parser() -> None:
     out, err = child.communicate(timeout=20)
     assert (child.returncode, err) == (0, b"")
     assert out.startswith(b"shop@sha256:")
+
+
+LOST = """
+import threading
+def fail():
+    raise RuntimeError("not with hunter2hunter2")
+def build(request, reporter):
+    threading.Thread(target=fail, daemon=True).start()
+    time.sleep({patience})
+    return Outcome()
+sys.exit(main(["build", "shop", "-vv"], services=FakeServices(on_build=build)))
+"""
+
+
+@pytest.mark.fault("PRO-15")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_an_exception_in_a_thread_ends_the_build_and_shows_no_secret(tmp_path: Path, ignored: bool) -> None:
+    environ = {**os.environ, "API_TOKEN": "hunter2hunter2", "PACKRUNNER_HOME": str(tmp_path)}
+    # Where interrupts are ignored the thread that waits cannot be woken: then the end of the build is the time.
+    code = LOST.format(patience=1 if ignored else 60)
+    prepare = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None
+    began = time.monotonic()
+    child = process(code, stdout=PIPE, stderr=PIPE, env=environ, preexec_fn=prepare)
+    _, err = child.communicate(timeout=50)
+    assert child.returncode == 1
+    assert time.monotonic() - began < 50
+    assert b"error[bug]: packrunner met something it was not made for: RuntimeError" in err
+    assert b"in fail" in err, "-v shows where"
+    (report,) = (tmp_path / "state/logs").glob("bug-*")
+    for text in (err, report.read_bytes()):
+        assert b"not with (hidden)" in text
+        assert b"hunter2" not in text
+
+
+@pytest.mark.fault("PRO-10")
+@pytest.mark.parametrize("how", ["ignored", "blocked"])
+def test_exit_codes_are_right_where_the_parent_does_not_hear_of_children(how: str) -> None:
+    code = """
+from packrunner import process as programs
+def build(request, reporter):
+    ended = programs.run(["/bin/sh", "-c", "exit 3"], env={}, output=lambda stream, line: None)
+    reporter.emit(events.Noted(text=f"it ended with {ended.code}", always=True))
+    return Outcome()
+sys.exit(main(["build", "shop"], services=FakeServices(on_build=build)))
+"""
+
+    def prepare() -> None:
+        if how == "ignored":
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        else:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+
+    child = process(code, stdout=PIPE, stderr=PIPE, preexec_fn=prepare)
+    _, err = child.communicate(timeout=50)
+    assert (child.returncode, b"it ended with 3" in err) == (0, True), err

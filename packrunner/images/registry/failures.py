@@ -21,6 +21,8 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
+_SILENCES = 4
+"""Connecting, agreeing on TLS, sending and waiting may each be silent for the idle time."""
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202f-\u205f\u2070-\ud7ff]+")
 
 
@@ -124,22 +126,29 @@ class Patience:
         self._settings = settings
         self._attempts = attempts
         self._failed = 0
-        self._deadline = settings.clock() + settings.patience
+        self._began = settings.clock()
+        self._deadline = self._began + settings.patience
 
     def further(self) -> None:
         """Something came, or went: the count begins anew."""
         if self._failed:
             self._failed = 0
-        self._deadline = self._settings.clock() + self._settings.patience
+        self._began = self._settings.clock()
+        self._deadline = self._began + self._settings.patience
 
     def after(self, failure: Failure) -> None:
         """Wait before the next attempt; raises the failure when there shall be none."""
         self._failed += 1
-        left = self._deadline - self._settings.clock()
+        now = self._settings.clock()
+        if now - self._began > _SILENCES * self._settings.idle:
+            # No attempt is silent for so long: this process was stopped meanwhile, or the machine slept (PRO-09).
+            self._deadline = now + self._settings.patience
+        left = self._deadline - now
         pause = max(failure.wait, _FIRST_PAUSE * 2.0 ** (self._failed - 1) * _jitter())
         if not failure.retry or self._failed >= self._attempts or pause > left:
             raise failure
         self._settings.sleep(pause)
+        self._began = self._settings.clock()
 
 
 def _jitter() -> float:
