@@ -75,7 +75,7 @@ class Layouts:
         """`name@digest`: the path would tie the image to this machine."""
         return f"{name.partition('@')[0]}@{image.digest}"
 
-    def write(self, image: Image, names: Sequence[str], blobs: Blobs) -> dict[str, str]:
+    def write(self, image: Image, names: Sequence[str], blobs: Blobs) -> tuple[Image, dict[str, str]]:
         """Write the image to every name's layout; what could not be written, and why (EXP-32)."""
         failed: dict[str, str] = {}
         for name in names:
@@ -84,7 +84,7 @@ class Layouts:
                 write_layout(self.path(name), image, _Both(blobs, self), reference.identifier)
             except PackrunnerError as e:
                 failed[name] = e.brief
-        return failed
+        return image, failed
 
 
 class _Both:

@@ -83,7 +83,7 @@ class CacheImage:
                 _layer(Digest.parse(text), sizes.get(text), layers) for text in cache_metadata.digests(record)
             ),
         )
-        failed = self._images.write(image, [self.name], layers)
+        _, failed = self._images.write(image, [self.name], layers)
         if failed:
             raise ExportError(
                 f"the cache {self.name} could not be written", slug="image-write", cause="; ".join(failed.values())

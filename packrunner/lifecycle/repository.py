@@ -45,5 +45,8 @@ class Repository(Protocol):
     def recorded(self, name: str, image: Image) -> str:
         """The reference that the image's label keeps for rebasing (EXP-22)."""
 
-    def write(self, image: Image, names: Sequence[str], blobs: Blobs) -> Mapping[str, str]:
-        """Save the image under every name, its layers in `blobs` or in images that were read; gives what failed."""
+    def write(self, image: Image, names: Sequence[str], blobs: Blobs) -> tuple[Image, Mapping[str, str]]:
+        """Save the image under every name, its layers in `blobs` or in images that were read.
+
+        Gives the image as it is there, whose layers may be compressed, and why names could not be written.
+        """

@@ -214,13 +214,13 @@ class Registry:
         """`name@digest` (EXP-22)."""
         return self.pinned(name, image)
 
-    def write(self, image: Image, names: Sequence[str], blobs: Blobs) -> dict[str, str]:
-        """Push; what could not be written, and why (EXP-32)."""
+    def write(self, image: Image, names: Sequence[str], blobs: Blobs) -> tuple[Image, dict[str, str]]:
+        """Push; the image as it is there, and what could not be written, and why (EXP-32)."""
         try:
             pushed = self.push(image, names, blobs)
         except PackrunnerError as error:
-            return dict.fromkeys(names, _told(error))
-        return {name: _told(error) for name, error in pushed.failed.items()}
+            return image, dict.fromkeys(names, _told(error))
+        return pushed.image, {name: _told(error) for name, error in pushed.failed.items()}
 
     def _fetch(self, layer: Layer, store: LocalStore, total: Progress) -> Callable[[], None]:
         return lambda: fetch_layer(self._held[layer.blob.digest], layer, store, total.add)

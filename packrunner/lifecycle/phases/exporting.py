@@ -90,7 +90,7 @@ def export(setting: Setting, shipment: Shipment, images: Repository, reporter: R
             reporter=reporter,
         )
         image = result.image.with_blobs(_there(known))
-        _save(setting, shipment, image, images, store)
+        image = _save(setting, shipment, image, images, store)
         if cache:
             try:
                 cache.save(result.cache, store)
@@ -179,12 +179,14 @@ def _rebase_names(setting: Setting, used: str, *, extended: bool) -> tuple[str, 
     return known[0].image, known[0].mirrors
 
 
-def _save(setting: Setting, shipment: Shipment, image: Image, images: Repository, store: LocalStore) -> None:
-    failed = images.write(image, shipment.names, store)
+def _save(setting: Setting, shipment: Shipment, image: Image, images: Repository, store: LocalStore) -> Image:
+    """Save the image; it as it is there."""
+    there, failed = images.write(image, shipment.names, store)
     if failed:
         raise ExportError(
             f"the image could not be written as {', '.join(failed)}",
             slug="image-write",
             cause="; ".join(f"{name}: {why}" for name, why in failed.items()),
         )
-    documents.save(setting.files.report, exportation.report(image, shipment.names), setting)
+    documents.save(setting.files.report, exportation.report(there, shipment.names), setting)
+    return there

@@ -59,13 +59,13 @@ def rebase(setting: Setting, wanted: Rebasing, images: Repository, reporter: Rep
         force=wanted.force,
         created=created_at(wanted.source_date_epoch if setting.features.source_date_epoch else None, reporter),
     )
-    failed = images.write(made, names, NO_BLOBS)
+    there, failed = images.write(made, names, NO_BLOBS)
     if failed:
         raise RebaseError(
             f"the image could not be written as {', '.join(failed)}",
             slug="image-write",
             cause="; ".join(f"{place}: {why}" for place, why in failed.items()),
         )
-    documents.save(setting.files.report, report(made, names), setting)
+    documents.save(setting.files.report, report(there, names), setting)
     reporter.emit(StepDone(phase="rebase", subject=names[0], detail=f"on {name}", seconds=time.monotonic() - began))
-    return made
+    return there

@@ -18,12 +18,15 @@ from packrunner.images.store import LocalStore
 from tests.fakes import Call, FakeSandbox, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import pytest
 
     from packrunner.engines.base import Sandbox, SandboxSpec
+    from packrunner.events import Reporter
+    from packrunner.lifecycle.repository import Repository
 
 DESCRIPTOR = """api = "{api}"
 [buildpack]
@@ -59,6 +62,8 @@ class World:
     environ: pytest.MonkeyPatch
     programs: dict[str, Program] = field(default_factory=dict)
     level: str = "0.15"
+    in_layouts: bool = True
+    """Whether images are in layouts; else they are in registries."""
 
     def __post_init__(self) -> None:
         for name in ("layers", "app", "platform/env", "bps", "build-config/env", "layout", "cache"):
@@ -129,7 +134,11 @@ class World:
             **({"-order": "order.toml"} if phase in {"detect", "create"} else {}),
             **({"-run": "run.toml"} if phase in {"analyze", "export", "create"} and self.level >= "0.12" else {}),
             **({"-launcher": "launcher"} if phase in {"export", "create"} else {}),
-            **({"-layout-dir": "layout"} if phase in {"analyze", "export", "rebase", "create"} else {}),
+            **(
+                {"-layout-dir": "layout"}
+                if self.in_layouts and phase in {"analyze", "export", "rebase", "create"}
+                else {}
+            ),
             **({"-cache-dir": "cache"} if phase in {"restore", "export", "create"} else {}),
         }
         words = [word for name, place in flags.items() for word in (name, str(self.root / place))]
@@ -166,6 +175,11 @@ class Doors:
 
     def layouts(self, directory: str) -> Layouts:
         return Layouts(directory)
+
+    def registry(self, reporter: Reporter, *, insecure: Sequence[str]) -> AbstractContextManager[Repository]:
+        from packrunner.cli.wiring.registries import registry
+
+        return registry(reporter, insecure=insecure)
 
     def launcher(self) -> str:
         return str(self.world.path("launcher"))
