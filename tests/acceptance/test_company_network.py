@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,3 +136,39 @@ def test_a_builder_and_an_application_are_carried_to_a_machine_without_a_network
     built = there.ok(*words)
     assert "dependencies" in built.err
     assert built.digest == here.digest
+
+
+@pytest.mark.fault("NET-10")
+def test_names_are_resolved_where_the_resolver_is_on_loopback(cli: Cli, app: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "-m", "true"], check=False).returncode:
+        pytest.skip("needs root, and namespaces")
+    resolving = BUILD + "echo resolved: $(getent hosts packages.internal)\n"
+    buildpack = probe_buildpack(tmp_path / "resolving", build=resolving)
+    words = ("build", "names", "-p", str(app), "-b", str(buildpack), "--rebuild", "--progress", "plain")
+    cli.ok(*words, "--network", "none")
+    stub = os.path.join(os.path.dirname(__file__), "stub.py")
+    there = Cli(home=cli.home, prefix=("unshare", "-n", "-m", sys.executable, stub))
+    assert "resolved: 10.1.2.3" in there.ok(*words).err
+    assert "10.1.2.3" not in there.ok(*words, "--network", "none").err
+
+
+@pytest.mark.fault("PRO-10")
+def test_it_is_the_first_process_of_a_container(cli: Cli, app: Path, tmp_path: Path) -> None:
+    first = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    if os.geteuid() != 0 or subprocess.run([*first, "true"], check=False).returncode:
+        pytest.skip("needs root, and namespaces")
+    left = "(setsid sleep 0.1 &)\n"
+    buildpack = probe_buildpack(tmp_path / "quick", build=BUILD + left)
+    there = Cli(home=cli.home, prefix=first)
+    assert there.ok("build", "first", "-p", str(app), "-b", str(buildpack), "--rebuild").digest
+    slow = probe_buildpack(tmp_path / "slow", build="#!/bin/sh\necho waiting\nsleep 600\n", name="test/slow")
+    process = there.start("build", "first", "-p", str(app), "-b", str(slow), "-v")
+    assert process.stderr
+    for line in process.stderr:
+        if "slow | waiting" in line:
+            break
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+        os.kill(int(file.read().split()[0]), signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Stopped." in err
