@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -64,6 +65,11 @@ class DockerService:
         assert self._child
         self._child.kill()
         self._child.wait()
+        # Its helper goes with it; a note of one that nobody has reaped yet would stop the next engine from starting.
+        note = self.root / "exec" / "containerd" / "containerd.pid"
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            os.kill(int(note.read_text()), signal.SIGKILL)
+        note.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End it in good order, and what it mounted."""

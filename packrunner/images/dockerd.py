@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import tempfile
 import time
@@ -130,6 +131,8 @@ class Dockerd:
     def api(self) -> Any:
         """The SDK's low-level client; use it inside `translated`."""
         if self._api is None:
+            if self.is_local:
+                _try(self.host.url.removeprefix("unix://"))
             with self.translated():
                 self._api = self._connect()
         return self._api
@@ -214,6 +217,15 @@ class Dockerd:
             at=f"{url}, from {self.host.origin}",
             tries=(f"docker --host {url} version", "packrunner build --engine sandbox, which needs no engine"),
         )
+
+
+def _try(path: str) -> None:
+    """See that somebody listens, before the SDK is loaded for nothing."""
+    try:
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.connect(path)
+    except OSError as e:
+        raise socket_error(path, e) from e
 
 
 def socket_error(path: str, error: Exception) -> EngineError:

@@ -121,10 +121,14 @@ func Unpack(root string) int {
 	return written.print(os.Stdout)
 }
 
-// removeAll removes a tree whose directories may have been closed to their owner.
+// removeAll removes a tree; its directories, and the one that it is in, may have been closed to their owner. The host
+// sends the latter's mode anew.
 func removeAll(path string) error {
 	err := os.RemoveAll(path)
 	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	if err := os.Chmod(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	if err := filepath.WalkDir(path, func(found string, entry os.DirEntry, _ error) error {

@@ -78,10 +78,16 @@ class Lifetime:
     def _made(self, body: Body, files: AgentFiles) -> str:
         """A container with the agent in it, not started."""
         filled, volume = files.are_there, files.volume
+        try:
+            container = self._created(body(volume))
+        except EngineError as e:
+            if "no such image" not in (e.cause or "").lower():
+                raise
+            # Pruned in the moment since it was seen.
+            container = self._created(body(volume))
+        if filled:
+            return container
         with self._daemon.translated():
-            container = str(self._daemon.api.create_container_from_config(body(volume))["Id"])
-            if filled:
-                return container
             try:
                 self._daemon.api.put_archive(container, RUN_DIRECTORY, files.archive())
             except BaseException:
@@ -89,6 +95,10 @@ class Lifetime:
                 raise
         files.note(filled=True)
         return container
+
+    def _created(self, body: dict[str, Any]) -> str:
+        with self._daemon.translated():
+            return str(self._daemon.api.create_container_from_config(body)["Id"])
 
     def _running(self, container: str, body: Body, files: AgentFiles) -> tuple[Channel, str]:
         """The container started, or another one where the agent's volume turned out to be empty."""

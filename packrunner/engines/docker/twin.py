@@ -73,7 +73,10 @@ class Twin:
         if change.is_empty:
             return
         removed = b"".join(path + b"\0" for path in change.gone)
-        paths = tables.with_parents(path for path in change.fresh if tables.is_plain(now[path]))
+        plain = [path for path in change.fresh if tables.is_plain(now[path])]
+        # Also of what is removed: the agent may have to open the directory that it is in.
+        above = [path.rpartition(b"/")[0] for path in change.gone]
+        paths = tables.with_parents([*plain, *(path for path in above if path in now)])
 
         def stream() -> Iterable[bytes]:
             yield len(removed).to_bytes(_LENGTH, "big") + removed
