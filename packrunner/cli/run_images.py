@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packrunner.errors import GenerateError, NetworkError, UsageError
+from packrunner.errors import GenerateError, NetworkError, RefusedError, UsageError
 from packrunner.formats.platform import RunTarget, fill_distro
 from packrunner.images.reference import nearest, same_image
 from packrunner.images.transfer import parse_locator
@@ -36,13 +36,14 @@ class RunImages:
         """A run image by the name in a FROM; one of a recipe's is made when it is not there yet."""
         try:
             return self.described(self._builder.find_run_image(name) or self._read(name), name)
-        except UsageError as error:
+        except (UsageError, NetworkError, RefusedError) as error:
             if error.slug == "run-image-platform":
                 raise
+            here = "it is neither in the local store nor in its registry"
             raise GenerateError(
                 f"an extension chooses the run image {name}, which is not here",
                 slug="run-image-unreachable",
-                cause="it is neither in the local store nor in its registry",
+                cause=here if isinstance(error, UsageError) else error.brief,
                 tries=(*(f"FROM {known}" for known in sorted(self.names)), "FROM oci:/DIR"),
             ) from error
 

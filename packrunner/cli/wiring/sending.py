@@ -137,9 +137,10 @@ class Sending:
             self.check()
             with self._images.lease():
                 self.send(stored.image)
-        then = time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["when"]))
-        state = "sent again" if missing else "kept, there and here"
-        text = f"Nothing changed since {then} ({facts['summary']}): {state}, {duration(time.monotonic() - began)}"
+        then = time.localtime(facts["when"])
+        clock = time.strftime("%H:%M" if then[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", then)
+        state = "sent again" if missing else "kept here and there"
+        text = f"Nothing changed since {clock} ({facts['summary']}): {state}, {duration(time.monotonic() - began)}"
         self._reporter.emit(Finished(text=text))
         return str(facts["result"])
 
