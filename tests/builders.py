@@ -143,13 +143,13 @@ def build_image(store: LocalStore, base: Image, user: tuple[int, int] = USER, **
 
 
 def metadata(buildpacks: Sequence[Buildpack], **changes: Any) -> dict[str, Any]:
-    """io.buildpacks.builder.metadata as pack writes it: empty lists are null."""
+    """io.buildpacks.builder.metadata as pack 0.37 writes it: empty lists are null."""
     return {
         "description": "a builder for tests",
         "buildpacks": [{"id": b.id, "version": b.version, "homepage": "https://example.com"} for b in buildpacks]
         or None,
         "extensions": None,
-        "stack": {"runImage": {"image": RUN_IMAGE, "mirrors": None}},
+        "stack": {"runImage": {"image": "", "mirrors": None}},
         "images": [{"image": RUN_IMAGE, "mirrors": [MIRROR]}],
         "lifecycle": {
             "version": "0.20.4",
@@ -197,6 +197,9 @@ def pack_made(
             "io.buildpacks.builder.metadata": json.dumps(described),
             "io.buildpacks.buildpack.order": json.dumps(groups(order)),
             "io.buildpacks.buildpack.layers": json.dumps(layers_label(buildpacks)),
+            "io.buildpacks.buildpack.order-extensions": "null",
+            "io.buildpacks.extension.layers": "{}",
+            "io.buildpacks.stack.mixins": "null",
         }
     )
 
@@ -228,7 +231,9 @@ def heroku_like(store: LocalStore, base: Image) -> Image:
         File(target="/cnb/build-config/env/OPERATOR", data=b"of the builder"),
     ]
     supported = {"buildpack": {"supported": ["0.10"]}, "platform": {"supported": ["0.14", "0.15"]}}
-    label = metadata(members, lifecycle={"version": "0.21.0", "apis": supported})
+    # Older packs name the default run image here too.
+    stack = {"runImage": {"image": RUN_IMAGE, "mirrors": [MIRROR]}}
+    label = metadata(members, stack=stack, lifecycle={"version": "0.21.0", "apis": supported})
     image = pack_made(store, base, [], [["heroku-like/say"]], files=files, label=label)
     system = {"pre": {"buildpacks": None}, "post": {"buildpacks": groups([["heroku-like/always@1.0.0"]])[0]["group"]}}
     return image.with_labels({"io.buildpacks.buildpack.system": json.dumps(system)})

@@ -159,7 +159,7 @@ def _read(labels: Mapping[str, str], key: str, kind: type[T], where: str) -> T |
     if not text:
         return None
     try:
-        return msgspec.json.decode(text, type=kind)
+        return msgspec.json.decode(text, type=kind | None)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UsageError(
             f"{where} has a label that cannot be read: {key}", slug="not-a-builder", cause=str(error)

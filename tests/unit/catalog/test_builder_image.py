@@ -130,6 +130,7 @@ def test_run_images_come_from_labels_then_from_files(place: Place) -> None:
     assert place.open(whole).run_images == RUN
     assert place.open(without(whole, "io.buildpacks.builder.metadata")).run_images == RUN  # run.toml
     assert place.open(builders.old(place.store, place.base)).run_images == RUN  # stack.runImage
+    assert place.open(builders.heroku_like(place.store, place.base)).run_images == RUN  # both
     only_file = without(builders.old(place.store, place.base), "io.buildpacks.builder.metadata")
     assert place.open(only_file).run_images == RUN  # stack.toml
     bare = place.open(builders.build_image(place.store, place.base))
@@ -212,6 +213,15 @@ def test_a_label_that_cannot_be_read_is_named(place: Place, key: str, text: str)
     with pytest.raises(UsageError, match=key) as caught:
         _ = place.open(image).carried
     assert caught.value.slug == "not-a-builder"
+
+
+@pytest.mark.cnb("IMG-09", "IMG-10")
+@pytest.mark.parametrize("key", ["builder.metadata", "buildpack.order", "buildpack.system", "lifecycle.apis"])
+def test_a_label_of_null_says_nothing(place: Place, key: str) -> None:
+    image = builders.pack_made(place.store, place.base, [A1], [["acme/a"]])
+    builder = place.open(image.with_labels({f"io.buildpacks.{key}": "null"}))
+    assert order_of(place.select(builder)) == [["acme/a@1.0.0"]]
+    assert builder.run_images == RUN
 
 
 @pytest.mark.cnb("IMG-10", "IMG-05")
