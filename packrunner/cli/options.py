@@ -59,6 +59,14 @@ Insecure = Annotated[
         panel=REGISTRY,
     ),
 ]
+CaCerts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ca-cert",
+        metavar="FILE|host",
+        help="Authorities to believe: a PEM file, or this machine's (host). Repeatable.",
+    ),
+]
 PullPolicy = Annotated[
     str | None,
     _text(

@@ -181,11 +181,18 @@ class Services(Protocol):
         """Take newer packages into a base; with `dry_run` only look."""
 
     def push(
-        self, image: str, names: Sequence[str], *, compression: Compression, insecure: Sequence[str], reporter: Reporter
+        self,
+        image: str,
+        names: Sequence[str],
+        *,
+        compression: Compression,
+        insecure: Sequence[str],
+        ca_certs: Sequence[str],
+        reporter: Reporter,
     ) -> Digest:
         """Send an image that is here to its registry under `names`; its digest there."""
 
-    def pull(self, name: str, *, insecure: Sequence[str], reporter: Reporter) -> Digest:
+    def pull(self, name: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Digest:
         """Bring an image of a registry, or of a Docker engine, into the store; its digest."""
 
     def load(self, image: str, names: Sequence[str], *, reporter: Reporter) -> Digest:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def push(
-    session: Session, image: str, names: Sequence[str], *, compression: str | None, insecure: Sequence[str]
+    session: Session,
+    image: str,
+    names: Sequence[str],
+    *,
+    compression: str | None,
+    insecure: Sequence[str],
+    ca_certs: Sequence[str] = (),
 ) -> int:
     """Send an image to its registry under its name, or under others."""
     began = time.monotonic()
@@ -33,17 +39,20 @@ def push(
         wanted,
         compression=chosen,
         insecure=_insecure(session, insecure),
+        ca_certs=ca_certs,
         reporter=session.renderer(),
     )
     return _done(session, "Pushed", wanted, digest, began)
 
 
-def pull(session: Session, name: str, *, insecure: Sequence[str]) -> int:
+def pull(session: Session, name: str, *, insecure: Sequence[str], ca_certs: Sequence[str] = ()) -> int:
     """Bring an image into the store."""
     began = time.monotonic()
     if not name.startswith("docker:"):
         wishes.reference(name)
-    digest = session.services.pull(name, insecure=_insecure(session, insecure), reporter=session.renderer())
+    digest = session.services.pull(
+        name, insecure=_insecure(session, insecure), ca_certs=ca_certs, reporter=session.renderer()
+    )
     return _done(session, "Pulled", [name.removeprefix("docker:").partition("@")[0]], digest, began)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
 
@@ -23,10 +24,7 @@ def command(
         bool,
         typer.Option("--insecure", help="The registry may have no certificate that is believed, or no TLS at all."),
     ] = False,
-    ca_cert: Annotated[
-        list[str] | None,
-        typer.Option("--ca-cert", metavar="FILE|host", help="Authorities to believe, as for build. Repeatable."),
-    ] = None,
+    ca_cert: options.CaCerts = None,
     list_: Annotated[bool, typer.Option("--list", help="Only show which logins are kept, and where.")] = False,
 ) -> int:
     """Log in to a registry: the login is tried, then kept where docker and Podman find it too. REGISTRY is Docker Hub

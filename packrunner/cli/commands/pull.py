@@ -15,6 +15,7 @@ def command(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     *,
     insecure_registry: options.Insecure = None,
+    ca_cert: options.CaCerts = None,
     quiet: options.Quiet = 0,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -27,4 +28,4 @@ def command(
 
     session = session_of(ctx)
     upkeep.begin(session, quiet=quiet, verbose=verbose, json=False)
-    return transfers.pull(session, name, insecure=insecure_registry or ())
+    return transfers.pull(session, name, insecure=insecure_registry or (), ca_certs=ca_cert or ())

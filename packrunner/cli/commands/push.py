@@ -17,6 +17,7 @@ def command(
     *,
     compression: options.Compression = None,
     insecure_registry: options.Insecure = None,
+    ca_cert: options.CaCerts = None,
     quiet: options.Quiet = 0,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -30,4 +31,6 @@ def command(
 
     session = session_of(ctx)
     upkeep.begin(session, quiet=quiet, verbose=verbose, json=False)
-    return transfers.push(session, image, names or (), compression=compression, insecure=insecure_registry or ())
+    return transfers.push(
+        session, image, names or (), compression=compression, insecure=insecure_registry or (), ca_certs=ca_cert or ()
+    )

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 class Transfer:
     """One command: its store, registries and engine, ended with the context."""
 
-    def __init__(self, stack: ExitStack, reporter: Reporter, insecure: Sequence[str] = ()) -> None:
+    def __init__(
+        self, stack: ExitStack, reporter: Reporter, insecure: Sequence[str] = (), ca_certs: Sequence[str] = ()
+    ) -> None:
         self.images = places.store()
         self.reporter = reporter
         self._stack = stack
-        self.registries = Registries(stack, reporter, reach.configured(), insecure=insecure)
+        self.registries = Registries(stack, reporter, reach.configured(ca_certs), insecure=insecure)
         stack.enter_context(self.images.lease())
 
     def daemon(self) -> delivering.DaemonImages:
@@ -44,11 +46,17 @@ class Transfer:
 
 
 def push(
-    image: str, names: Sequence[str], *, compression: Compression, insecure: Sequence[str], reporter: Reporter
+    image: str,
+    names: Sequence[str],
+    *,
+    compression: Compression,
+    insecure: Sequence[str],
+    ca_certs: Sequence[str],
+    reporter: Reporter,
 ) -> Digest:
     """Send an image that is here to its registry under `names`; its digest there."""
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter, insecure)
+        transfer = Transfer(stack, reporter, insecure, ca_certs)
         found = transfer.find(image, "never")
         delivering.check(transfer.registries, names, nothing="nothing was sent")
         return delivering.push(
@@ -56,10 +64,10 @@ def push(
         ).digest
 
 
-def pull(name: str, *, insecure: Sequence[str], reporter: Reporter) -> Digest:
+def pull(name: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Digest:
     """Bring an image of a registry, or of a Docker engine (`docker:NAME`), into the store; its digest."""
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter, insecure)
+        transfer = Transfer(stack, reporter, insecure, ca_certs)
         found = transfer.find(name, "always")
         if name.startswith(DAEMON):
             transfer.images.write(found, (name.removeprefix(DAEMON).partition("@")[0],))

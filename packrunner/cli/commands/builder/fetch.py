@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
 
@@ -25,10 +26,7 @@ def command(
             "--for", metavar="DIR", help="With --to: also build this application, so that its packages are in there."
         ),
     ] = None,
-    ca_cert: Annotated[
-        list[str] | None,
-        typer.Option("--ca-cert", metavar="FILE|host", help="Authorities to believe, as for build. Repeatable."),
-    ] = None,
+    ca_cert: options.CaCerts = None,
     quiet: Annotated[
         int, typer.Option("-q", "--quiet", count=True, metavar="", help="Say less: -q leaves warnings and errors.")
     ] = 0,

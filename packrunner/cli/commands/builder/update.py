@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
 
@@ -14,10 +15,7 @@ def command(
     builder: Annotated[str | None, typer.Argument(metavar="[BUILDER]")] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which packages are newer.")] = False,
-    ca_cert: Annotated[
-        list[str] | None,
-        typer.Option("--ca-cert", metavar="FILE|host", help="Authorities to believe, as for build. Repeatable."),
-    ] = None,
+    ca_cert: options.CaCerts = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, with every package.")] = False,
     quiet: Annotated[
         int, typer.Option("-q", "--quiet", count=True, metavar="", help="Say less: -q leaves warnings and errors.")
