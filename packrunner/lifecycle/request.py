@@ -268,7 +268,7 @@ def merge(
         run_image=locator(run_image, flags.cwd) if run_image else None,
         clear_cache=pick("clear-cache", flags.clear_cache),
         rebuild=pick("rebuild", flags.rebuild),
-        network=_network(flags, pick),
+        network=_network(flags, pick, origins),
         engine=pick("engine", flags.engine),
         docker_host=pick("docker-host", flags.docker_host) or "",
         ca_certs=tuple(_ca_cert(text, flags.cwd) for text in pick("ca-cert", flags.ca_certs)),
@@ -287,7 +287,7 @@ def merge(
     )
 
 
-def _network(flags: Flags, pick: Callable[..., Any]) -> Literal["host", "none"]:
+def _network(flags: Flags, pick: Callable[..., Any], origins: dict[str, Origin]) -> Literal["host", "none"]:
     """Without a network for packrunner there is none for buildpacks; asking for both at once is a mistake."""
     network: Literal["host", "none"] = pick("network", flags.network)
     if not pick("offline", flags.offline):
@@ -299,6 +299,7 @@ def _network(flags: Flags, pick: Callable[..., Any]) -> Literal["host", "none"]:
             cause="--offline is for buildpacks too",
             tries=("leave out one of them",),
         )
+    origins["network"] = origins["offline"]
     return "none"
 
 

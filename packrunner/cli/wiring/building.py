@@ -58,7 +58,7 @@ def build(
     with ExitStack() as stack:
         stack.callback(unpacked.close)
         registries = Registries(stack, reporter, within, insecure=request.delivery.insecure)
-        daemon = engines.daemons(stack, request.docker_host)
+        daemon = engines.daemons(stack, request.docker_host, offline=request.offline)
         sending = Sending(request, registries, images, reporter, daemon=daemon)
         if known is not None and known.unchanged and (line := sending.again(known)):
             return BuildOutcome(line=line)
@@ -181,7 +181,7 @@ def detect(
     with ExitStack() as stack:
         stack.callback(unpacked.close)
         registries = Registries(stack, reporter, within)
-        daemon = engines.daemons(stack, request.docker_host)
+        daemon = engines.daemons(stack, request.docker_host, offline=request.offline)
         finder = Finder(images, registries, reporter, policy=request.delivery.pull_policy, daemon=daemon)
         where = engines.chosen(request, within.certificates, daemon, stack)
         builder = bases.opened(request, images, unpacked, where.maker, reporter, finder=finder, wanted=("build",))

@@ -12,7 +12,7 @@ import msgspec
 from packrunner import paths
 from packrunner.cli.wiring import places
 from packrunner.engines.base import Engine, Extender  # noqa: TC001  a Struct names them
-from packrunner.errors import EngineError
+from packrunner.errors import EngineError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,15 +42,26 @@ def chosen(request: BuildRequest, certificates: Certificates, daemon: Callable[[
     return _TABLE[request.engine](request, certificates, daemon, stack)
 
 
-def daemons(stack: ExitStack, docker_host: str = "") -> Callable[[], Daemon]:
-    """What gives the images of the Docker engine that is meant: one connection, made when it is first needed."""
+def daemons(stack: ExitStack, docker_host: str = "", *, offline: bool = False) -> Callable[[], Daemon]:
+    """What gives the images of the Docker engine that is meant: one connection, made when it is first needed.
+
+    Raises RefusedError (`offline`) for an engine on another machine, if `offline`.
+    """
 
     @cache
     def made() -> Daemon:
         from packrunner.images.daemon import Daemon
         from packrunner.images.dockerd import Dockerd, find_host
 
-        connection = Dockerd(find_host(os.environ, docker_host))
+        host = find_host(os.environ, docker_host)
+        if offline and not host.url.startswith("unix://"):
+            raise RefusedError(
+                "the Docker engine is on another machine, and --offline allows no connection",
+                slug="offline",
+                cause=f"{host.url}, from {host.origin}",
+                tries=("--engine sandbox", "repeat the command without --offline"),
+            )
+        connection = Dockerd(host)
         stack.callback(connection.close)
         return Daemon(connection)
 

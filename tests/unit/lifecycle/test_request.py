@@ -160,7 +160,8 @@ def test_authorities_have_absolute_paths_or_are_the_hosts() -> None:
 
 @pytest.mark.fault("NET-02")
 def test_offline_is_for_buildpacks_too() -> None:
-    assert merge(Flags(cwd="/apps", offline=True), {}).network == "none"
+    asked = merge(Flags(cwd="/apps", offline=True), {})
+    assert (asked.network, asked.origins["network"]) == ("none", "flag")
     offline = merge(Flags(cwd="/apps"), {"PACKRUNNER_OFFLINE": "1", "PACKRUNNER_NETWORK": "host"})
     assert (offline.offline, offline.network) == (True, "none")
     assert merge(Flags(cwd="/apps"), {}).network == "host"
