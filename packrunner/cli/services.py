@@ -192,10 +192,18 @@ class Services(Protocol):
     ) -> Digest:
         """Send an image that is here to its registry under `names`; its digest there."""
 
-    def pull(self, name: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Digest:
+    def pull(
+        self,
+        name: str,
+        *,
+        insecure: Sequence[str],
+        ca_certs: Sequence[str],
+        docker_host: str = "",
+        reporter: Reporter,
+    ) -> Digest:
         """Bring an image of a registry, or of a Docker engine, into the store; its digest."""
 
-    def load(self, image: str, names: Sequence[str], *, reporter: Reporter) -> Digest:
+    def load(self, image: str, names: Sequence[str], *, docker_host: str = "", reporter: Reporter) -> Digest:
         """Give an image that is here to the Docker engine under `names`; its digest here."""
 
     def save(self, image: str, output: str, name: str, *, reporter: Reporter) -> Digest:

@@ -45,22 +45,38 @@ def push(
     return _done(session, "Pushed", wanted, digest, began)
 
 
-def pull(session: Session, name: str, *, insecure: Sequence[str], ca_certs: Sequence[str] = ()) -> int:
+def pull(
+    session: Session,
+    name: str,
+    *,
+    insecure: Sequence[str],
+    ca_certs: Sequence[str] = (),
+    docker_host: str | None = None,
+) -> int:
     """Bring an image into the store."""
     began = time.monotonic()
     if not name.startswith("docker:"):
         wishes.reference(name)
     digest = session.services.pull(
-        name, insecure=_insecure(session, insecure), ca_certs=ca_certs, reporter=session.renderer()
+        name,
+        insecure=_insecure(session, insecure),
+        ca_certs=ca_certs,
+        docker_host=_docker_host(session, docker_host),
+        reporter=session.renderer(),
     )
     return _done(session, "Pulled", [name.removeprefix("docker:").partition("@")[0]], digest, began)
 
 
-def load(session: Session, image: str, names: Sequence[str]) -> int:
+def load(session: Session, image: str, names: Sequence[str], *, docker_host: str | None) -> int:
     """Give an image to the Docker engine."""
     began = time.monotonic()
     wanted = _names(image, names)
-    digest = session.services.load(reference.plain(image), wanted, reporter=session.renderer())
+    digest = session.services.load(
+        reference.plain(image),
+        wanted,
+        docker_host=_docker_host(session, docker_host),
+        reporter=session.renderer(),
+    )
     return _done(session, "Loaded", wanted, digest, began)
 
 
@@ -91,6 +107,11 @@ def _is_name(image: str) -> bool:
 def _insecure(session: Session, flag: Sequence[str]) -> Sequence[str]:
     found: Sequence[str] = config.resolve("insecure-registry", flag=tuple(flag), environ=session.environ).value
     return found
+
+
+def _docker_host(session: Session, flag: str | None) -> str:
+    found: str | None = config.resolve("docker-host", flag=flag, environ=session.environ, config=config.load()).value
+    return found or ""
 
 
 def _done(session: Session, word: str, names: Sequence[str], digest: Digest, began: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import TYPE_CHECKING
 
@@ -183,3 +184,28 @@ def test_rebase_in_a_registry(world: World, registry: RealRegistry) -> None:
     _, after = registry.manifest("acme/shop")
     assert after["layers"][1:] == before["layers"][1:]
     assert after["layers"][0] == registry.manifest("acme/run")[1]["layers"][0]
+
+
+@pytest.mark.cnb("EXP-06")
+def test_a_layer_that_somebody_else_compressed_is_referred_to_as_it_is(
+    world: World, registry: RealRegistry, tmp_path: Path
+) -> None:
+    provide_run_image(world, registry)
+    name = f"{registry.host}/acme/shop"
+    assert world.all(name) == [0] * 5
+    store = LocalStore(str(tmp_path / "others"))
+    with opened(FakeReporter()) as client:
+        image = client.read(name)
+        assert image is not None
+        blobs = {}
+        for layer in image.layers:
+            packed = gzip.compress(gzip.decompress(client.open(layer.blob.digest).read()), compresslevel=1)
+            blobs[layer.diff_id] = store.add(packed, "application/vnd.oci.image.layer.v1.tar+gzip")
+        assert client.write(image.with_blobs(blobs), [name], store)[1] == {}
+    _, theirs = registry.manifest("acme/shop")
+    assert theirs["layers"][1] != image.layers[1].blob.digest
+    registry.asked()
+    assert world.all(name) == [0] * 5
+    assert blobs_sent(registry.asked()) == []
+    # All but the run image's, which is that of the run image now.
+    assert registry.manifest("acme/shop")[1]["layers"][1:] == theirs["layers"][1:]

@@ -15,6 +15,7 @@ def command(
     image: Annotated[str, typer.Argument(metavar="IMAGE")],
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]")] = None,
     *,
+    docker_host: options.DockerHost = None,
     quiet: options.Quiet = 0,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -27,4 +28,4 @@ def command(
 
     session = session_of(ctx)
     upkeep.begin(session, quiet=quiet, verbose=verbose, json=False)
-    return transfers.load(session, image, names or ())
+    return transfers.load(session, image, names or (), docker_host=docker_host)

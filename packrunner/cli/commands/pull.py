@@ -16,6 +16,7 @@ def command(
     *,
     insecure_registry: options.Insecure = None,
     ca_cert: options.CaCerts = None,
+    docker_host: options.DockerHost = None,
     quiet: options.Quiet = 0,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -28,4 +29,6 @@ def command(
 
     session = session_of(ctx)
     upkeep.begin(session, quiet=quiet, verbose=verbose, json=False)
-    return transfers.pull(session, name, insecure=insecure_registry or (), ca_certs=ca_cert or ())
+    return transfers.pull(
+        session, name, insecure=insecure_registry or (), ca_certs=ca_cert or (), docker_host=docker_host
+    )

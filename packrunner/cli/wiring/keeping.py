@@ -62,7 +62,7 @@ def rebase_there(
     from packrunner.lifecycle.created import created_at
 
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter, insecure)
+        transfer = Transfer(stack, reporter, insecure=insecure)
         bases = transfer.finder("always")
         done = rebasing_there.run(
             rebasing.Job(

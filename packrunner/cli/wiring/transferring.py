@@ -24,17 +24,23 @@ class Transfer:
     """One command: its store, registries and engine, ended with the context."""
 
     def __init__(
-        self, stack: ExitStack, reporter: Reporter, insecure: Sequence[str] = (), ca_certs: Sequence[str] = ()
+        self,
+        stack: ExitStack,
+        reporter: Reporter,
+        *,
+        insecure: Sequence[str] = (),
+        ca_certs: Sequence[str] = (),
+        docker_host: str = "",
     ) -> None:
         self.images = places.store()
         self.reporter = reporter
-        self._stack = stack
+        self._daemon = engines.daemons(stack, docker_host)
         self.registries = Registries(stack, reporter, reach.configured(ca_certs), insecure=insecure)
         stack.enter_context(self.images.lease())
 
     def daemon(self) -> delivering.DaemonImages:
         """The Docker engine's images."""
-        return engines.daemons(self._stack)()
+        return self._daemon()
 
     def finder(self, policy: PullPolicy) -> Finder:
         """What finds images under a policy."""
@@ -56,7 +62,7 @@ def push(
 ) -> Digest:
     """Send an image that is here to its registry under `names`; its digest there."""
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter, insecure, ca_certs)
+        transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
         found = transfer.find(image, "never")
         delivering.check(transfer.registries, names, nothing="nothing was sent")
         return delivering.push(
@@ -64,20 +70,22 @@ def push(
         ).digest
 
 
-def pull(name: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Digest:
+def pull(
+    name: str, *, insecure: Sequence[str], ca_certs: Sequence[str], docker_host: str = "", reporter: Reporter
+) -> Digest:
     """Bring an image of a registry, or of a Docker engine (`docker:NAME`), into the store; its digest."""
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter, insecure, ca_certs)
+        transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, docker_host=docker_host)
         found = transfer.find(name, "always")
         if name.startswith(DAEMON):
             transfer.images.write(found, (name.removeprefix(DAEMON).partition("@")[0],))
         return found.digest
 
 
-def load(image: str, names: Sequence[str], *, reporter: Reporter) -> Digest:
+def load(image: str, names: Sequence[str], *, docker_host: str = "", reporter: Reporter) -> Digest:
     """Give an image that is here to the Docker engine under `names`; its digest here."""
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter)
+        transfer = Transfer(stack, reporter, docker_host=docker_host)
         found = transfer.find(image, "never")
         delivering.load(transfer.daemon(), found, names, transfer.images, reporter)
         return found.digest
@@ -98,7 +106,7 @@ def save(image: str, output: str, name: str, *, reporter: Reporter) -> Digest:
 def look(reference: str, *, insecure: Sequence[str], reporter: Reporter) -> Image:
     """An image of a registry, or of a Docker engine, to be described; of a registry's no layer is fetched."""
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter, insecure)
+        transfer = Transfer(stack, reporter, insecure=insecure)
         if not is_name(reference):
             return transfer.find(reference, "never")
         found = transfer.registries.client.read(reference)
