@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "drop":
 		identity = Identity{UID: 1000, GID: 1000, Drop: true}
+	case "prepare":
+		identity = Identity{UID: 1000, GID: 1000, Drop: true, Prepare: true}
 	case "stranger":
 		identity = Identity{UID: 4711, GID: -1}
 	}
