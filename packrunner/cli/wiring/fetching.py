@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING
 from packrunner import paths
 from packrunner.cli.wiring import bases, places, reach
 from packrunner.disk import disk_error, write_atomic
-from packrunner.errors import UsageError
+from packrunner.errors import NetworkError, UsageError
 from packrunner.events import StepDone, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from packrunner.bases.recipes import Suite
+    from packrunner.catalog.builder_image import ImageBuilder
+    from packrunner.cli.wiring.finding import Finder
+    from packrunner.errors import PackrunnerError
     from packrunner.events import Reporter
+    from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
 
 _SEAL, _IMAGES, _VERSION = "packrunner.json", "images", 1
@@ -76,17 +80,32 @@ def _put_images(builder: str, directory: str, ca_certs: Sequence[str], reporter:
         finder = finding.configured(images, stack, reporter, within=reach.configured(ca_certs))
         opened = bases.image_builder(builder, unpacked, finder)
         stack.callback(opened.close)
-        wanted = {builder: opened.image}
-        for entry in opened.run_images:
-            image = finder.find(entry.image)
-            if image is None:
-                reporter.emit(Warned(text=f"the run image {entry.image} is not to be had, and is left out"))
-            else:
-                wanted[entry.image] = image
+        wanted = {builder: opened.image, **_run_images(opened, finder, reporter)}
         for name, image in wanted.items():
             tagged = ImageName.parse(name.partition("@")[0]).tagged
             write_layout(os.path.join(directory, _IMAGES), image, images, tagged)
             found.append(tagged)
+    return found
+
+
+def _run_images(opened: ImageBuilder, finder: Finder, reporter: Reporter) -> dict[str, Image]:
+    """The run images that a builder names, from their own places or mirrors; one at least has to be to be had."""
+    found: dict[str, Image] = {}
+    refused: list[PackrunnerError] = []
+    for entry in opened.run_images:
+        for name in (entry.image, *entry.mirrors):
+            try:
+                image = finder.find(name)
+            except NetworkError as error:
+                refused.append(error)
+                continue
+            if image:
+                found[entry.image] = image
+                break
+        else:
+            reporter.emit(Warned(text=f"the run image {entry.image} is not to be had, and is left out"))
+    if refused and not found:
+        raise refused[0]
     return found
 
 
