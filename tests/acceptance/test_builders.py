@@ -259,13 +259,14 @@ def test_the_mirror_stands_in_for_the_run_image(cli: Cli, source: Path) -> None:
     assert stored
     store.write(stored.image, [MIRROR])
     store.remove(RUN_IMAGE)
-    cli.ok("build", "mirrored", "-p", str(source), "-B", "theirs/heroku")
+    args = ("build", "mirrored", "-p", str(source), "-B", "theirs/heroku", "--pull-policy", "never")
+    cli.ok(*args)
     recorded = label(cli, "mirrored", "lifecycle.metadata")["runImage"]
     assert recorded["image"] == RUN_IMAGE
     assert recorded["reference"].startswith(MIRROR + "@sha256:")
     assert cli.ok("rebase", "mirrored").code == 0
     store.remove(MIRROR)
-    refused = cli("build", "mirrored", "-p", str(source), "-B", "theirs/heroku")
+    refused = cli(*args)
     assert refused.code == 2
     assert "error[builder-run-image]" in refused.err
     assert MIRROR in refused.err
