@@ -125,11 +125,15 @@ class _LifecycleFile(msgspec.Struct, frozen=True):
 
 
 def read_metadata(labels: Mapping[str, str], *, where: str) -> Metadata | None:
-    """The metadata; None without the label. All readers raise UsageError, slug `not-a-builder`, for what is no JSON."""
+    """The metadata, and the APIs of a label of their own; None without either.
+
+    All readers raise UsageError, slug `not-a-builder`, for what is no JSON.
+    """
     found = _read(labels, METADATA, Metadata, where)
     apis = _read(labels, APIS, Apis, where)
-    if found is None or apis is None or found.lifecycle.apis.platform.all:
+    if apis is None or (found and found.lifecycle.apis.platform.all):
         return found
+    found = found or Metadata()
     return msgspec.structs.replace(found, lifecycle=msgspec.structs.replace(found.lifecycle, apis=apis))
 
 

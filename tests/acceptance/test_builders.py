@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.conftest import Cli, Ended
+    from tests.services import RegistryService
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.network]
 
@@ -164,8 +165,9 @@ def test_buildpacks_of_all_kinds_together(cli: Cli, source: Path, tmp_path: Path
     assert said(ended)[0] == "instead of theirs"
 
 
-@pytest.mark.cnb("BPD-12", "EXT-05", "EXT-08")
-def test_an_extension_of_the_builder_chooses_its_run_image(cli: Cli, source: Path) -> None:
+@pytest.mark.cnb("BPD-12", "EXT-05", "EXT-06", "EXT-08", "IMG-13")
+@pytest.mark.parametrize("api", ["0.12", "0.14"])
+def test_an_extension_of_the_builder_chooses_its_run_image(cli: Cli, source: Path, api: str) -> None:
     where = "/cnb/extensions/theirs_ext/1.0.0"
     generate = f"#!/bin/sh\necho 'FROM {RUN_IMAGE}' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"\n"
     detect = '#!/bin/sh\nprintf \'[[provides]]\\nname = "x"\\n\' > "$CNB_BUILD_PLAN_PATH"\n'
@@ -183,7 +185,8 @@ def test_an_extension_of_the_builder_chooses_its_run_image(cli: Cli, source: Pat
     member = Buildpack(id="theirs/needs", api="0.10", detect=needs)
 
     def make(store: LocalStore, base: Image) -> Image:
-        image = builders.pack_made(store, base, [member], [["theirs/needs"]], files=extension)
+        described = builders.metadata([member], lifecycle={"apis": {"platform": {"supported": [api]}}})
+        image = builders.pack_made(store, base, [member], [["theirs/needs"]], files=extension, label=described)
         orders = json.dumps(builders.groups([["theirs/ext@1.0.0"]]))
         return image.with_labels({"io.buildpacks.buildpack.order-extensions": orders})
 
@@ -319,3 +322,36 @@ def test_a_builder_of_a_docker_engine_brings_its_run_image_from_there(
     ended = elsewhere.ok("build", "from-store", "-p", str(source), "-B", "docker:theirs/heroku")
     assert ended.digest == first.digest
     assert "theirs/heroku" in elsewhere.ok("builder", "inspect", "docker:theirs/heroku").out
+
+
+@pytest.mark.registry
+@pytest.mark.cnb("IMG-07", "RES-05")
+def test_a_builder_of_a_registry_and_its_mirror_there(
+    cli: Cli, image_registry: RegistryService, source: Path, tmp_path: Path
+) -> None:
+    there = f"{image_registry.host}/theirs"
+    mirror = f"{there}/run:1"
+
+    def make(store: LocalStore, base: Image) -> Image:
+        store.write(base, [mirror])
+        image = builders.heroku_like(store, base)
+        return image.with_labels(
+            {
+                "io.buildpacks.builder.metadata": json.dumps(
+                    builders.metadata([], images=[{"image": RUN_IMAGE, "mirrors": [mirror]}])
+                )
+            }
+        )
+
+    put(cli, source, f"{there}/builder", make)
+    for name in (f"{there}/builder", mirror):
+        cli.ok("push", name)
+    elsewhere = type(cli)(home=str(tmp_path / "elsewhere"))
+    args = ("build", f"{image_registry.host}/mine/shop", "-p", str(source), "-B", f"{there}/builder")
+    ended = elsewhere.ok(*args)
+    assert said(ended)[0].startswith("heroku-like/say: 1002:1003")
+    recorded = label(elsewhere, f"{image_registry.host}/mine/shop", "lifecycle.metadata")["runImage"]
+    assert (recorded["image"], recorded["mirrors"]) == (RUN_IMAGE, [mirror])
+    assert recorded["reference"].startswith(f"{mirror}@sha256:")
+    assert elsewhere.ok(*args).err.startswith("Nothing changed")
+    assert f"{there}/builder" in elsewhere.ok("builder", "inspect", f"{there}/builder").out

@@ -168,6 +168,18 @@ def test_the_highest_platform_api_that_both_have(place: Place, lifecycle: dict[s
 
 
 @pytest.mark.cnb("IMG-13")
+@pytest.mark.parametrize(("lifecycle", "expected"), [(None, "0.9"), ({}, "0.9"), ({"platform": "0.7"}, "0.9")])
+def test_the_apis_may_have_a_label_of_their_own(place: Place, lifecycle: dict[str, Any] | None, expected: str) -> None:
+    image = builders.pack_made(place.store, place.base, [A1], [["acme/a"]])
+    own = {"io.buildpacks.lifecycle.apis": json.dumps({"platform": {"supported": ["0.8", "0.9"]}})}
+    if lifecycle is None:
+        image = without(image, "io.buildpacks.builder.metadata")
+    else:
+        own["io.buildpacks.builder.metadata"] = json.dumps({"lifecycle": {"api": lifecycle}})
+    assert place.open(image.with_labels(own)).platform_api == expected
+
+
+@pytest.mark.cnb("IMG-13")
 def test_no_platform_api_in_common(place: Place) -> None:
     label = builders.metadata([A1], lifecycle={"apis": {"platform": {"supported": ["0.3", "0.4"]}}})
     with pytest.raises(PlatformApiError) as caught:
