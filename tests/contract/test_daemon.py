@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,6 @@ from packrunner.images.store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from packrunner.images.serve import Served
@@ -45,18 +45,13 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[Served]:
     found: list[Served] = []
     original = serve.served
 
-    class Recorded:
-        def __init__(self, image: Image, store: LocalStore) -> None:
-            self._context: AbstractContextManager[Served] = original(image, store)
+    @contextmanager
+    def recorded(image: Image, store: LocalStore) -> Iterator[Served]:
+        with original(image, store) as here:
+            found.append(here)
+            yield here
 
-        def __enter__(self) -> Served:
-            found.append(self._context.__enter__())
-            return found[-1]
-
-        def __exit__(self, *error: object) -> None:
-            self._context.__exit__(*error)
-
-    monkeypatch.setattr(serve, "served", Recorded)
+    monkeypatch.setattr(serve, "served", recorded)
     return found
 
 

@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from packrunner.engines.base import Command, Mount, Overlay
-from packrunner.engines.docker import DockerEngine
+from packrunner.engines.docker import DockerEngine, upkeep
+from packrunner.engines.docker.image import REPOSITORY
 from packrunner.errors import EngineError, UnsafeArchiveError
 from packrunner.images.daemon import Daemon
 from packrunner.images.dockerd import Dockerd, find_host
@@ -158,6 +159,47 @@ class TestPruned:
         assert place.run(*shell("cat /kept/file"))[1] == "old"
         place.spec = replace(place.spec, mounts=(*place.spec.mounts[:-1], replace(mount, content="")))
         assert place.run(*shell("cat /kept/file"))[1] == "new"
+
+
+class TestUpkeep:
+    def volumes(self) -> set[str]:
+        client = connection(os.environ["DOCKER_HOST"]).api
+        return {volume["Name"] for volume in client.volumes()["Volumes"] if volume["Name"].startswith("packrunner-")}
+
+    def images(self) -> set[str]:
+        client = connection(os.environ["DOCKER_HOST"]).api
+        return {name for image in client.images() for name in image["RepoTags"] or () if REPOSITORY in name}
+
+    def test_what_was_not_used_lately_is_pruned(self, place: Place) -> None:
+        daemon, state = Daemon(connection(os.environ["DOCKER_HOST"])), str(place.directory / "state")
+        client = daemon.api
+        upkeep.prune(daemon, str(place.directory / "none"), everything=True, dry_run=False)
+        assert (self.volumes(), self.images()) == (set(), set())
+        theirs = client.create_volume(name=f"theirs-{os.getpid()}")["Name"]
+        (place.shared / "file").write_text("x" * 10_000)
+        place.run("/bin/true")
+        assert isinstance(place.engine, DockerEngine)
+        place.engine.close()
+        before = self.volumes(), self.images()
+        assert [len(found) for found in before] == [2, 1]
+        assert upkeep.prune(daemon, state, everything=False, dry_run=False) == 0
+        assert (self.volumes(), self.images()) == before
+        for name in os.listdir(state):
+            os.utime(os.path.join(state, name), (0, 0))
+        would = upkeep.prune(daemon, state, everything=False, dry_run=True)
+        assert would > 10_000
+        assert (self.volumes(), self.images()) == before
+        assert upkeep.prune(daemon, state, everything=False, dry_run=False) == would
+        assert (self.volumes(), self.images()) == (set(), set())
+        client.remove_volume(theirs)
+        assert place.run(*shell("wc -c </layers/file"))[1].strip() == "10000"
+
+    def test_what_is_in_use_stays(self, place: Place) -> None:
+        daemon = Daemon(connection(os.environ["DOCKER_HOST"]))
+        with place.engine.open(place.spec) as sandbox:
+            upkeep.prune(daemon, str(place.directory / "state"), everything=True, dry_run=False)
+            assert run(sandbox, *shell("echo here"))[1] == "here\n"
+            assert len(self.volumes()) == 2
 
 
 class TestPlaces:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from packrunner.images.daemon import Daemon
     from packrunner.lifecycle.request import BuildRequest
 
+DOCKER_STATE = os.path.join("engine", "docker")
+"""Below the cache directory: what is known of a Docker engine's volumes."""
+
 _UNAVAILABLE = frozenset({"userns-denied", "bwrap-missing"})
 
 
@@ -82,7 +85,7 @@ def _docker(request: BuildRequest, certificates: Certificates, daemon: Callable[
     engine = DockerEngine(
         daemon(),
         places.store(),
-        os.path.join(paths.cache_dir(), "engine", "docker"),
+        os.path.join(paths.cache_dir(), DOCKER_STATE),
         environ=os.environ,
         certificates=certificates,
         # Unless told otherwise, containers are in the network in which Docker puts them.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from packrunner import paths
-from packrunner.cli.wiring import places, reach
+from packrunner import config, paths
+from packrunner.cli.wiring import engines, places, reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle import rebasing
+
+_log = logging.getLogger(__name__)
 
 
 def rebase(
@@ -186,5 +189,26 @@ def prune(*, everything: bool, dry_run: bool) -> Sequence[Pruned]:
         state = housekeeping.State(
             data_dir=paths.data_dir(), cache_dir=paths.cache_dir(), store=places.store(), snapshots=unpacked
         )
-        freed = housekeeping.clean(state, everything=everything, dry_run=dry_run)
-    return [Pruned(what=f.what, size=f.size) for f in freed]
+        freed = [
+            Pruned(what=f.what, size=f.size) for f in housekeeping.clean(state, everything=everything, dry_run=dry_run)
+        ]
+        kept = os.path.join(paths.cache_dir(), engines.DOCKER_STATE)
+        if os.path.isdir(kept):
+            freed += _prune_engine(kept, stack, everything=everything, dry_run=dry_run)
+    return freed
+
+
+def _prune_engine(kept: str, stack: ExitStack, *, everything: bool, dry_run: bool) -> list[Pruned]:
+    """What builds left in the Docker engine; one that cannot be reached now keeps it."""
+    from packrunner.cli.services import Pruned
+    from packrunner.engines.docker import upkeep
+    from packrunner.errors import EngineError
+
+    settings = config.load()
+    host = config.resolve("docker-host", environ=os.environ, config=settings).value or ""
+    try:
+        size = upkeep.prune(engines.daemons(stack, host)(), kept, everything=everything, dry_run=dry_run)
+    except EngineError as e:
+        _log.info("the Docker engine is not cleaned up: %s", e.brief)
+        return []
+    return [Pruned(what="volumes and build images of the Docker engine", size=size)]

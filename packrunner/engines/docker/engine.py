@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from packrunner.engines import bwrap
 from packrunner.engines.agent import AgentClient
-from packrunner.engines.docker import leftovers
+from packrunner.engines.docker import leftovers, upkeep
 from packrunner.engines.docker.agentfiles import AgentFiles
 from packrunner.engines.docker.container import HOSTNAME, Volume, container_config, volumes
 from packrunner.engines.docker.image import BuildImages
@@ -113,11 +113,14 @@ class DockerEngine:
             self._swept = True
 
     def _body(self, spec: SandboxSpec, agent: Volume) -> dict[str, Any]:
-        here = leftovers.owner()
+        here, image = leftovers.owner(), self._images.name(spec)
+        shown = (agent, *volumes(spec, here.machine))
+        for name in (f"image-{image.rpartition(':')[2]}", *(volume.name for volume in shown)):
+            upkeep.note_use(self._state, name)
         return container_config(
             spec,
-            image=self._images.name(spec),
-            volumes=(agent, *volumes(spec, here.machine)),
+            image=image,
+            volumes=shown,
             labels=here.labels(),
             network=self._network,
         )
