@@ -128,6 +128,9 @@ SETTINGS: dict[str, Setting] = {
         Setting(name="quiet", flag="-q", kind="count", default=0, doc="say less: 1 warnings and errors, 2 errors only"),
         Setting(name="verbose", flag="-v", kind="count", default=0, doc="say more: 1 reasons, 2 commands"),
         Setting(name="animation", kind="switch", default=True, in_config=True, doc="redraw the running step"),
+        Setting(
+            name="registry-mirrors", in_config=True, doc="registries to read from first: `docker.io=mirror.example`"
+        ),
         Setting(name="debian-mirror", in_config=True, doc="where Debian packages come from, as in sources.list"),
         Setting(
             name="engine",

@@ -57,7 +57,9 @@ def build(
     images, unpacked = places.store(), places.snapshots()
     with ExitStack() as stack:
         stack.callback(unpacked.close)
-        registries = Registries(stack, reporter, within, insecure=request.delivery.insecure)
+        registries = Registries(
+            stack, reporter, within, insecure=request.delivery.insecure, platform=request.shape.platform
+        )
         daemon = engines.daemons(stack, request.docker_host, offline=request.offline)
         sending = Sending(request, registries, images, reporter, daemon=daemon)
         if known is not None and known.unchanged and (line := sending.again(known)):

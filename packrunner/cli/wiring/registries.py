@@ -6,13 +6,17 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from packrunner import paths
+import msgspec
+
+from packrunner import config, paths
+from packrunner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from packrunner.cli.wiring.reach import Reach
     from packrunner.events import Reporter
+    from packrunner.images.manifest import PlatformFile
     from packrunner.images.registry.credentials import Logins
     from packrunner.images.registry.registry import Registry
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 class Registries:
     """Gives the one client of a command; until it is asked for, nothing of it is imported.
 
-    `logins` are the user's own unless given.
+    `logins` are the user's own unless given, `platform` is this machine's (of images for several).
     """
 
     def __init__(
@@ -31,8 +35,10 @@ class Registries:
         *,
         insecure: Sequence[str] = (),
         logins: Logins | None = None,
+        platform: str = "",
     ) -> None:
         self._logins = logins
+        self._platform = platform
         self._stack = stack
         self._reporter = reporter
         self._within = within
@@ -48,16 +54,47 @@ class Registries:
             from packrunner.images.registry.settings import RegistrySettings
 
             settings = RegistrySettings(
+                mirrors=mirrors(
+                    config.resolve("registry-mirrors", environ=os.environ, config=config.load()).value or ""
+                ),
                 insecure=frozenset(self._insecure),
                 ca_files=self._within.certificates.files,
                 certificate_directories=certificate_directories(os.environ),
                 offline=self._within.offline,
                 environ=os.environ,
             )
+            if self._platform:
+                settings = msgspec.structs.replace(settings, platform=_platform(self._platform))
             logins = self._logins or StoredLogins(os.environ, self._reporter)
             directory = os.path.join(paths.cache_dir(), "registry")
             self._client = self._stack.enter_context(Registry(settings, logins, directory=directory))
         return self._client
+
+
+def mirrors(text: str) -> dict[str, tuple[str, ...]]:
+    """Read `REGISTRY=MIRROR`, divided by commas; those of one registry are asked in order. Raises UsageError."""
+    from packrunner.images.reference import Reference
+
+    found: dict[str, tuple[str, ...]] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        registry, _, mirror = pair.partition("=")
+        if not registry or not mirror or "/" in pair:
+            raise UsageError(
+                f"{pair!r} does not say which registry is mirrored where",
+                slug="config-value",
+                cause="registry-mirrors is REGISTRY=MIRROR, host names with their ports, divided by commas",
+                tries=('registry-mirrors = "docker.io=mirror.example.com"',),
+            )
+        name = Reference.parse(f"{registry}/x/y").registry
+        found[name] = (*found.get(name, ()), mirror)
+    return found
+
+
+def _platform(text: str) -> PlatformFile:
+    from packrunner.images.manifest import PlatformFile
+
+    system, architecture, variant = (*text.split("/"), "", "")[:3]
+    return PlatformFile(os=system, architecture=architecture, variant=variant)
 
 
 def certificate_directories(environ: Mapping[str, str]) -> tuple[str, ...]:
