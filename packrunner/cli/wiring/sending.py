@@ -149,8 +149,7 @@ class Sending:
         pushed, loaded = elsewhere.get("pushed"), elsewhere.get("loaded")
         if pushed:
             for name in self.names:
-                there = self._registries.client.read(name)
-                if there is None or there.digest != pushed:
+                if not self._registries.client.holds(name, pushed):
                     return True
         if loaded:
             for name in self.names:

@@ -12,7 +12,7 @@ from packrunner.errors import PackrunnerError, UsageError
 from packrunner.images.reference import Reference
 from packrunner.images.registry.client import Client, Scope
 from packrunner.images.registry.failures import Failure
-from packrunner.images.registry.manifests import fetch_image
+from packrunner.images.registry.manifests import ACCEPT, fetch_image
 from packrunner.images.registry.memory import Memory
 from packrunner.images.registry.pull import Held, fetch_layer, held_pieces, reader
 from packrunner.images.registry.push import Push
@@ -96,6 +96,17 @@ class Registry:
             client, repository = places[-1]
             image = fetch_image(client, repository, parsed.identifier, self._settings.platform)
         return self._keep(image, places) if image else None
+
+    def holds(self, name: str, digest: str) -> bool:
+        """Whether the registry itself, and not a mirror, has just this manifest under the name."""
+        parsed = Reference.parse(name)
+        client = self._client(parsed.registry)
+        target = client.path(parsed.repository, f"manifests/{parsed.identifier}")
+        scope = Scope(repository=parsed.repository, action="pull")
+        with _errors(), client.request("HEAD", target, scope, headers={"Accept": ACCEPT}) as answer:
+            if answer.status not in {200, 404}:
+                raise client.refusal(answer, scope, f"the manifest of {name}")
+            return answer.status == 200 and answer.header("docker-content-digest") == digest
 
     def open(self, digest: Digest) -> BinaryIO:
         """A blob of an image that was read, verified at its end."""

@@ -47,6 +47,10 @@ class FakeRegistry:
         self.asked.append(f"read {reference}")
         return self.images.get(reference)
 
+    def holds(self, name: str, digest: str) -> bool:
+        found = self.images.get(name)
+        return found is not None and found.digest == digest
+
     def open(self, digest: Digest) -> BinaryIO:
         self.asked.append(f"open {digest.short}")
         return self.store.open(digest)
