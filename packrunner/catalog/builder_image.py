@@ -58,6 +58,7 @@ class ImageBuilder:
         self._snapshots = snapshots
         self._find = find
         self._records = records
+        self._rootfs: tuple[str, ...] = ()
         self._files: View | None = None
         self._carried: Carried | None = None
         self.metadata = builder.read_metadata(image.labels, where=reference) or builder.Metadata()
@@ -179,7 +180,8 @@ class ImageBuilder:
 
     def build_rootfs(self) -> tuple[str, ...]:
         """The trees of the build image; they stay as long as the snapshots are open."""
-        return self._snapshots.lowers(self.image)
+        self._rootfs = self._rootfs or self._snapshots.lowers(self.image)
+        return self._rootfs
 
     def check(self, architecture: str) -> None:
         """Refuse it before anything of it is unpacked. Raises UsageError (`builder-platform`), PlatformApiError."""

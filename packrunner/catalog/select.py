@@ -60,15 +60,20 @@ def select(
 
 
 def select_order(
-    path: str, directories: tuple[str, ...], *, settings: CatalogSettings, extensions: tuple[str, ...] = ()
+    path: str,
+    directories: tuple[str, ...],
+    *,
+    settings: CatalogSettings,
+    extensions: tuple[str, ...] = (),
+    carried: Carried | None = None,
 ) -> Selection:
-    """Select what an order.toml names, from these directories of buildpacks, else from the built-in ones.
+    """Select what an order.toml names, from these directories, else from what the builder carries, else the built-in ones.
 
     Extensions are found among `extensions`, else in the directories; where the order names none, the former are a group
     of their own, as in a build. The order is the whole of it: no system buildpacks join. Raises what `select` and
     `ordering.read_order` raise.
     """
-    return _Selecting(Gathering(settings, Shelf(directories))).run_order(path, extensions, directories)
+    return _Selecting(Gathering(settings, Shelf(directories), carried)).run_order(path, extensions, directories)
 
 
 class _Selecting:

@@ -131,13 +131,13 @@ def target(request: BuildRequest, builder: Builder, finder: Finder) -> RunTarget
 
 def check_python(selection: Selection, builder: Builder) -> None:
     """Raise UsageError, slug `builder-python`, where the builder's image lacks what buildpacks on the SDK run on."""
-    if builder.carried is None:
-        return  # ours, and it has one
+    staged = [b for b in (*selection.buildpacks.values(), *selection.extensions.values()) if b.sdk]
+    if builder.carried is None or not staged:
+        return  # ours has one
     from packrunner.catalog import interpreter
     from packrunner.images.view import View
 
     with View(builder.build_rootfs()) as files:
-        staged = (*selection.buildpacks.values(), *selection.extensions.values())
         interpreter.check(staged, files, path=builder.build_env.get("PATH", ""), builder=builder.reference)
 
 

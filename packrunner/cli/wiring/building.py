@@ -221,7 +221,9 @@ def _select(
 
     settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
     if order is not None:
-        found = select_order(order, directories, settings=settings, extensions=request.extensions)
+        found = select_order(
+            order, directories, settings=settings, extensions=request.extensions, carried=builder.carried
+        )
     else:
         wanted = request.shape
         found = select(

@@ -7,9 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tomli_w
 
 from packrunner.catalog.builder_image import ImageBuilder
-from packrunner.catalog.select import CatalogSettings, Selection, select
+from packrunner.catalog.select import CatalogSettings, Selection, select, select_order
 from packrunner.catalog.wanted import Groups, Wanted
 from packrunner.errors import BuildpackApiError, PlatformApiError, UsageError
 from packrunner.formats.platform import RunTarget
@@ -299,6 +300,17 @@ def test_system_buildpacks_are_the_builders(place: Place, *, labelled: bool) -> 
 def test_a_buildpack_of_the_builder_by_name(place: Place, asked: str) -> None:
     found = place.select(place.made(A1, A2, B), asked, "acme/b")
     assert order_of(found) == [["acme/a@2.0.0", "acme/b@1.0.0"]]
+
+
+def test_an_order_of_ones_own_names_the_builders(place: Place) -> None:
+    in_directory(place.root / "shelf", "acme/mine")
+    order = place.root / "order.toml"
+    order.write_text(tomli_w.dumps({"order": groups([["acme/mine", "acme/a@2.0.0", "packrunner/procfile"]])}))
+    settings = CatalogSettings(stage_dir=str(place.root / "stage"))
+    carried = place.made(A1, A2).carried
+    found = select_order(str(order), (str(place.root / "shelf"),), settings=settings, carried=carried)
+    assert order_of(found) == [["acme/mine@1.0.0", "acme/a@2.0.0", "packrunner/procfile@0.1.0"]]
+    assert sorted(mount.target.split("/")[3] for mount in found.mounts) == ["acme_mine", "packrunner_procfile"]
 
 
 def test_what_the_builder_does_not_have(place: Place) -> None:
