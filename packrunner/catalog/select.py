@@ -67,7 +67,7 @@ def select_order(
     extensions: tuple[str, ...] = (),
     carried: Carried | None = None,
 ) -> Selection:
-    """Select what an order.toml names, from these directories, else from what the builder carries, else the built-in ones.
+    """Select what an order.toml names, from these directories, else the builder's image, else the built-in ones.
 
     Extensions are found among `extensions`, else in the directories; where the order names none, the former are a group
     of their own, as in a build. The order is the whole of it: no system buildpacks join. Raises what `select` and
