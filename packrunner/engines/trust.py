@@ -6,6 +6,7 @@ them; the variables go into the environment of buildpacks only.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from packrunner.confined import Root
 from packrunner.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from packrunner.engines.base import Network
 
@@ -43,6 +44,8 @@ EVERYONES = Certificates()
 
 _LARGEST_BUNDLE = 16 << 20
 _LARGEST_FILE = 1 << 20
+_MOST_CERTIFICATES = 1000
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +98,22 @@ def bundle_of(
     """What the bundle inside holds; nothing to leave the image's own in place."""
     found = host_bundle(environ, bundles) if certificates.host else None
     content = (_read(found, _LARGEST_BUNDLE) if found else None) or b""
-    more = certificates.each()
+    more = [*(_from_directories(environ, found) if certificates.host else ()), *certificates.each()]
     if more and not content:
         content = _image_bundle(rootfs)
     return b"\n".join([content.rstrip(b"\n"), *more]).lstrip(b"\n") if more else content
+
+
+def _from_directories(environ: Mapping[str, str], bundle: str | None) -> Iterator[bytes]:
+    """The host's certificates by SSL_CERT_DIR, as OpenSSL finds them; not those of which the bundle is made."""
+    known = os.path.dirname(os.path.realpath(bundle)) if bundle else ""
+    for directory in filter(None, environ.get("SSL_CERT_DIR", "").split(":")):
+        if os.path.realpath(directory) == known or not os.path.isdir(directory):
+            continue
+        for name in sorted(filter(_HASHED.fullmatch, os.listdir(directory)))[:_MOST_CERTIFICATES]:
+            content = _read(os.path.join(directory, name), _LARGEST_FILE)
+            if content:
+                yield content
 
 
 def _image_bundle(rootfs: Sequence[str]) -> bytes:

@@ -67,6 +67,20 @@ def test_the_sandboxs_own_name_is_in_its_hosts_file_once() -> None:
     assert b"localhost" in network_files("host", "localhost")["/etc/hosts"]
 
 
+@pytest.mark.fault("NET-07")
+def test_directories_of_certificates_are_added_but_for_the_bundles_own(tmp_path: Path) -> None:
+    for name in ("system", "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0a1b2c3d.0").write_text(f"{name} certificate\n")
+        (tmp_path / name / "readme.txt").write_text("no certificate")
+    bundle = tmp_path / "system/bundle.crt"
+    bundle.write_text("bundle\n")
+    environ = {"SSL_CERT_DIR": f"{tmp_path}/system:{tmp_path}/absent:{tmp_path}/mine"}
+    trust = host_trust(environ, network="none", hostname="h", bundles=(str(bundle),))
+    assert trust.files[BUNDLE] == b"bundle\nmine certificate\n"
+    assert "SSL_CERT_DIR" not in trust.env
+
+
 COMPANY = Certificates(host=False, files=("company.pem",))
 ONE, OTHER = b"-----BEGIN CERTIFICATE-----\n1\n", b"-----BEGIN CERTIFICATE-----\n2\n"
 
