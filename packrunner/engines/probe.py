@@ -12,11 +12,10 @@ from packrunner.confined import Root
 from packrunner.disk import temporary
 from packrunner.engines import bwrap, ids
 from packrunner.engines.diagnose import read_kernel, start_error
+from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from packrunner.errors import EngineError
 
 State = Literal["ok", "no", "-"]
 
@@ -122,22 +121,21 @@ def probe_cgroup() -> Fact:
 
 
 def probe_docker(environ: Mapping[str, str]) -> Fact:
-    """Whether a Docker engine's socket could be used; nothing is sent to it."""
-    host = environ.get("DOCKER_HOST", "")
-    if host and not host.startswith("unix://"):
-        return Fact(name="docker", state="ok", detail=f"DOCKER_HOST is {host.rpartition('@')[2]}")
-    path = host.removeprefix("unix://") or "/var/run/docker.sock"
+    """Whether there is a Docker engine for `--engine docker` and `--load`; an address elsewhere is not spoken to."""
+    from packrunner.images.dockerd import find_host, reach
+
+    host = find_host(environ)
+    if not host.url.startswith("unix://"):
+        return Fact(name="docker", state="ok", detail=f"{host.origin} is {host.url.rpartition('@')[2]}")
+    path = host.url.removeprefix("unix://")
     if not os.path.exists(path):
         return Fact(name="docker", state="-", detail=f"no socket at {path}")
-    if os.access(path, os.R_OK | os.W_OK):
-        return Fact(name="docker", state="ok", detail=f"socket {path}")
-    return Fact(
-        name="docker",
-        state="no",
-        detail=f"the socket {path} is not readable for you",
-        cause="it belongs to root and a group that you are not in",
-        tries=("sudo usermod --append --groups docker $USER, then sign in again (this is root's right)",),
-    )
+    try:
+        reach(path)
+    except EngineError as refusal:
+        detail = f"{refusal.brief}: {path}"
+        return Fact(name="docker", state="no", detail=detail, cause=refusal.cause, tries=refusal.tries)
+    return Fact(name="docker", state="ok", detail=f"socket {path}, for --engine docker and --load")
 
 
 def try_namespaces(binary: str) -> EngineError | None:

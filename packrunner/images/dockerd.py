@@ -132,7 +132,7 @@ class Dockerd:
         """The SDK's low-level client; use it inside `translated`."""
         if self._api is None:
             if self.is_local:
-                _try(self.host.url.removeprefix("unix://"))
+                reach(self.host.url.removeprefix("unix://"))
             with self.translated():
                 self._api = self._connect()
         return self._api
@@ -219,8 +219,8 @@ class Dockerd:
         )
 
 
-def _try(path: str) -> None:
-    """See that somebody listens, before the SDK is loaded for nothing."""
+def reach(path: str) -> None:
+    """See that somebody listens on a socket, which needs no SDK. Raises EngineError."""
     try:
         with socket.socket(socket.AF_UNIX) as trial:
             trial.connect(path)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +101,32 @@ class TestEngine:
     def test_an_image_that_is_not_there(self, daemon: Daemon, store: LocalStore) -> None:
         assert daemon.inspect("no/such:image") is None
         assert daemon.read("no/such:image", store) is None
+
+
+@pytest.mark.skipif(not shutil.which("podman") or os.geteuid() != 0, reason="needs root and podman")
+def test_podman_speaks_the_same_api(store: LocalStore, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="packrunner-podman-") as root:
+        words = ["podman", "--root", f"{root}/root", "--runroot", f"{root}/run", "--storage-driver", "vfs"]
+        words += ["system", "service", "--time", "60", f"unix://{root}/podman.sock"]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as service:
+            try:
+                while not os.path.exists(f"{root}/podman.sock"):
+                    assert service.poll() is None
+                    time.sleep(0.05)
+                connection = Dockerd(find_host({}, f"{root}/podman.sock"))
+                assert connection.about.startswith("Podman ")
+                made = image(store, f"podman {tmp_path}")
+                daemon = Daemon(connection)
+                daemon.load(made, ["shop:1"], store)
+                found = daemon.inspect("shop:1")
+                assert found
+                assert [name.rpartition("/")[2] for name in found["RepoTags"]] == ["shop:1"]
+                read = daemon.read("shop:1", store)
+                assert read
+                assert read.config.digest == made.config.digest
+                connection.close()
+            finally:
+                service.terminate()
 
 
 def _nothing(self: Any, *_: object) -> None:

@@ -95,9 +95,15 @@ class ContainerSandbox:
             for twin in twins:
                 work(twin)
             return
-        with ThreadPoolExecutor(len(twins), thread_name_prefix="docker-twin") as pool:
+        pool = ThreadPoolExecutor(len(twins), thread_name_prefix="docker-twin")
+        try:
             for _ in pool.map(work, twins):
                 pass
+        except BaseException:
+            # Not waited for: what ends the container ends them too.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
 
     @contextmanager
     def _noticed(self) -> Iterator[None]:

@@ -72,12 +72,14 @@ def test_docker_sockets(tmp_path: Path) -> None:
     assert probe_docker(environ).state == "-"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
+        assert probe_docker(environ).state == "no"
+        server.listen()
         assert probe_docker(environ).state == "ok"
         path.chmod(0)
         if not AS_ROOT:
             fact = probe_docker(environ)
             assert fact.state == "no"
-            assert "docker" in fact.tries[0]
+            assert "usermod" in fact.tries[0]
 
 
 def test_a_remote_engine_is_named_without_its_password() -> None:
