@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from packrunner.console.reporters import Progress, Renderer
     from packrunner.events import Reporter
     from packrunner.formats.project import Project
-    from packrunner.lifecycle.request import BuildRequest, Flags
+    from packrunner.lifecycle.given import Flags
+    from packrunner.lifecycle.request import BuildRequest
 
 
 def working_directory() -> str:

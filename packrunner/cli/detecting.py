@@ -16,7 +16,8 @@ from packrunner.lifecycle import bindings
 
 if TYPE_CHECKING:
     from packrunner.cli.session import Session
-    from packrunner.lifecycle.request import BuildRequest, Flags
+    from packrunner.lifecycle.given import Flags
+    from packrunner.lifecycle.request import BuildRequest
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):

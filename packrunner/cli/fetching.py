@@ -63,7 +63,7 @@ def _take(session: Session, directory: str) -> int:
 def _build(session: Session, application: str, builder: str, directory: str, ca_certs: tuple[str, ...]) -> None:
     """Build the application once, with a cache in the directory: it then holds what the buildpacks downloaded."""
     from packrunner.cli import building
-    from packrunner.lifecycle.request import Flags
+    from packrunner.lifecycle.given import Flags
 
     flags = Flags(
         cwd=building.working_directory(),

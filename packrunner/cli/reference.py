@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from packrunner.errors import UsageError
-from packrunner.lifecycle.request import LOCATORS, locator
+from packrunner.lifecycle.image_names import LOCATORS, locator
 
 if TYPE_CHECKING:
     from packrunner.cli.session import Session

@@ -10,7 +10,7 @@ from packrunner import config, events
 from packrunner.cli import reference
 from packrunner.console import units
 from packrunner.errors import UsageError
-from packrunner.lifecycle import request, wishes
+from packrunner.lifecycle import image_names, wishes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def push(
     settings = config.load()
     chosen = config.resolve("compression", flag=compression, environ=session.environ, config=settings).value
     wanted = _names(image, names)
-    request.check_registries(wanted)
+    image_names.check_registries(wanted)
     digest = session.services.push(
         reference.plain(image),
         wanted,
@@ -83,8 +83,8 @@ def load(session: Session, image: str, names: Sequence[str], *, docker_host: str
 def save(session: Session, image: str, output: str) -> int:
     """Write an image to a file or a directory; a plain file is an archive for `docker load`."""
     began = time.monotonic()
-    is_place = output.partition(":")[0] in request.LOCATORS
-    place = request.output(output if is_place else f"docker-archive:{output}", os.getcwd())
+    is_place = output.partition(":")[0] in image_names.LOCATORS
+    place = image_names.output(output if is_place else f"docker-archive:{output}", os.getcwd())
     name = image.partition("@")[0] if _is_name(image) else "image"
     digest = session.services.save(reference.plain(image), place, name, reporter=session.renderer())
     return _done(session, "Saved", [name], digest, began)
@@ -93,15 +93,15 @@ def save(session: Session, image: str, output: str) -> int:
 def _names(image: str, names: Sequence[str]) -> list[str]:
     """The names that were given, else the image's own. Raises UsageError for an image that has none."""
     if names:
-        return [request.image_name(name) for name in names]
+        return [image_names.image_name(name) for name in names]
     if not _is_name(image):
         raise UsageError(f"{image} is not a name to give it", slug="name", tries=("a NAME after it",))
-    return [request.image_name(image.partition("@")[0])]
+    return [image_names.image_name(image.partition("@")[0])]
 
 
 def _is_name(image: str) -> bool:
     kind, _, _ = image.partition(":")
-    return kind not in {*request.LOCATORS, "docker", "sha256"} and not image.startswith("@")
+    return kind not in {*image_names.LOCATORS, "docker", "sha256"} and not image.startswith("@")
 
 
 def _insecure(session: Session, flag: Sequence[str]) -> Sequence[str]:

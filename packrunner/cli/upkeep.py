@@ -13,8 +13,8 @@ from packrunner.console import units
 from packrunner.console.reporters import choose
 from packrunner.console.terminal import Terminal
 from packrunner.errors import UsageError
-from packrunner.lifecycle import request
-from packrunner.lifecycle.request import LOCATORS, locator
+from packrunner.lifecycle import image_names
+from packrunner.lifecycle.image_names import LOCATORS, locator
 
 if TYPE_CHECKING:
     from packrunner.cli.services import BaseUpdate, Rebased
@@ -68,8 +68,8 @@ def rebase_there(
 ) -> int:
     """Rebase one image in its registry; its result is `name@digest`."""
     began = time.monotonic()
-    names = tuple(request.image_name(tag) for tag in (tags or (name,)))
-    request.check_registries((request.image_name(name.partition("@")[0]), *names))
+    names = tuple(image_names.image_name(tag) for tag in (tags or (name,)))
+    image_names.check_registries((image_names.image_name(name.partition("@")[0]), *names))
     found = session.services.rebase_there(
         name,
         run_image=run_image,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
@@ -15,116 +15,17 @@ from packrunner import config as settings
 from packrunner.catalog.wanted import NOTHING, Groups, Wanted
 from packrunner.errors import UsageError
 from packrunner.lifecycle.bindings import parse_binding, parse_secret
+from packrunner.lifecycle.image_names import check_registries, image_name, locator, name_of_directory, output
 from packrunner.lifecycle.volumes import Volume, bindings_of
 from packrunner.lifecycle.wishes import Delivery, Shape, delivery, shape
-from packrunner.names import ImageName, registry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from packrunner.config import Config, Origin
-    from packrunner.formats.project_members import Member
-
-LOCATORS = ("oci", "oci-archive", "docker-archive")
+    from packrunner.lifecycle.given import Flags, ProjectSettings
 
 _ENV_NAME = re.compile(r"[^=/\x00]+")
-
-
-class ProjectSettings(Protocol):
-    """What a build takes from project.toml (formats/project.py)."""
-
-    @property
-    def builder(self) -> str:
-        """The builder; empty when not given."""
-
-    @property
-    def include(self) -> Sequence[str]:
-        """Patterns of the only files to take; empty for all."""
-
-    @property
-    def exclude(self) -> Sequence[str]:
-        """Patterns of files to leave out."""
-
-    @property
-    def group(self) -> Sequence[Member]:
-        """Buildpacks in place of the builder's order."""
-
-    @property
-    def pre(self) -> Sequence[Member]:
-        """Buildpacks before each group of it."""
-
-    @property
-    def post(self) -> Sequence[Member]:
-        """Buildpacks after each group of it."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What the project label says of the source."""
-
-    @property
-    def unknown(self) -> Sequence[str]:
-        """Keys that mean nothing."""
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """Sentences about the file."""
-
-    def variables(self, exec_env: str = "production") -> Mapping[str, str]:
-        """Variables for buildpacks."""
-
-
-class Flags(msgspec.Struct, frozen=True, kw_only=True):
-    """The command line as typed; what was not typed is None, empty, False or 0. Files named on it are read already."""
-
-    cwd: str
-    image: str | None = None
-    path: str | None = None
-    project: str | None = None
-    builder: str | None = None
-    buildpacks: tuple[str, ...] = ()
-    bindings: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-    extensions: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
-    env_files: tuple[tuple[str, str], ...] = ()
-    """(path, text) of --env-file."""
-    outputs: tuple[str, ...] = ()
-    run_image: str | None = None
-    clear_cache: bool = False
-    rebuild: bool = False
-    network: str | None = None
-    engine: str | None = None
-    docker_host: str | None = None
-    tags: tuple[str, ...] = ()
-    push: bool = False
-    load: bool = False
-    compression: str | None = None
-    insecure: tuple[str, ...] = ()
-    pull_policy: str | None = None
-    previous: str | None = None
-    caches: tuple[str, ...] = ()
-    cache_image: str | None = None
-    platform: str | None = None
-    created: str | None = None
-    process: str | None = None
-    exec_env: str | None = None
-    app_dir: str | None = None
-    uid: int | None = None
-    gid: int | None = None
-    volumes: tuple[str, ...] = ()
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    without_system: bool = False
-    sbom_dir: str | None = None
-    report_dir: str | None = None
-    ca_certs: tuple[str, ...] = ()
-    offline: bool = False
-    idle: tuple[str, ...] = ()
-    """Flags of pack that were given and have no effect here."""
-    quiet: int = 0
-    verbose: int = 0
-    progress: str | None = None
-    color: str | None = None
 
 
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -368,53 +269,6 @@ def _groups(project: ProjectSettings | None, directory: str) -> Groups:
     from packrunner.catalog.project import groups
 
     return groups(project, directory)
-
-
-def image_name(text: str) -> str:
-    """A valid image name; raises UsageError, also for an output written in its place."""
-    if text.partition(":")[0] in LOCATORS:
-        raise UsageError(
-            f"{text} is a place to write to, not a name for an image",
-            slug="name",
-            tries=(f"packrunner build --output {text}",),
-        )
-    return ImageName.parse(text)
-
-
-def check_registries(names: Sequence[str]) -> None:
-    """Raise UsageError, slug `tags`, for names in more than one registry: an image is pushed to one (RES-06)."""
-    registries = sorted({registry_of(name) for name in names})
-    if len(registries) > 1:
-        raise UsageError(
-            "an image cannot be pushed to several registries at once",
-            slug="tags",
-            cause=f"its names are on {', '.join(registries)}",
-            tries=("push it again afterwards: packrunner push IMAGE NAME",),
-        )
-
-
-def name_of_directory(path: str) -> str:
-    """A valid image name made from a directory's name."""
-    return re.sub(r"[^a-z0-9]+", "-", os.path.basename(path).lower()).strip("-")[:100].strip("-") or "app"
-
-
-def locator(text: str, cwd: str) -> str:
-    """An image to read: a name, or `oci:DIR` and its like with an absolute path."""
-    kind, colon, path = text.partition(":")
-    return f"{kind}:{os.path.normpath(os.path.join(cwd, path))}" if colon and kind in LOCATORS and path else text
-
-
-def output(text: str, cwd: str) -> str:
-    """A place to write an image to, with an absolute path; raises UsageError."""
-    kind, _, path = text.partition(":")
-    if kind not in LOCATORS or not path:
-        raise UsageError(
-            f"{text!r} is not a place to write an image to",
-            slug="output",
-            cause="an output is oci:DIR, oci-archive:FILE or docker-archive:FILE",
-            tries=(f"--output oci:{text}" if text and kind not in LOCATORS else f"--output {kind or 'oci'}:image",),
-        )
-    return locator(text, cwd)
 
 
 def _buildpack(text: str, cwd: str) -> str:

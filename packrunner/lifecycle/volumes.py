@@ -41,7 +41,9 @@ def parse_volume(text: str, cwd: str, app: str) -> Volume:
             "named volumes belong to a Docker engine; here a volume is a directory or a file of this machine",
             f"--volume ./{source}:{target}",
         )
-    if not target.startswith("/") or posixpath.normpath(target) != target.rstrip("/") or "\0" in text:
+    if any(character < " " for character in text):
+        raise _wrong(f"{text!r} has a control character", "paths that are mounted are plain text")
+    if not target.startswith("/") or posixpath.normpath(target) != target.rstrip("/"):
         raise _wrong(f"{target!r} is not an absolute path without `..`", "that is where buildpacks see it")
     volume = Volume(
         os.path.normpath(os.path.join(cwd, os.path.expanduser(source))), target.rstrip("/"), writable=mode == "rw"

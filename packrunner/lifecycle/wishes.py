@@ -20,12 +20,13 @@ from packrunner.workspace import APP_DIR
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from packrunner.lifecycle.request import Flags
+    from packrunner.lifecycle.given import Flags
 
 PullPolicy = Literal["always", "if-not-present", "never"]
 CacheKind = Literal["dir", "volume", "image"]
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
+_CACHE_KEYS = frozenset({"type", "format", "name", "source", "path"})
 _EXEC_ENV = re.compile(r"[A-Za-z0-9.-]+")
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -212,7 +213,12 @@ def _pairs(text: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for part in text.split(";" if ";" in text else ","):
         name, equals, value = part.partition("=")
-        if not equals or name in values or name not in {"type", "format", "name", "source", "path"}:
+        if (
+            not equals
+            or name in values
+            or any(c < " " for c in value)
+            or name not in {"type", "format", "name", "source", "path"}
+        ):
             raise _no_cache(text)
         values[name] = value
     return values

@@ -218,7 +218,7 @@ def command(  # noqa: PLR0913  one parameter per flag
     IMAGE=$(packrunner build shop -q)                  in a pipeline: stdout is name@digest alone
     """
     from packrunner.cli import building
-    from packrunner.lifecycle.request import Flags
+    from packrunner.lifecycle.given import Flags
 
     session = session_of(ctx)
     flags = Flags(

@@ -163,7 +163,7 @@ def command(  # noqa: PLR0913  one parameter per flag
     packrunner detect --order order.toml --buildpacks ./buildpacks
     """
     from packrunner.cli import building, detecting
-    from packrunner.lifecycle.request import Flags
+    from packrunner.lifecycle.given import Flags
 
     session = session_of(ctx)
     session.json = json

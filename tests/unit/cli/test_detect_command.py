@@ -17,7 +17,8 @@ from packrunner.lifecycle.detect import Findings
 from packrunner.lifecycle.detect_only import Answer
 from packrunner.lifecycle.detect_run import Run
 from packrunner.lifecycle.explain import AppFiles, GroupOutcome, MemberOutcome
-from packrunner.lifecycle.request import Flags, merge
+from packrunner.lifecycle.given import Flags
+from packrunner.lifecycle.request import merge
 from packrunner.lifecycle.resolve import Problem, Resolution
 from tests.unit.cli.cli_fakes import FakeServices, Outcome, call
 

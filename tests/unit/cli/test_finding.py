@@ -17,7 +17,8 @@ from packrunner.images.layer import File, write_layer
 from packrunner.images.registry.registry import Pushed
 from packrunner.images.store import LocalStore
 from packrunner.lifecycle.complete import complete
-from packrunner.lifecycle.request import Flags, merge
+from packrunner.lifecycle.given import Flags
+from packrunner.lifecycle.request import merge
 from tests.fakes import FakeReporter
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from packrunner.certificates import Certificates
 from packrunner.cli.wiring import engines, reach
 from packrunner.errors import RefusedError
 from packrunner.lifecycle.bindings import Held
-from packrunner.lifecycle.request import Flags, merge
+from packrunner.lifecycle.given import Flags
+from packrunner.lifecycle.request import merge
 from tests.tls import Authority
 
 if TYPE_CHECKING:

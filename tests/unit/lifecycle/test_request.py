@@ -13,7 +13,9 @@ from packrunner.catalog.wanted import Groups, Wanted
 from packrunner.config import Config
 from packrunner.errors import UsageError
 from packrunner.formats import project
-from packrunner.lifecycle.request import BuildRequest, Flags, merge, name_of_directory
+from packrunner.lifecycle.given import Flags
+from packrunner.lifecycle.image_names import name_of_directory
+from packrunner.lifecycle.request import BuildRequest, merge
 
 PROJECT = b"""
 [_]

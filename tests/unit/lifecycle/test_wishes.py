@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from packrunner.errors import UsageError
-from packrunner.lifecycle.request import BuildRequest, Flags, merge
+from packrunner.lifecycle.given import Flags
+from packrunner.lifecycle.request import BuildRequest, merge
 from packrunner.lifecycle.volumes import Volume, bindings_of, parse_volume
 from packrunner.lifecycle.wishes import Delivery, Shape
 
@@ -59,9 +60,13 @@ def test_a_volume_is_a_place_here_and_one_inside(text: str, volume: Volume) -> N
     assert parse_volume(text, "/apps/shop", "/workspace") == volume
 
 
+@pytest.mark.fault("SBX-19")
 @pytest.mark.parametrize(
     "text",
     [
+        "./a\nb:/data",
+        "./a:/da\0ta",
+        "./a:/data:ro:rw",
         "data",
         "data:/data",
         "./data:",
@@ -114,9 +119,13 @@ def test_a_cache_is_named_our_way_or_packs(text: str, cache: tuple[str, str]) ->
     assert asked(caches=(text,)).delivery.cache == cache
 
 
+@pytest.mark.fault("SBX-19")
 @pytest.mark.parametrize(
     "text",
     [
+        "type=dir,path=a\nb",
+        "type=build;format=volume;name=a/../b",
+        "type=build;format=volume;name=a:b",
         ".cache",
         "type=dir",
         "type=registry,name=x",
