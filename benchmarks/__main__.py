@@ -1,4 +1,4 @@
-"""`make bench [CASES="start detect launch flask rebase many large"]`: one table, each row beside its peer and goal.
+"""`make bench [CASES="start detect launch flask rebase many large push"]`: one table, with peers and goals.
 
 Peers (docker, pack, ko) are measured when they are on this machine and work; what is missing is said.
 """
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from benchmarks import orders, trees
+from benchmarks import orders, registries, trees
 from benchmarks.timing import Timing, bare_start, measure, measure_in_turn
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -173,6 +173,36 @@ class Bench:
             )
         )
 
+    def push(self) -> None:
+        """The sample's image into an empty registry on loopback, and once more; beside skopeo with the same image."""
+        if not shutil.which("docker-registry"):
+            return
+        app = os.path.join(self.scratch, "push-flask")
+        trees.flask(app)
+        self._time(self.build("bench-push", app, "--buildpack", "python"), 1)
+        home = self.env["PACKRUNNER_HOME"]
+        store = os.path.join(home, "data", "store")
+        with registries.LocalRegistry(os.path.join(self.scratch, "registry")).running() as registry:
+            target = f"{registry.host}/bench/flask:1"
+            ours = [PACKRUNNER, "push", "bench-push", target]
+            copy = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]
+            theirs = [*copy, f"oci:{store}:bench-push:latest", f"docker://{target}"]
+            empty = lambda: registry.clear(os.path.join(home, "cache", "registry"))  # noqa: E731 (as above)
+            peer = measure(theirs, runs=self.runs, before=empty) if shutil.which("skopeo") else None
+            self.rows.append(
+                Row(
+                    what="push into an empty registry",
+                    ours=measure(ours, runs=self.runs, env=self.env, before=empty),
+                    goal=round(peer.median / 0.8, 2) if peer else None,
+                    peer="skopeo copy",
+                    theirs=peer,
+                )
+            )
+            again = measure(theirs, runs=self.runs) if peer else None
+            self._time(ours, 1)
+            row = Row(what="push, nothing new", ours=self._time(ours, self.runs), peer="skopeo copy", theirs=again)
+            self.rows.append(row)
+
     def _warm(self, name: str, app: str) -> list[str]:
         """The command that builds `app`, with the base image made before."""
         empty = os.path.join(self.scratch, "empty")
@@ -248,7 +278,9 @@ class Docker:
 def main() -> None:
     """Run the chosen cases."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("cases", nargs="*", default=["start", "detect", "launch", "flask", "rebase", "many", "large"])
+    parser.add_argument(
+        "cases", nargs="*", default=["start", "detect", "launch", "flask", "rebase", "many", "large", "push"]
+    )
     parser.add_argument("--runs", type=int, default=7)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="packrunner-bench-") as scratch:
@@ -262,6 +294,7 @@ def main() -> None:
                 "rebase": bench.rebase,
                 "many": bench.many,
                 "large": bench.large,
+                "push": bench.push,
             }[case]()
         bench.print()
     missing = [name for name in ("pack", "ko") if not shutil.which(name)]
