@@ -526,7 +526,7 @@ def test_an_unknown_encoding_is_refused(far: ScriptedRegistry) -> None:
 
 @pytest.mark.fault("REG-31")
 @pytest.mark.parametrize("kind", ["ignored", "another range", "multipart", "another size", "416"])
-def test_a_range_that_does_not_follow_is_never_spliced(far: ScriptedRegistry, store: LocalStore, kind: str) -> None:
+def test_a_range_that_does_not_follow_is_never_spliced(far: ScriptedRegistry, kind: str) -> None:
     layer = far.add_layer("app", NOISE, NOISE, LAYER_TAR)
     put(far, "app", Image().with_layers(layer))
     size = len(NOISE)
@@ -538,8 +538,10 @@ def test_a_range_that_does_not_follow_is_never_spliced(far: ScriptedRegistry, st
         "416": Reply(416),
     }
     far.script("GET", f"blobs/{layer.blob.digest}", Cut(100), answers[kind])
-    store.write(pull(far, store), ["app"])
-    assert store.check() == ()
+    with client() as ours:
+        assert ours.read(f"{far.host}/app:1")
+        # To its end, where other bytes would be an error: this reader cannot begin anew.
+        assert ours.open(layer.blob.digest).read() == NOISE
 
 
 @pytest.mark.fault("REG-32")

@@ -110,7 +110,7 @@ class Answer:
         return bytes(data[: limit + 1])
 
     def _received(self) -> Iterator[bytes]:
-        import httpx
+        from packrunner.images.registry.wire import httpx
 
         # Not iter_raw(), which splits what comes once more.
         stream = self._response.stream
@@ -151,7 +151,7 @@ class Transport:
         raise Failure("answer", urlsplit(ask.url).netloc, "too many redirects")
 
     def _once(self, ask: Ask) -> Answer:
-        import httpx
+        from packrunner.images.registry.wire import httpx
 
         scheme, host, port = origin(ask.url)
         shown = urlsplit(ask.url).netloc.rpartition("@")[2]
@@ -196,9 +196,8 @@ class Transport:
             return self._pools[key]
 
     def _new_pool(self, scheme: str, host: str, port: int, proxy: str | None) -> httpx.BaseTransport:
-        import httpx
-
         from packrunner.images.registry import tls
+        from packrunner.images.registry.wire import httpx
 
         name = host if port == _PORTS[scheme] else f"{bracketed(host)}:{port}"
         checked = name not in self._settings.insecure
@@ -284,9 +283,8 @@ def loopback(host: str) -> bool:
 
 
 def _proxy(address: str, host: str, settings: RegistrySettings) -> httpx.Proxy:
-    import httpx
-
     from packrunner.images.registry import tls
+    from packrunner.images.registry.wire import httpx
 
     parts = urlsplit(address)
     try:
@@ -311,7 +309,7 @@ def _speaks_tls(error: ssl.SSLError) -> bool:
 
 def _failure(error: Exception, host: str, phase: str, idle: float, through: str) -> Failure:
     """An exception of httpx as a failure; its text may hold an address, so only some of them are shown."""
-    import httpx
+    from packrunner.images.registry.wire import httpx
 
     cause: BaseException | None = error
     while cause is not None:
