@@ -512,3 +512,33 @@ class TestRaces:
         root.chown_tree("t", 12345, 12345)
         monkeypatch.undo()
         assert (tree / "t" / "f").lstat().st_uid == 12345
+
+
+@pytest.mark.fault("SBX-01")
+def test_a_link_is_read_and_never_followed(tree: Path, outside: Outside) -> None:
+    (tree / "file").write_text("x")
+    (tree / "to").symlink_to(outside.path / "secret")
+    (tree / "dir").symlink_to(outside.path)
+    with Root.open(str(tree)) as root:
+        assert root.link("to") == str(outside.path / "secret")
+        assert root.link("file") is None
+        assert root.link("gone") is None
+        with pytest.raises(UnsafeArchiveError):
+            root.link("dir/secret")
+
+
+@pytest.mark.fault("SBX-01")
+def test_marks_of_directories_are_read_where_they_are(tree: Path, outside: Outside) -> None:
+    (tree / "marked").mkdir()
+    (tree / "plain").mkdir()
+    (tree / "link").symlink_to(outside.path)
+    try:
+        os.setxattr(tree / "marked", "user.overlay.opaque", b"y")
+    except OSError as error:
+        pytest.skip(f"this file system keeps no attributes: {error}")
+    with Root.open(str(tree)) as root:
+        assert root.has_mark("marked", "user.overlay.opaque", b"y")
+        assert not root.has_mark("marked", "user.overlay.opaque", b"n")
+        assert not root.has_mark("plain", "user.overlay.opaque", b"y")
+        with pytest.raises(UnsafeArchiveError):
+            root.has_mark("link", "user.overlay.opaque", b"y")
