@@ -40,13 +40,13 @@ def find(text: str, store: LocalStore) -> StoredImage:
     return found
 
 
-def looked_up(text: str, session: Session, insecure: tuple[str, ...]) -> StoredImage:
+def looked_up(text: str, session: Session, insecure: tuple[str, ...], ca_certs: tuple[str, ...] = ()) -> StoredImage:
     """The image that a registry or a Docker engine has."""
     from packrunner import config
     from packrunner.images.store import StoredImage
 
     hosts = config.resolve("insecure-registry", flag=insecure, environ=session.environ).value
-    image = session.services.look(text, insecure=hosts, reporter=session.renderer())
+    image = session.services.look(text, insecure=hosts, ca_certs=ca_certs, reporter=session.renderer())
     return StoredImage(name=text, digest=image.digest, image=image, written_at=0.0)
 
 

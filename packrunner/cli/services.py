@@ -163,6 +163,7 @@ class Services(Protocol):
         run_image: str | None,
         outputs: tuple[str, ...],
         force: bool,
+        ca_certs: Sequence[str],
         reporter: Reporter,
     ) -> Rebased:
         """Put an image on the newest version of its base, or on `run_image`; in its place, or into `outputs`."""
@@ -209,7 +210,7 @@ class Services(Protocol):
     def save(self, image: str, output: str, name: str, *, reporter: Reporter) -> Digest:
         """Write an image that is here to a file or directory, under `name`; its digest."""
 
-    def look(self, reference: str, *, insecure: Sequence[str], reporter: Reporter) -> Image:
+    def look(self, reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Image:
         """An image of a registry, or of a Docker engine, to be described."""
 
     def rebase_there(
@@ -220,6 +221,7 @@ class Services(Protocol):
         tags: tuple[str, ...],
         force: bool,
         insecure: Sequence[str],
+        ca_certs: Sequence[str],
         reporter: Reporter,
     ) -> Rebased:
         """Put an image of a registry on the newest version of its base; no layer is pulled."""

@@ -41,7 +41,15 @@ def begin(session: Session, *, quiet: int, verbose: int, json: bool) -> None:
         logs.show_debugging()
 
 
-def rebase(session: Session, image: str, *, run_image: str | None, tags: tuple[str, ...], force: bool) -> int:
+def rebase(
+    session: Session,
+    image: str,
+    *,
+    run_image: str | None,
+    tags: tuple[str, ...],
+    force: bool,
+    ca_certs: tuple[str, ...] = (),
+) -> int:
     """Rebase one image; its result is `name@digest`, as of a build."""
     began = time.monotonic()
     here = os.getcwd()
@@ -52,6 +60,7 @@ def rebase(session: Session, image: str, *, run_image: str | None, tags: tuple[s
         run_image=run_image and locator(run_image, here),
         outputs=tuple(locator(tag, here) for tag in tags),
         force=force,
+        ca_certs=ca_certs,
         reporter=session.renderer(),
     )
     return _rebased(session, name, tags, found, began)
@@ -65,6 +74,7 @@ def rebase_there(
     tags: tuple[str, ...],
     force: bool,
     insecure: tuple[str, ...],
+    ca_certs: tuple[str, ...] = (),
 ) -> int:
     """Rebase one image in its registry; its result is `name@digest`."""
     began = time.monotonic()
@@ -76,6 +86,7 @@ def rebase_there(
         tags=names if tags else (),
         force=force,
         insecure=config.resolve("insecure-registry", flag=insecure, environ=session.environ).value,
+        ca_certs=ca_certs,
         reporter=session.renderer(),
     )
     return _rebased(session, name, tags, found, began)

@@ -18,6 +18,7 @@ def command(
         bool, typer.Option("--remote", help="The image in its registry; no layer of it is fetched.")
     ] = False,
     insecure_registry: options.Insecure = None,
+    ca_cert: options.CaCerts = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, with full digests and labels.")] = False,
 ) -> int:
     """Show what an image is made of: processes, buildpacks, base and layers.
@@ -34,7 +35,7 @@ def command(
     session.json = json
     store = session.services.store()
     if remote or image.startswith("docker:"):
-        found = reference.looked_up(image, session, tuple(insecure_registry or ()))
+        found = reference.looked_up(image, session, tuple(insecure_registry or ()), tuple(ca_cert or ()))
     else:
         found = reference.find(image, store)
     facts = inspection.facts(found, store.list())

@@ -38,6 +38,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         ),
     ] = False,
     insecure_registry: options.Insecure = None,
+    ca_cert: options.CaCerts = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also on a base of another repository, distribution or platform.")
     ] = False,
@@ -64,6 +65,12 @@ def command(  # noqa: PLR0913  one parameter per flag
     tags = tuple(tag or ())
     if push:
         return upkeep.rebase_there(
-            session, image, run_image=run_image, tags=tags, force=force, insecure=tuple(insecure_registry or ())
+            session,
+            image,
+            run_image=run_image,
+            tags=tags,
+            force=force,
+            insecure=tuple(insecure_registry or ()),
+            ca_certs=tuple(ca_cert or ()),
         )
-    return upkeep.rebase(session, image, run_image=run_image, tags=tags, force=force)
+    return upkeep.rebase(session, image, run_image=run_image, tags=tags, force=force, ca_certs=tuple(ca_cert or ()))

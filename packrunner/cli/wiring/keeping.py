@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from packrunner.cli.services import BaseUpdate, Pruned, Rebased
+    from packrunner.cli.wiring.reach import Reach
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
@@ -23,14 +24,21 @@ _log = logging.getLogger(__name__)
 
 
 def rebase(
-    image: str, *, name: str, run_image: str | None, outputs: tuple[str, ...], force: bool, reporter: Reporter
+    image: str,
+    *,
+    name: str,
+    run_image: str | None,
+    outputs: tuple[str, ...],
+    force: bool,
+    ca_certs: Sequence[str],
+    reporter: Reporter,
 ) -> Rebased:
     """Put an image on the newest version of its base, or on `run_image`; in its place, or into `outputs`."""
     from packrunner.images.transfer import parse_locator
     from packrunner.lifecycle import rebasing
     from packrunner.lifecycle.created import created_at
 
-    images = places.store()
+    images, within = places.store(), reach.configured(ca_certs)
     with ExitStack() as stack:
         done = rebasing.run(
             rebasing.Job(
@@ -42,7 +50,7 @@ def rebase(
                 created=created_at(os.environ.get("SOURCE_DATE_EPOCH"), reporter),
             ),
             store=images,
-            find=lambda wanted: _find_run_image(wanted, images, reporter, stack),
+            find=lambda wanted: _find_run_image(wanted, images, reporter, stack, within),
             reporter=reporter,
         )
     return _told(done)
@@ -55,6 +63,7 @@ def rebase_there(
     tags: tuple[str, ...],
     force: bool,
     insecure: Sequence[str],
+    ca_certs: Sequence[str],
     reporter: Reporter,
 ) -> Rebased:
     """Put an image of a registry on the newest version of its base, or on `run_image`; no layer is pulled."""
@@ -64,8 +73,9 @@ def rebase_there(
     from packrunner.lifecycle import rebasing, rebasing_there
     from packrunner.lifecycle.created import created_at
 
+    within = reach.configured(ca_certs)
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter, insecure=insecure)
+        transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
         bases = transfer.finder("always")
         done = rebasing_there.run(
             rebasing.Job(
@@ -82,7 +92,7 @@ def rebase_there(
                     transfer.registries, image, names, transfer.images, compression="gzip", reporter=reporter
                 ).image
             ),
-            find=lambda wanted: _find_run_image(wanted, transfer.images, reporter, stack, elsewhere=bases.peek),
+            find=lambda wanted: _find_run_image(wanted, transfer.images, reporter, stack, within, elsewhere=bases.peek),
             reporter=reporter,
         )
     return _told(done)
@@ -109,6 +119,8 @@ def _find_run_image(
     images: LocalStore,
     reporter: Reporter,
     stack: ExitStack,
+    within: Reach,
+    *,
     elsewhere: Callable[[str], Image | None] | None = None,
 ) -> Image | None:
     """A run image; one of our own bases as its lock has it, made if need be. None where there is none."""
@@ -120,7 +132,7 @@ def _find_run_image(
         from packrunner.bases.base import find_run_image, open_base
 
         suite, variant = own
-        settings = places.base_settings()
+        settings = places.base_settings(within)
         found = find_run_image(suite, variant, settings=settings, store=images, reporter=reporter)
         if found:
             return found
@@ -131,7 +143,7 @@ def _find_run_image(
             settings=settings,
             store=images,
             snapshots=unpacked,
-            engine=places.engine(),
+            engine=places.engine(within.certificates),
             reporter=reporter,
             images=(variant,),
         )

@@ -103,10 +103,10 @@ def save(image: str, output: str, name: str, *, reporter: Reporter) -> Digest:
         return found.digest
 
 
-def look(reference: str, *, insecure: Sequence[str], reporter: Reporter) -> Image:
+def look(reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Image:
     """An image of a registry, or of a Docker engine, to be described; of a registry's no layer is fetched."""
     with ExitStack() as stack:
-        transfer = Transfer(stack, reporter, insecure=insecure)
+        transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
         if not is_name(reference):
             return transfer.find(reference, "never")
         found = transfer.registries.client.read(reference)
