@@ -140,23 +140,32 @@ class Client:
         return Failure("refused", self.registry, why, status=answer.status)
 
     def _find(self) -> str:
-        """Where the API answers: by https; by http only on loopback and where that was allowed (REG-33)."""
+        """Where the API answers: by https; by http too on loopback and where that was allowed (REG-33)."""
         host = self.host()
-        plain = loopback(_name(host)) or self.registry in self.settings.insecure
+        if loopback(_name(host)):
+            # Nothing is told to a ping, and what speaks http there is no server of https: certificates cost 40 ms.
+            return self._either(f"http://{host}", f"https://{host}", frozenset({"unreachable", "answer"}))
+        if self.registry in self.settings.insecure:
+            # A certificate is not checked then; that there is TLS is taken.
+            return self._either(f"https://{host}", f"http://{host}", frozenset({"unreachable", "no-tls"}))
+        return self._ping(f"https://{host}")
+
+    def _either(self, first: str, second: str, kinds: frozenset[str]) -> str:
+        """The first address, unless it fails as something does that speaks another protocol."""
         try:
-            return self._ping(f"https://{host}")
+            return self._pinged(first)
         except Failure as failure:
-            # A certificate that is not believed is a reason to stop, not to go on without any.
-            if not plain or failure.kind not in {"no-tls", "unreachable"}:
+            if failure.status in RETRIED:
+                return self._ping(first)
+            if failure.kind not in kinds:
                 raise
-        return self._ping(f"http://{host}")
+            try:
+                return self._ping(second)
+            except Failure as other:
+                raise (failure if other.kind == "no-tls" else other) from other
 
     def _ping(self, base: str) -> str:
-        # What may speak http is asked once by https: it is there or it is not.
-        hopeful = base.startswith("https:") and (
-            loopback(_name(self.host())) or self.registry in self.settings.insecure
-        )
-        patience = Patience(self.settings, attempts=1 if hopeful else 5)
+        patience = Patience(self.settings)
         while True:
             try:
                 return self._pinged(base)
