@@ -1,24 +1,22 @@
-"""Debian's docker-registry, started by hand and ended by its process id; its log says what it was asked."""
+"""Debian's docker-registry with a log that says what it was asked, and how it is when it takes nothing."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
-import socket
-import subprocess
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.services import LOGIN, RegistryService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-USER, PASSWORD = "ana", "secret"
-_HASHED = "$2b$04$OI6tg/nWFNstdPoeS.asuez/uoP1nL9rIaT47v38idrFNyt.FwJHW"
+USER, PASSWORD = LOGIN
 _LINE = re.compile(rb'"([A-Z]+) (/v2/[^ ]*) HTTP/1\.1" (\d+)')
 
 
@@ -30,21 +28,25 @@ class Asked(NamedTuple):
     status: int
 
 
-class RealRegistry:
-    """A registry at `host`, in `root`."""
+class RealRegistry(RegistryService):
+    """A registry at `host`, in `root`; with `read_only` it takes nothing."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.host = f"127.0.0.1:{found.getsockname()[1]}"
+    def __init__(self, root: Path, *, closed: bool = False, read_only: bool = False) -> None:
+        super().__init__(root, closed=closed)
+        self._read_only = read_only
         self._seen = 0
+
+    def _config(self) -> dict[str, Any]:
+        config = super()._config()
+        config["log"]["accesslog"]["disabled"] = False
+        config["storage"]["maintenance"] = {"readonly": {"enabled": self._read_only}}
+        return config
 
     def asked(self) -> list[Asked]:
         """The requests since this was called last."""
         # The registry logs after it answered.
         time.sleep(0.1)
-        data = (self.root / "log").read_bytes()
+        data = (self.root / "registry.log").read_bytes()
         new, self._seen = data[self._seen :], len(data)
         return [Asked(m[1].decode(), m[2].decode(), int(m[3])) for m in _LINE.finditer(new)]
 
@@ -66,7 +68,7 @@ class RealRegistry:
             pass
 
 
-def _open(request: urllib.request.Request | str) -> Any:
+def _open(request: urllib.request.Request) -> Any:
     return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
 
 
@@ -76,43 +78,8 @@ def blobs_sent(asked: list[Asked]) -> list[Asked]:
 
 
 @contextmanager
-def real_registry(root: Path, *, password: bool = False, read_only: bool = False) -> Iterator[RealRegistry]:
-    """A registry for a while; `root` may be that of another one, whose images are there then."""
-    registry = RealRegistry(root)
-    settings: dict[str, Any] = {
-        "version": "0.1",
-        "storage": {
-            "filesystem": {"rootdirectory": str(root / "data")},
-            "delete": {"enabled": True},
-            "maintenance": {"readonly": {"enabled": read_only}},
-        },
-        "http": {"addr": registry.host},
-    }
-    if password:
-        (root / "htpasswd").write_text(f"{USER}:{_HASHED}\n")
-        settings["auth"] = {"htpasswd": {"realm": "tests", "path": str(root / "htpasswd")}}
-    # JSON is YAML.
-    (root / "config.yml").write_text(json.dumps(settings))
-    with (root / "log").open("wb") as log:
-        child = subprocess.Popen(
-            ["docker-registry", "serve", str(root / "config.yml")], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        _await(registry, child)
+def real_registry(root: Path, *, closed: bool = False, read_only: bool = False) -> Iterator[RealRegistry]:
+    """A registry for a while."""
+    registry = RealRegistry(root, closed=closed, read_only=read_only)
+    with registry.running():
         yield registry
-    finally:
-        child.kill()
-        child.wait()
-
-
-def _await(registry: RealRegistry, child: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
-        assert child.poll() is None, (registry.root / "log").read_text(errors="replace")[-2000:]
-        try:
-            with _open(f"http://{registry.host}/v2/"):
-                break
-        except urllib.error.HTTPError:
-            break  # it wants a password
-        except OSError:
-            time.sleep(0.05)
-    registry.asked()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import signal
 import stat
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.real_registry import PASSWORD, USER, blobs_sent, real_registry
+from tests.registry import Reply, ScriptedRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +64,9 @@ def small(tmp_path: Path) -> tuple[str, ...]:
 def elsewhere(cli: Cli, tmp_path: Path) -> Cli:
     """Another machine: the base is there, and nothing else that was ever built."""
     home = tmp_path / "elsewhere"
-    shutil.copytree(cli.home, home, symlinks=True, ignore=shutil.ignore_patterns("apps", "registry", "state"))
+    # Files are replaced and never written to in their places, so second names of them will do.
+    left_out = shutil.ignore_patterns("apps", "registry", "state", "*.lock", "lock")
+    shutil.copytree(cli.home, home, symlinks=True, ignore=left_out, copy_function=os.link)
     other = replace(cli, home=str(home))
     for line in other.ok("images").out.splitlines():
         if not line.startswith("localhost/"):
@@ -108,7 +114,7 @@ def test_what_may_not_be_pushed_is_said_before_anything_is_built(
 ) -> None:
     (tmp_path / "private").mkdir()
     anonymous = replace(cli, env={"HOME": str(tmp_path)})
-    with real_registry(tmp_path / "private", password=True) as private:
+    with real_registry(tmp_path / "private", closed=True) as private:
         name = f"{private.host}/team/shop"
         ended = anonymous("build", name, *small, "--push")
         assert (ended.code, ended.out) == (14, "")
@@ -232,3 +238,25 @@ def test_rebase_in_a_registry_pulls_no_layer(cli: Cli, small: tuple[str, ...], r
     assert again.out == f"{name}@{after}\n"
     cli.ok("rebase", "--push", name, "-t", f"{name}:patched")
     assert registry.manifest("shop", "patched")[0] == after
+
+
+@pytest.mark.fault("PRO-01")
+def test_ctrl_c_in_a_push_ends_it(cli: Cli, small: tuple[str, ...]) -> None:
+    cli.ok("build", "stopped", *small)
+    scripted = ScriptedRegistry()
+    scripted.script("HEAD", "/blobs/", *[Reply(stall=60.0)] * 20)
+    scripted.serve()
+    try:
+        process = cli.start("push", "stopped", f"{scripted.host}/stopped")
+        for _ in range(200):
+            if scripted.asked("HEAD", "/blobs/"):
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    finally:
+        scripted.stop()
+    assert (process.returncode, out) == (130, "")
+    assert "Stopped." in err
+    assert "Traceback" not in err
+    assert ("stopped", "latest") not in scripted.manifests

@@ -119,7 +119,7 @@ def test_the_variable_comes_first_then_the_file_then_nobody(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "private").mkdir()
-    with real_registry(tmp_path / "private", password=True) as private:
+    with real_registry(tmp_path / "private", closed=True) as private:
         import base64
 
         name = f"{private.host}/acme/shop"
