@@ -378,6 +378,19 @@ def test_layers_that_only_a_registry_has_go_from_there(far: ScriptedRegistry, st
         assert pushed.image.layers == base.layers
 
 
+@pytest.mark.cnb("EXP-06")
+def test_layers_of_an_image_that_was_only_read_are_mounted(far: ScriptedRegistry, store: LocalStore) -> None:
+    base = far.add_image("base", "1", NOISE)
+    with Registry(settings(), Anonymous()) as ours:
+        read = ours.read(f"{far.host}/base:1")
+        assert read
+        far.seen.clear()
+        pushed = ours.push(read.with_env("A", "b"), [f"{far.host}/app:1"], store)
+    assert arrived(far, pushed)
+    assert not far.asked("GET", f"blobs/{base.layers[0].blob.digest}")
+    assert pushed.layers_sent == 0
+
+
 def test_what_came_compressed_is_sent_byte_for_byte(far: ScriptedRegistry, store: LocalStore) -> None:
     base = far.add_image("base", "1", b"layer")
     with Registry(settings(), Anonymous()) as ours, store.lease():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _STEP = 1 << 20
+_SOURCES = 2  # to ask for a mount: each costs a request
 
 
 class Sent(msgspec.Struct):
@@ -42,7 +43,10 @@ class Sent(msgspec.Struct):
 
 
 class Push:
-    """One image on its way into one repository. `open` gives a layer's bytes as they are stored here."""
+    """One image on its way into one repository.
+
+    `open_blob` gives the bytes of a layer as stored here; `known_at` repositories, with registries, that have a blob.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Push:
         memory: Memory,
         compressor: Callable[[], Compressor],
         open_blob: Callable[[Digest], BinaryIO],
+        known_at: Callable[[Digest], Sequence[str]],
         stop: Callable[[], None],
     ) -> None:
         self._client = client
@@ -59,6 +64,7 @@ class Push:
         self._memory = memory
         self._compressor = compressor
         self._open = open_blob
+        self._known_at = known_at
         self._stop = stop
         self._lock = threading.Lock()
         self._place = f"{client.registry}/{repository}"
@@ -168,9 +174,11 @@ class Push:
         return False
 
     def _sources(self, blob: Descriptor) -> list[str]:
-        places = [place.partition("/") for place in self._memory.sources(blob.digest)]
+        """Repositories of the same registry that should have the blob."""
+        places = [place.partition("/") for place in self._known_at(blob.digest)]
         own = self._scope.repository
-        return [path for registry, _, path in places if registry == self._client.registry and path != own][:2]
+        found = [path for registry, _, path in places if registry == self._client.registry and path != own]
+        return list(dict.fromkeys(found))[:_SOURCES]
 
     def _mounted(self, blob: Descriptor, source: str) -> bool:
         """Any refusal means that it has to be sent (REG-27)."""

@@ -246,8 +246,14 @@ class Registry:
             memory=self._memory,
             compressor=self._compressing,
             open_blob=opened,
+            known_at=self._known_at,
             stop=self._transport.close,
         )
+
+    def _known_at(self, digest: Digest) -> list[str]:
+        held = self._held.get(digest)
+        read = [f"{client.registry}/{repository}" for client, repository in held.places] if held else []
+        return [*read, *self._memory.sources(digest)]
 
     def _compressing(self) -> Compressor:
         from packrunner.images.compress import Compressor
