@@ -39,6 +39,10 @@ class Daemon:
         """The SDK's low-level client; use it inside `translated`."""
         return self._dockerd.api
 
+    def check(self) -> None:
+        """See that the engine is still there, as far as that can be told without asking it."""
+        self._dockerd.check()
+
     def translated(self) -> AbstractContextManager[None]:
         """What the SDK raises inside, as EngineError."""
         return self._dockerd.translated()

@@ -131,8 +131,7 @@ class Dockerd:
     def api(self) -> Any:
         """The SDK's low-level client; use it inside `translated`."""
         if self._api is None:
-            if self.is_local:
-                reach(self.host.url.removeprefix("unix://"))
+            self.check()
             with self.translated():
                 self._api = self._connect()
         return self._api
@@ -150,6 +149,11 @@ class Dockerd:
         names = [str(part.get("Name", "")) for part in found.get("Components") or ()]
         product = "Podman" if any("Podman" in name for name in names) else "Docker"
         return f"{product} {found.get('Version', '')}".strip()
+
+    def check(self) -> None:
+        """See that an engine of this machine still listens; the SDK would leave a socket open where none does."""
+        if self.is_local:
+            reach(self.host.url.removeprefix("unix://"))
 
     def close(self) -> None:
         """End the connection; a later use makes another one."""

@@ -55,12 +55,14 @@ class Lifetime:
     def remove(self, container: str) -> None:
         """Remove it; where the engine is gone meanwhile, our next start does."""
         with contextlib.suppress(EngineError), self._daemon.translated():
+            self._daemon.check()
             self._daemon.api.remove_container(container, v=True, force=True)
 
     def why_ended(self, container: str, channel: Channel) -> EngineError:
         """Why the agent's stream ended without a farewell (K8S-12)."""
         cause = "the Docker engine closed the connection"
         try:
+            self._daemon.check()
             with self._daemon.translated():
                 state: dict[str, Any] = self._daemon.api.inspect_container(container)["State"]
         except EngineError as e:

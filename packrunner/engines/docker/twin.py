@@ -228,12 +228,7 @@ class Twin:
 
     def _learn(self, change: tables.Change, now: Lines) -> None:
         if self._overlay:
-            # The next build begins with the lower tree again.
-            touched = {*change.fresh, *(p for p in self._inside if any(tables.below(p, top) for top in change.gone))}
-            for path in touched:
-                self._inside.pop(path, None)
-            self._others |= set(now) - set(self._inside)
-            return
+            return  # what is inside differs from what is known, and so the next build makes it the lower tree's again
         for path in [p for p in self._inside if any(tables.below(p, top) for top in change.gone)]:
             del self._inside[path]
         self._inside |= {path: now[path] for path in change.fresh}
