@@ -63,9 +63,11 @@ def unknown(text: str, store: LocalStore) -> UsageError:
     """The error for an image that is not there."""
     names = [short(stored.name) for stored in store.list() if stored.name]
     near = get_close_matches(text, names, n=2)
+    host, slash, _ = text.partition("/")
+    elsewhere = (f"packrunner pull {text}",) if slash and ("." in host or ":" in host) else ()
     return UsageError(
         f"there is no image {text}",
         slug="unknown-image",
         cause=None if names else "the store has no images",
-        tries=(*near, "packrunner images") if names else (f"packrunner build {text}",),
+        tries=(*elsewhere, *near, "packrunner images") if names else elsewhere or (f"packrunner build {text}",),
     )

@@ -180,7 +180,7 @@ def test_build_id_means_a_new_run_each_time(cli: Cli, source: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
-        ("FROM registry.example/run:1\n", 92, "which is not here"),
+        ("FROM registry.example/run:1\n", 92, "error[run-image-unreachable]"),
         (SAME + "USER root\n", 102, "leaves root as the user of the run image"),
         (SAME + "USER root\nRUN echo why; exit 4\n", 102, "acme_bad/run.Dockerfile:4: RUN ended with exit code 4"),
         (SAME + "RUN true\nFROM other\n", 92, "acme_bad/run.Dockerfile:4: a second FROM"),

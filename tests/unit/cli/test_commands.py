@@ -179,6 +179,9 @@ def test_an_image_that_is_not_there_is_answered_with_the_nearest(capsys: Capture
     )
     assert call("inspect", "shop") == 2
     assert "try:   packrunner build shop" in capsys.readouterr().err
+    # What may be in a registry is one command away.
+    assert call("inspect", "reg.example.com/shop") == 2
+    assert "try:   packrunner pull reg.example.com/shop" in capsys.readouterr().err
 
 
 def test_errors_of_json_commands_are_json(capsys: Capture) -> None:
