@@ -9,6 +9,7 @@ import base64
 import gzip
 import hashlib
 import http.server
+import itertools
 import json
 import re
 import socket
@@ -88,6 +89,7 @@ class ScriptedRegistry:
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.uploads: dict[str, bytearray] = {}
+        self.sessions = itertools.count()
         self.seen: list[Seen] = []
         self.auth = ""  # "", basic or bearer
         self.login = "ana:pass word"
@@ -381,7 +383,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if (source, digest) in self.owner.blobs:
                 self.owner.blobs[repository, digest] = self.owner.blobs[source, digest]
                 return Reply(201)
-            session = f"session-{len(self.owner.uploads)}"
+            session = f"session-{next(self.owner.sessions)}"
             self.owner.uploads[session] = bytearray()
             least = {"OCI-Chunk-Min-Length": str(self.owner.least_part)} if self.owner.least_part else {}
             return Reply(202, headers={**self._session(repository, session), **least})
