@@ -54,7 +54,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     run_image: str | None = None
     clear_cache: bool = False
     rebuild: bool = False
-    network: Literal["host", "none"] = "host"
+    network: str = "host"
+    """Host, none, or with the engine docker one of its networks."""
     engine: Literal["sandbox", "docker"] = "sandbox"
     docker_host: str = ""
     """Which Docker engine; "" for what its own settings say."""
@@ -74,6 +75,11 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[tuple[str, str], ...] = ()
     """(text, what to do) about the settings themselves."""
     origins: Mapping[str, Origin] = msgspec.field(default_factory=dict)
+
+    @property
+    def sandbox_network(self) -> Literal["host", "none"]:
+        """Whether buildpacks have a network at all."""
+        return "none" if self.network == "none" else "host"
 
     def to_plain(self) -> dict[str, Any]:
         """The request as JSON's own types."""
@@ -143,6 +149,7 @@ def merge(
         origins["project"] = "flag"
     buildpacks = pick("buildpack", flags.buildpacks)
     extensions = pick("extension", flags.extensions)
+    engine = pick("engine", flags.engine)
     run_image = pick("run-image", flags.run_image)
     builder = pick("builder", flags.builder, project.builder if project else None)
     project_dir = os.path.dirname(project_file)
@@ -169,8 +176,8 @@ def merge(
         run_image=locator(run_image, flags.cwd) if run_image else None,
         clear_cache=pick("clear-cache", flags.clear_cache),
         rebuild=pick("rebuild", flags.rebuild),
-        network=_network(flags, pick, origins),
-        engine=pick("engine", flags.engine),
+        network=_network(flags, engine, pick, origins),
+        engine=engine,
         docker_host=pick("docker-host", flags.docker_host) or "",
         ca_certs=tuple(_ca_cert(text, flags.cwd) for text in pick("ca-cert", flags.ca_certs)),
         offline=pick("offline", flags.offline),
@@ -188,14 +195,17 @@ def merge(
     )
 
 
-def _network(flags: Flags, pick: Callable[..., Any], origins: dict[str, Origin]) -> Literal["host", "none"]:
+def _network(flags: Flags, engine: str, pick: Callable[..., Any], origins: dict[str, Origin]) -> str:
     """Without a network for packrunner there is none for buildpacks; asking for both at once is a mistake."""
-    network: Literal["host", "none"] = pick("network", flags.network)
+    named = flags.network if engine == "docker" and flags.network not in {None, "host", "none"} else None
+    network: str = named or pick("network", flags.network)
+    if named:
+        origins["network"] = "flag"
     if not pick("offline", flags.offline):
         return network
-    if flags.network == "host":
+    if flags.network not in {None, "none"}:
         raise UsageError(
-            "--offline and --network host contradict each other",
+            f"--offline and --network {flags.network} contradict each other",
             slug="usage",
             cause="--offline is for buildpacks too",
             tries=("leave out one of them",),

@@ -97,7 +97,12 @@ def command(  # noqa: PLR0913  one parameter per flag
     ] = None,
     network: Annotated[
         str | None,
-        typer.Option("--network", metavar="host|none", help="The network that buildpacks see.", rich_help_panel=COMMON),
+        typer.Option(
+            "--network",
+            metavar="host|none",
+            help="The network that buildpacks see; with --engine docker also one of the engine's, by its name.",
+            rich_help_panel=COMMON,
+        ),
     ] = None,
     ca_cert: Annotated[
         list[str] | None,

@@ -153,7 +153,7 @@ def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
         run_image=parts.run_image,
         run_images=bases.run_images(builder, finder),
         records=os.path.join(paths.cache_dir(), extended.DIRECTORY),
-        network=request.network,
+        network=request.sandbox_network,
         volumes=_volumes(request),
         places=Places(app=request.shape.app_dir),
         process_type=request.shape.process,
@@ -203,7 +203,7 @@ def detect(
             operator=builder.operator,
             platform_api=builder.platform_api,
             target=bases.target(request, builder, finder),
-            network=request.network,
+            network=request.sandbox_network,
         )
         return detect_only.ask(
             inquiry,

@@ -63,6 +63,7 @@ class Lifetime:
         cause = "the Docker engine closed the connection"
         try:
             self._daemon.check()
+            self._daemon.check()
             with self._daemon.translated():
                 state: dict[str, Any] = self._daemon.api.inspect_container(container)["State"]
         except EngineError as e:

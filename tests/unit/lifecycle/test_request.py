@@ -171,6 +171,14 @@ def test_offline_is_for_buildpacks_too() -> None:
         merge(Flags(cwd="/apps", offline=True, network="host"), {})
 
 
+def test_the_engine_docker_has_networks_of_its_own() -> None:
+    asked = merge(Flags(cwd="/apps", engine="docker", network="of-tests"), {})
+    assert (asked.network, asked.sandbox_network, asked.origins["network"]) == ("of-tests", "host", "flag")
+    assert merge(Flags(cwd="/apps", engine="docker", network="none"), {}).sandbox_network == "none"
+    with pytest.raises(UsageError, match="contradict each other"):
+        merge(Flags(cwd="/apps", engine="docker", network="of-tests", offline=True), {})
+
+
 def test_a_flag_with_an_impossible_value_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         merge(Flags(cwd="/", network="bridge"), {})
