@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _MAX_RELEASE = 8 << 20
 _MAX_INDEX = 1 << 30
+_PAUSES = (2.0, 5.0)
+"""How long to wait, in seconds, for another machine of a mirror to answer."""
 
 
 class Resolver(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,9 +106,22 @@ class Resolver(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def _release(self, archive: Archive, suite: str, seen: float) -> Release | None:
-        """The suite's Release from the first root that has one to believe; None where none has any."""
+        """The suite's Release; None where no root has any. Of the machines behind one name some are behind, too."""
+        roots = self.archives.of(archive)
+        pauses = _PAUSES if any(not root.startswith("file:") for root in roots) else ()
+        for pause in pauses:
+            try:
+                return self._first_release(roots, suite, seen)
+            except NetworkError as error:
+                if error.slug != "debian-stale":
+                    raise
+            self.network.sleep(pause)
+        return self._first_release(roots, suite, seen)
+
+    def _first_release(self, roots: Sequence[str], suite: str, seen: float) -> Release | None:
+        """That of the first root that has one to believe."""
         failure: PackrunnerError | None = None
-        for root in self.archives.of(archive):
+        for root in roots:
             url = f"{root}/dists/{suite}/InRelease"
             try:
                 read = download.read_text(self.network, [url], name=f"{suite}'s Release", limit=_MAX_RELEASE)

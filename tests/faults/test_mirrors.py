@@ -16,7 +16,7 @@ from packrunner.images.snapshot import Snapshots
 from packrunner.images.store import LocalStore
 from tests.fakes import FakeReporter
 from tests.faults.test_bases import NoEngine
-from tests.unit.bases.archive import NOW, DebianArchive, Slept, serving, write_keyring
+from tests.unit.bases.archive import NOW, Answer, DebianArchive, Slept, serving, write_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +105,18 @@ def test_a_mirror_that_is_older_than_what_was_seen(tmp_path: Path) -> None:
     with serving(DebianArchive(date=NOW - DAY).files()) as stale, serving(good()) as second:
         assert opened(tmp_path, stale.url, second.url).digest
         assert [path for path, _ in second.requests if path.endswith("trixie/InRelease")]
+
+
+@pytest.mark.fault("NET-09")
+def test_one_of_the_machines_of_a_mirror_is_behind(tmp_path: Path) -> None:
+    (tmp_path / "data/bases").mkdir(parents=True)
+    (tmp_path / "data/bases/seen.json").write_text(f'{{"trixie": {NOW}}}')
+    name = next(path for path in good() if path.endswith("trixie/InRelease"))
+    old = DebianArchive(date=NOW - DAY).files()[name]
+    with serving(good()) as mirror:
+        mirror.scripts[name] = [Answer(body=old), Answer(body=old)]
+        assert opened(tmp_path, mirror.url).digest
+        assert [path for path, _ in mirror.requests].count(f"/{name}") == 3
 
 
 @pytest.mark.fault("NET-09")
