@@ -1,4 +1,4 @@
-"""`make bench [CASES="start detect launch flask rebase many large push"]`: one table, with peers and goals.
+"""`make bench [CASES="start detect launch flask rebase many large push engine"]`: one table, with peers and goals.
 
 Peers (docker, pack, ko) are measured when they are on this machine and work; what is missing is said.
 """
@@ -203,6 +203,27 @@ class Bench:
             row = Row(what="push, nothing new", ours=self._time(ours, self.runs), peer="skopeo copy", theirs=again)
             self.rows.append(row)
 
+    def engine(self) -> None:
+        """The sample through a Docker engine; beside pack, where BENCH_PACK has its command, run in the sample."""
+        if Docker.probe(self.scratch) is None:
+            return
+        app = os.path.join(self.scratch, "engine-flask")
+        edited = trees.flask(app)
+        command = [*self.build("bench-engine", app, "--buildpack", "python"), "--engine", "docker", "--load"]
+        pack = ["sh", "-c", f"cd {app} && exec $BENCH_PACK"] if os.environ.get("BENCH_PACK") else None
+        for argv in (command, pack):
+            if argv:
+                self._time(argv, 2)
+        peer = self._time(pack, self.runs) if pack else None
+        ours = self._time([*command, "--rebuild"], self.runs)
+        what = "Docker engine: --rebuild --load"
+        self.rows.append(Row(what=what, ours=ours, goal=1.2, peer="pack build", theirs=peer))
+        edit = lambda: trees.append_line(edited)  # noqa: E731 (as above)
+        peer = measure(pack, runs=self.runs, env=self.env, before=edit) if pack else None
+        ours = measure(command, runs=self.runs, env=self.env, before=edit)
+        what = "Docker engine: one line changed, loaded"
+        self.rows.append(Row(what=what, ours=ours, goal=1.5, peer="pack build", theirs=peer))
+
     def _warm(self, name: str, app: str) -> list[str]:
         """The command that builds `app`, with the base image made before."""
         empty = os.path.join(self.scratch, "empty")
@@ -279,7 +300,7 @@ def main() -> None:
     """Run the chosen cases."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument(
-        "cases", nargs="*", default=["start", "detect", "launch", "flask", "rebase", "many", "large", "push"]
+        "cases", nargs="*", default=["start", "detect", "launch", "flask", "rebase", "many", "large", "push", "engine"]
     )
     parser.add_argument("--runs", type=int, default=7)
     chosen = parser.parse_args()
@@ -295,6 +316,7 @@ def main() -> None:
                 "many": bench.many,
                 "large": bench.large,
                 "push": bench.push,
+                "engine": bench.engine,
             }[case]()
         bench.print()
     missing = [name for name in ("pack", "ko") if not shutil.which(name)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("items.toml")
-PARTS = ("registry", "composing")
+PARTS = ("composing",)
 """Parts of packrunner that an item may wait for."""
 
 _MARK = re.compile(r"mark\.cnb\(([^)]*)\)")
