@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks import orders, registries, trees
 from benchmarks.timing import Timing, bare_start, measure, measure_in_turn
@@ -182,7 +183,9 @@ class Bench:
         self._time(self.build("bench-push", app, "--buildpack", "python"), 1)
         home = self.env["PACKRUNNER_HOME"]
         store = os.path.join(home, "data", "store")
-        with registries.LocalRegistry(os.path.join(self.scratch, "registry")).running() as registry:
+        registry = registries.LocalRegistry(Path(self.scratch) / "registry")
+        registry.root.mkdir()
+        with registry.running():
             target = f"{registry.host}/bench/flask:1"
             ours = [PACKRUNNER, "push", "bench-push", target]
             copy = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]

@@ -30,6 +30,7 @@ documented in docs/reference/errors.md (a test compares the two).
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 
@@ -213,3 +214,11 @@ class StoppedError(PackrunnerError):
     def __init__(self, signal: int) -> None:
         super().__init__("stopped", slug="stopped")
         self.signal = signal
+
+
+def in_words(error: BaseException) -> str:
+    """What an exception of the system says, without Python's number for it: `Connection refused`."""
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        # Numbers below zero are the resolver's, which has words of its own.
+        return os.strerror(error.errno) if error.errno > 0 else error.strerror
+    return str(error) or type(error).__name__

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import os
 import ssl
 import urllib.parse
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import msgspec
 
 from packrunner import certificates
+from packrunner.errors import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -309,6 +309,4 @@ def _failed(host: str, phase: str, error: Exception, through: str = "") -> Trans
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {IDLE_SECONDS:.0f} s"
-    if isinstance(error, OSError) and error.errno and error.strerror:
-        return os.strerror(error.errno) if error.errno > 0 else error.strerror
-    return str(error) or type(error).__name__
+    return in_words(error)

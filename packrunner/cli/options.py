@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-REGISTRY, SHAPE, PACK = "Registries and engines", "The image and its build", "Of pack"
+COMMON, REGISTRY, SHAPE, PACK = "Common", "Registries and engines", "The image and its build", "Of pack"
 
 
 def _text(*names: str, metavar: str, about: str, panel: str) -> Any:
@@ -66,6 +66,28 @@ CaCerts = Annotated[
         metavar="FILE|host",
         help="Authorities to believe: a PEM file, or this machine's (host). Repeatable.",
     ),
+]
+Network = Annotated[
+    str | None,
+    _text(
+        "--network",
+        metavar="host|none",
+        about="The network that buildpacks see; with --engine docker also one of the engine's, by its name.",
+        panel=COMMON,
+    ),
+]
+BuildCaCerts = Annotated[
+    list[str] | None,
+    _text(
+        "--ca-cert",
+        metavar="FILE|host",
+        about="Authorities to believe, here and in the build: a PEM file, or this machine's (host). Repeatable.",
+        panel=COMMON,
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Use no network: what is not on this machine is an error.", rich_help_panel=COMMON),
 ]
 PullPolicy = Annotated[
     str | None,

@@ -254,4 +254,6 @@ def _check_replaceable(path: str) -> None:
             return
     finally:
         os.close(fd)
-    raise UsageError(f"{path} exists and is no archive", slug="output-exists", tries=(f"rm {path}",))
+    raise UsageError(
+        f"{path} exists and is no archive", slug="output-exists", tries=(f"{path}.tar, or another name that is free",)
+    )

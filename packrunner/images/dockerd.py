@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from packrunner.errors import EngineError, UsageError
+from packrunner.errors import EngineError, UsageError, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -264,7 +264,7 @@ def innermost(error: BaseException) -> str:
     """The first cause of an error, which tells most."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
-    return (str(error) or type(error).__name__)[:500]
+    return in_words(error)[:500]
 
 
 @contextmanager

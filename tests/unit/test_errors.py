@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,3 +64,13 @@ def test_the_exit_codes_are_those_of_the_platform_api() -> None:
     }
     assert {kind: kind.exit_code for kind in codes} == codes
     assert [kind for kind in codes if kind.transient] == [errors.NetworkError]
+
+
+def test_what_the_system_says_is_shown_without_pythons_number() -> None:
+    said = {
+        errors.in_words(ConnectionRefusedError(111, "Connection refused")): "Connection refused",
+        errors.in_words(socket.gaierror(-2, "Name or service not known")): "Name or service not known",
+        errors.in_words(ValueError("a reason")): "a reason",
+        errors.in_words(EOFError()): "EOFError",
+    }
+    assert list(said) == list(said.values())

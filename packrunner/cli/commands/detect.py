@@ -95,30 +95,9 @@ def command(  # noqa: PLR0913  one parameter per flag
             rich_help_panel=COMMON,
         ),
     ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            "--network",
-            metavar="host|none",
-            help="The network that buildpacks see; with --engine docker also one of the engine's, by its name.",
-            rich_help_panel=COMMON,
-        ),
-    ] = None,
-    ca_cert: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--ca-cert",
-            metavar="FILE|host",
-            help="Authorities to believe, here and in the build: a PEM file, or this machine's (host). Repeatable.",
-            rich_help_panel=COMMON,
-        ),
-    ] = None,
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline", help="Use no network: what is not on this machine is an error.", rich_help_panel=COMMON
-        ),
-    ] = False,
+    network: options.Network = None,
+    ca_cert: options.BuildCaCerts = None,
+    offline: options.Offline = False,
     engine: options.Engine = None,
     docker_host: options.DockerHost = None,
     run_image: Annotated[

@@ -8,6 +8,7 @@ import typer
 
 from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
+from packrunner.errors import UsageError
 
 
 def command(  # noqa: PLR0913  one parameter per flag
@@ -72,5 +73,11 @@ def command(  # noqa: PLR0913  one parameter per flag
             force=force,
             insecure=tuple(insecure_registry or ()),
             ca_certs=tuple(ca_cert or ()),
+        )
+    if insecure_registry:
+        raise UsageError(
+            "--insecure-registry is for --push: without it, no registry is asked",
+            slug="usage",
+            tries=(f"packrunner rebase --push {image}",),
         )
     return upkeep.rebase(session, image, run_image=run_image, tags=tags, force=force, ca_certs=tuple(ca_cert or ()))

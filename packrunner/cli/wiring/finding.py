@@ -30,7 +30,10 @@ OWN = "localhost/packrunner/"
 
 
 class Finder:
-    """Finds images by name under one pull policy; what came from a registry is in the store under its name then."""
+    """Finds images by name under one pull policy; what came from a registry is in the store under its name then.
+
+    `here_only` says what to do about an image that is not here, where the policy is to ask nobody else.
+    """
 
     def __init__(
         self,
@@ -40,12 +43,14 @@ class Finder:
         *,
         policy: PullPolicy,
         daemon: Callable[[], DaemonImages],
+        here_only: str = "--pull-policy if-not-present",
     ) -> None:
         self._images = images
         self._registries = registries
         self._reporter = reporter
         self._policy = policy
         self._daemon = daemon
+        self._here_only = here_only
         self._asked: dict[str, Image | None] = {}
         self.blobs: dict[Digest, Descriptor] = {}
         """Layers of images that were only looked at, by diff id: what their registry has need not be made again."""
@@ -61,7 +66,7 @@ class Finder:
                 f"there is no image {reference}",
                 slug="unknown-image",
                 cause=f"it was looked for {where}",
-                tries=("--pull-policy if-not-present",) if self._policy == "never" else ("packrunner images",),
+                tries=(self._here_only,) if self._policy == "never" else ("packrunner images",),
             )
         return found
 

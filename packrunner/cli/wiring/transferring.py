@@ -42,13 +42,17 @@ class Transfer:
         """The Docker engine's images."""
         return self._daemon()
 
-    def finder(self, policy: PullPolicy) -> Finder:
-        """What finds images under a policy."""
-        return Finder(self.images, self.registries, self.reporter, policy=policy, daemon=self.daemon)
+    def finder(self, policy: PullPolicy, *, here_only: str = "packrunner images") -> Finder:
+        """What finds images under a policy; `here_only` as in Finder."""
+        return Finder(
+            self.images, self.registries, self.reporter, policy=policy, daemon=self.daemon, here_only=here_only
+        )
 
     def find(self, reference: str, policy: PullPolicy) -> Image:
         """An image, wherever it is. Raises UsageError (`unknown-image`)."""
-        return self.finder(policy).read(reference)
+        return self.finder(policy, here_only=f"packrunner images, or first: packrunner pull {reference}").read(
+            reference
+        )
 
 
 def push(

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import msgspec
 
 from packrunner import certificates
+from packrunner.errors import in_words
 from packrunner.images.registry.encoding import decoded
 from packrunner.images.registry.failures import Failure, printable
 from packrunner.proxies import Proxies
@@ -307,6 +308,16 @@ def _speaks_tls(error: ssl.SSLError) -> bool:
     )
 
 
+def _of_the_system(error: BaseException) -> OSError | None:
+    """The system's own error in the chain of causes, which says more than what was made of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def _failure(error: Exception, host: str, phase: str, idle: float, through: str) -> Failure:
     """An exception of httpx as a failure; its text may hold an address, so only some of them are shown."""
     from packrunner.images.registry.wire import httpx
@@ -330,5 +341,5 @@ def _failure(error: Exception, host: str, phase: str, idle: float, through: str)
     elif isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
         return Failure("answer", host, "an address that is none")
     else:
-        why = printable(str(error)) or type(error).__name__
+        why = printable(in_words(_of_the_system(error) or error))
     return Failure("unreachable", host, why + through, phase=phase, retry=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from packrunner.cli import main
 from tests.unit.cli.cli_fakes import FakeServices, call, digest
 
 if TYPE_CHECKING:
@@ -95,3 +96,17 @@ def test_a_file_is_an_archive_for_docker(
     fake = Moving()
     assert call("save", "shop:1", "-o", place, fake=fake) == 0
     assert fake.moved == [("save", "shop:1", locator.format(tmp_path), "shop:1")]
+
+
+def test_what_is_not_here_is_not_sent(capsys: Capture) -> None:
+    for words in (("push", "nope", "reg.example.com/a"), ("load", "nope"), ("save", "nope", "-o", "nope.tar")):
+        assert main(words) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert "error[unknown-image]: there is no image nope" in told
+        assert "packrunner pull nope" in told
+        assert "--pull-policy" not in told
+
+
+def test_rebase_here_knows_no_registries(capsys: Capture) -> None:
+    assert main(("rebase", "shop", "--insecure-registry", "reg.example.com")) == 2
+    assert "packrunner rebase --push shop" in capsys.readouterr().err
