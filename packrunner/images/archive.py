@@ -165,8 +165,11 @@ def write_docker_archive(path: str, image: Image, store: LocalStore, *names: str
 def docker_archive(image: Image, store: LocalStore, *names: str) -> Iterator[bytes]:
     """What `docker load` reads, in pieces: its own files and, where it knows them, OCI's.
 
-    The latter know the first name only.
+    The latter know the first name only. zstd layers go in as plain ones; hold the store's lease.
     """
+    from packrunner.images.plain import without_zstd
+
+    image = without_zstd(image, store)
     tagged = [ImageName.parse(name).tagged for name in names]
     saved = [
         {

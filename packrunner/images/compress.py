@@ -25,7 +25,9 @@ _BLOCK = 1 << 20
 _WINDOW = 32 << 10
 _GZIP_LEVEL = 1
 _ZSTD_LEVEL = 3
-_ZSTD_JOB = 8 << 20
+# Small, because each thread holds several of them, and each layer that is compressed at the same time has its own.
+_ZSTD_JOB = 1 << 20
+_ZSTD_THREADS = 8
 # No name, no time, of no system: the same bytes everywhere.
 _HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _LAST = b"\x03\x00"
@@ -69,7 +71,7 @@ class Compressor:
 
         # Threads even if it is one: without any, zstd makes other bytes.
         options = zstandard.ZstdCompressionParameters.from_level(
-            _ZSTD_LEVEL, threads=self._workers, job_size=_ZSTD_JOB, write_checksum=True
+            _ZSTD_LEVEL, threads=min(self._workers, _ZSTD_THREADS), job_size=_ZSTD_JOB, write_checksum=True
         )
         member = zstandard.ZstdCompressor(compression_params=options).compressobj()
         while block := stream.read(_BLOCK):

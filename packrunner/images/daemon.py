@@ -90,6 +90,10 @@ class Daemon:
         """
         tagged = [ImageName.parse(name).tagged for name in names]
         found, passing = self._known(image), ""
+        if found is None:
+            from packrunner.images.plain import without_zstd
+
+            image = without_zstd(image, store)
         if found is None and self._dockerd.is_local:
             found, passing = self._pulled(image, store)
         if found is None:

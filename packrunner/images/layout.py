@@ -46,8 +46,9 @@ LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 CONTAINERD_NAME = "io.containerd.image.name"
 _INDEXES = frozenset({INDEX, DOCKER_INDEX})
 _NESTED = 3
-_RATIO = 1000  # layers of zeros are real
-_LARGEST = 1 << 40
+RATIO = 1000
+"""How many bytes a layer may unpack to for each stored one: layers of zeros are real."""
+LARGEST = 1 << 40
 STEP = 1 << 20
 
 
@@ -164,7 +165,7 @@ def import_layer(place: Place, name: str, layer: Layer, store: LocalStore) -> No
 
 def verify(stream: Tee, what: str, digest: Digest | None, diff_id: Digest) -> None:
     """Read a layer to its end, comparing digests of the bytes as they are and of the uncompressed tar."""
-    inflow = Inflow(cast("BinaryIO", stream), what, limit=_LARGEST, ratio=_RATIO, digest=digest, diff_id=diff_id)
+    inflow = Inflow(cast("BinaryIO", stream), what, limit=LARGEST, ratio=RATIO, digest=digest, diff_id=diff_id)
     for _ in inflow.pieces():
         pass
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from packrunner.errors import CorruptError, UsageError
+from packrunner.images.compress import Compressor
 from packrunner.images.daemon import Daemon
 from packrunner.images.dockerd import Dockerd, find_host
 from packrunner.images.image import Image
 from packrunner.images.layer import Dir, File, write_layer
+from packrunner.images.manifest import LAYER_ZSTD
 from packrunner.images.registry.credentials import Anonymous
 from packrunner.images.registry.registry import Registry
 from packrunner.images.registry.settings import RegistrySettings
@@ -172,6 +175,34 @@ def test_an_image_comes_back_as_it_was(place: Place, store: LocalStore, empty: L
         assert all(bytes_of(found, empty))
         if place.keeps_manifest:
             assert found.digest == written.digest
+
+
+def squeezed(made: Image, store: LocalStore) -> Image:
+    """The image with its layers compressed by zstd, as others push it."""
+    blobs = {}
+    with closing(Compressor()) as compressor:
+        for layer in made.layers:
+            with store.open(layer.blob.digest) as stream, store.new_blob() as blob:
+                for piece in compressor.pieces(stream, "zstd"):
+                    blob.write(piece)
+                blobs[layer.diff_id] = blob.commit(LAYER_ZSTD)
+    for layer in made.layers:
+        store.quarantine(layer.blob.digest)
+    return made.with_blobs(blobs)
+
+
+def test_layers_of_zstd_come_back_too(place: Place, store: LocalStore, empty: LocalStore) -> None:
+    """Also where whoever keeps them reads no zstd, as Docker engines before 23."""
+    if isinstance(place, OwnStore):
+        pytest.skip("a store keeps blobs as they are")
+    made = image(store, os.urandom(4).hex())
+    written = squeezed(made, store)
+    with store.lease():
+        place.write(written, store)
+    with empty.lease():
+        found = place.read(empty)
+        assert found.config_bytes() == written.config_bytes()
+        assert all(bytes_of(found, empty))
 
 
 def test_the_name_means_the_last_image_written(place: Place, store: LocalStore, empty: LocalStore) -> None:
