@@ -86,7 +86,11 @@ def remember(
             "skip": sorted(scan.app_skip),
             "settings": list(range(1, 3 + len(request.env_files))),
             "always": (
-                request.rebuild or request.clear_cache or not report.repeatable or found.moving or _differs(request)
+                request.rebuild
+                or request.clear_cache
+                or not report.repeatable
+                or found.moving
+                or _differs(request, scan)
             ),
             "quiet": bool(request.quiet) or request.progress == "json",
             # Values of variables may be secret, and are not kept: then the arguments are parsed again.
@@ -151,10 +155,10 @@ def _walkable(path: str) -> bool:
     return True
 
 
-def _differs(request: BuildRequest) -> bool:
+def _differs(request: BuildRequest, scan: record.Scan) -> bool:
     """Whether the same inputs may make another image: at another time, or with volumes that are not watched."""
-    volumes = request.shape.volumes
-    return request.shape.created == "now" or len(watched(volumes)) < len(volumes)
+    unseen = any(volume.writable or volume.source not in scan.inputs for volume in request.shape.volumes)
+    return request.shape.created == "now" or unseen
 
 
 def _images(request: BuildRequest, report: BuildReport, builder: Builder, store: LocalStore) -> dict[str, str]:
