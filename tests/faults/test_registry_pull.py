@@ -350,6 +350,18 @@ def test_an_interrupt_ends_a_transfer_that_hangs(far: ScriptedRegistry, store: L
     assert waited < 10
 
 
+@pytest.mark.fault("REG-17")
+def test_what_is_closed_asks_nothing_more(far: ScriptedRegistry, store: LocalStore) -> None:
+    far.add_image("app", "1", NOISE)
+    with client() as ours:
+        ours.pull(f"{far.host}/app:1", store)
+    far.seen.clear()
+    with pytest.raises(NetworkError) as error:
+        ours.pull(f"{far.host}/app:1", store)
+    assert "stopped" in str(error.value.cause)
+    assert not far.seen
+
+
 @pytest.mark.fault("REG-18")
 @pytest.mark.parametrize("what", ["^/v2/$", "manifests", "blobs"])
 def test_a_page_is_no_answer_of_a_registry(far: ScriptedRegistry, store: LocalStore, what: str) -> None:

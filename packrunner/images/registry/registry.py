@@ -247,7 +247,7 @@ class Registry:
             compressor=self._compressing,
             open_blob=opened,
             known_at=self._known_at,
-            stop=self._transport.close,
+            stop=self._transport.hang_up,
         )
 
     def _known_at(self, digest: Digest) -> list[str]:

@@ -21,7 +21,7 @@ from packrunner.images.registry.failures import Failure, printable
 from packrunner.proxies import Proxies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Self
 
     import httpx
@@ -123,16 +123,22 @@ class Answer:
 
 
 class Transport:
-    """Sends requests. Any number of threads may use it at once; `close` ends what they wait for."""
+    """Sends requests. Any number of threads may use it at once."""
 
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._proxies = Proxies(apt={}, environ=settings.environ)
         self._lock = threading.Lock()
         self._pools: dict[tuple[str, str, int], httpx.BaseTransport] = {}
+        self._closed = False
 
     def close(self) -> None:
-        """End all connections."""
+        """End all connections for good."""
+        self._closed = True
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End all connections, and so what threads wait for; what was begun can be taken back over new ones."""
         with self._lock:
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
@@ -158,7 +164,7 @@ class Transport:
         shown = urlsplit(ask.url).netloc.rpartition("@")[2]
         self._allowed(host, shown)
         proxy = self._proxies.of(scheme, host, port)
-        watch = _Watch(shown, wary=ask.wary and not proxy)
+        watch = _Watch(shown, self._is_closed, wary=ask.wary and not proxy)
         length = {} if ask.method in {"GET", "HEAD"} else {"Content-Length": str(ask.body.size)}
         request = httpx.Request(
             ask.method,
@@ -182,8 +188,11 @@ class Transport:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failure(error, shown, watch.phase, self._settings.idle, through) from error
         except RuntimeError as error:
-            raise Failure("unreachable", shown, "stopped", phase=watch.phase) from error
+            raise _stopped(shown) from error
         return Answer(response, ask, self._settings.idle)
+
+    def _is_closed(self) -> bool:
+        return self._closed
 
     def _allowed(self, host: str, shown: str) -> None:
         if self._settings.offline and not loopback(host):
@@ -192,6 +201,8 @@ class Transport:
     def _pool(self, scheme: str, host: str, port: int, proxy: str | None) -> httpx.BaseTransport:
         key = scheme, host, port
         with self._lock:
+            if self._closed:
+                raise _stopped(host)
             if key not in self._pools:
                 self._pools[key] = self._new_pool(scheme, host, port, proxy)
             return self._pools[key]
@@ -215,19 +226,29 @@ _CLIENT = ssl.PROTOCOL_TLS_CLIENT
 class _Watch:
     """Hears from httpx how far a request is, and looks at whom it has connected to."""
 
-    def __init__(self, host: str, *, wary: bool) -> None:
+    def __init__(self, host: str, closed: Callable[[], bool], *, wary: bool) -> None:
         self.phase = "connecting"
         self._host = host
+        self._closed = closed
         self._wary = wary
 
     def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         step = event.partition(".")[2]
         self.phase = _PHASES.get(step, self.phase)
-        if step == "connect_tcp.complete" and self._wary:
+        if step != "connect_tcp.complete":
+            return
+        if self._closed():  # nobody else would end this connection
+            info["return_value"].close()
+            raise _stopped(self._host)
+        if self._wary:
             address = info["return_value"].get_extra_info("server_addr")[0]
             if _inward(address):
                 info["return_value"].close()
                 raise Failure("denied", self._host, f"it points to {address}, an address inside of this network")
+
+
+def _stopped(host: str) -> Failure:
+    return Failure("unreachable", host, "stopped", phase="connecting")
 
 
 _PHASES = {
