@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -21,6 +21,7 @@ class Call:
     command: Command
     output: OutputSink
     mounts: Mapping[str, str]
+    stdin: Iterable[bytes] = ()
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -79,6 +80,7 @@ class FakeSandbox:
     on_sweep: Callable[[], object] | None = None
     commands: list[Command] = field(default_factory=list)
     sweeps: int = 0
+    ends: int = 0
     sent: list[tuple[str, ...]] = field(default_factory=list)
     fetched: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -92,15 +94,25 @@ class FakeSandbox:
         return self.trust
 
     def run(self, command: Command, output: OutputSink) -> Exit:
+        return self.feed(command, (), output)
+
+    def feed(
+        self, command: Command, stdin: Iterable[bytes], output: OutputSink, *, ended: Callable[[], object] | None = None
+    ) -> Exit:
         self.commands.append(command)
         program = self.programs.get(command.argv[0])
         if program is None:
             return Exit(code=127, error=f"{command.argv[0]}: no such file")
-        ended = program(Call(command=command, output=output, mounts=self.mounts))
-        return ended if isinstance(ended, Exit) else Exit(code=ended or 0)
+        exit_ = program(Call(command=command, output=output, mounts=self.mounts, stdin=stdin))
+        if ended:
+            ended()
+        return exit_ if isinstance(exit_, Exit) else Exit(code=exit_ or 0)
 
     def run_all(self, commands: Sequence[tuple[Command, OutputSink]]) -> list[Exit]:
         return [self.run(command, output) for command, output in commands]
+
+    def end(self, limit: float) -> None:
+        self.ends += 1
 
     def sweep(self) -> None:
         self.sweeps += 1

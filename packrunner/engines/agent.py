@@ -31,16 +31,18 @@ _PIPE_SIZE = 1 << 20
 _AT_ONCE = 8  # short commands mostly wait: on two processors eight at once took 0.6 of the time of two
 _LAST_SIGNAL = 64
 _CANNOT_START = 126
+_TERMINATE = b'{"signal":%d}' % signal.SIGTERM
 
 
 class _Run:
-    """A command under way; every field but `output` is guarded by the client's condition."""
+    """A command under way; every field but `output` and `ended` is guarded by the client's condition."""
 
-    __slots__ = ("exit", "failure", "id", "output")
+    __slots__ = ("ended", "exit", "failure", "id", "output")
 
-    def __init__(self, number: int, output: OutputSink) -> None:
+    def __init__(self, number: int, output: OutputSink, ended: Callable[[], object] | None = None) -> None:
         self.id = number
         self.output = output
+        self.ended = ended
         self.exit: Exit | None = None
         self.failure: BaseException | None = None
 
@@ -89,9 +91,14 @@ class AgentClient:
         """Run one command to its end."""
         return self.run_all([(command, output)], at_once=1)[0]
 
-    def feed(self, command: Command, stdin: Iterable[bytes], output: OutputSink) -> Exit:
-        """Run one command to its end; it reads `stdin`, of which no more is taken once it has ended."""
-        run = self._start(command, output, stdin=True)
+    def feed(
+        self, command: Command, stdin: Iterable[bytes], output: OutputSink, *, ended: Callable[[], object] | None = None
+    ) -> Exit:
+        """Run one command to its end; it reads `stdin`, of which no more is taken once it has ended.
+
+        `ended` is called then, from another thread, or when nothing can be expected any more.
+        """
+        run = self._start(command, output, stdin=True, ended=ended)
         try:
             for data in stdin:
                 view = memoryview(data)
@@ -123,6 +130,15 @@ class AgentClient:
             raise
         return [_result(run) for run in runs]
 
+    def end(self, limit: float) -> None:
+        """Ask the commands under way to end, by SIGTERM; returns when they have, or after `limit` seconds."""
+        with self._changed:
+            waiting = list(self._runs.values())
+        for run in waiting:
+            self._send(frames.KILL, run.id, _TERMINATE)
+        with self._changed:
+            self._changed.wait_for(lambda: self._broken is not None or all(run.exit for run in waiting), limit)
+
     def sweep(self) -> None:
         """End every process but the agent; the runs that this ends have been reported when it returns (SBX-14)."""
         number = next(self._numbers)
@@ -146,14 +162,23 @@ class AgentClient:
         self._reader.join(limit)
         return not self._reader.is_alive()
 
-    def _start(self, command: Command, output: OutputSink, *, stdin: bool = False) -> _Run:
-        run = _Run(next(self._numbers), output)
+    def _start(
+        self,
+        command: Command,
+        output: OutputSink,
+        *,
+        stdin: bool = False,
+        ended: Callable[[], object] | None = None,
+    ) -> _Run:
+        run = _Run(next(self._numbers), output, ended)
         refusal = _refusal(command)
         payload = b"" if refusal else frames.run_request(command, stdin=stdin)
         if len(payload) > frames.MAX_REQUEST:
             refusal = f"arguments and variables are {len(payload)} bytes, {frames.MAX_REQUEST} are allowed"
         if refusal:
             run.exit = Exit(code=_CANNOT_START, error=refusal)
+            if ended:
+                ended()
             return run
         with self._changed:
             self._runs[run.id] = run
@@ -206,7 +231,7 @@ class AgentClient:
                 return
         try:
             for run in waiting:
-                self._send(frames.KILL, run.id, b'{"signal":%d}' % signal.SIGTERM)
+                self._send(frames.KILL, run.id, _TERMINATE)
             with self._changed:
                 ended = self._changed.wait_for(
                     lambda: self._broken is not None or all(run.exit for run in waiting), GRACE
@@ -223,6 +248,9 @@ class AgentClient:
             self._broken = error
             self._changed.notify_all()
             self._kill()
+            for run in self._runs.values():
+                if run.ended:
+                    run.ended()
 
     def _read(self, from_agent: int) -> None:
         try:
@@ -277,6 +305,8 @@ class AgentClient:
             del self._runs[run.id]
             run.exit = ended
             self._changed.notify_all()
+        if run.ended:
+            run.ended()
 
     def _swept(self, number: int) -> None:
         with self._changed:

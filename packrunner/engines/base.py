@@ -6,7 +6,7 @@ from /tmp, the user's home and what is mounted writable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -58,7 +58,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `rootfs` is a stack of host directories, lowest first. For engines that cannot show them, `image` is the stored
     image whose layers they are; where `tree` is not "", that is the lowest directory, and of no layer. `trust` adds
-    the host's CA bundle and proxy settings.
+    the host's CA bundle and proxy settings. `scratch` lets programs write anywhere in the root, and forgets it at the
+    end. `publish` are ports (of this machine, inside) that engines with a network of their own pass on.
     """
 
     rootfs: tuple[str, ...]
@@ -69,6 +70,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     overlays: tuple[Overlay, ...] = ()
     network: Network = "host"
     trust: bool = True
+    scratch: bool = False
+    publish: tuple[tuple[int, int], ...] = ()
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +112,17 @@ class Sandbox(Protocol):
 
     def run_all(self, commands: Sequence[tuple[Command, OutputSink]]) -> list[Exit]:
         """Run several commands, some at once; exits are in the order of `commands`."""
+
+    def feed(
+        self, command: Command, stdin: Iterable[bytes], output: OutputSink, *, ended: Callable[[], object] | None = None
+    ) -> Exit:
+        """Run one command that reads `stdin`, to its end; no more is taken from there once it has ended.
+
+        `ended` is called then, from another thread, so that what waits for more to feed can give up.
+        """
+
+    def end(self, limit: float) -> None:
+        """Ask the commands under way to end, by SIGTERM; returns when they have, or after `limit` seconds."""
 
     def sweep(self) -> None:
         """Kill every process inside but the agent, and wait until they are gone (SBX-14)."""

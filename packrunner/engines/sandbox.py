@@ -18,7 +18,7 @@ from packrunner.engines.trust import EVERYONES, Trust, host_trust, network_files
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from packrunner.certificates import Certificates
     from packrunner.engines.base import Command, Exit, OutputSink, SandboxSpec, User, Workbench
@@ -69,6 +69,16 @@ class RunningSandbox:
     def run_all(self, commands: Sequence[tuple[Command, OutputSink]]) -> list[Exit]:
         """Run several commands, some at once; exits are in the order of `commands`."""
         return self._client.run_all(commands)
+
+    def feed(
+        self, command: Command, stdin: Iterable[bytes], output: OutputSink, *, ended: Callable[[], object] | None = None
+    ) -> Exit:
+        """Run one command that reads `stdin`, to its end; `ended` is called then."""
+        return self._client.feed(command, stdin, output, ended=ended)
+
+    def end(self, limit: float) -> None:
+        """Ask the commands under way to end, by SIGTERM; returns when they have, or after `limit` seconds."""
+        self._client.end(limit)
 
     def sweep(self) -> None:
         """Kill every process inside but the agent, and wait until they are gone (SBX-14)."""
@@ -169,7 +179,7 @@ class SandboxEngine:
                 skeleton=top,
                 as_root=os.geteuid() == 0,
                 temporary_size=_temporary_size(),
-                writable_root=interactive,
+                writable_root=interactive or spec.scratch,
                 env=env,
             ),
             command,

@@ -296,6 +296,60 @@ class TestCommands:
         groups = output.split()[2:] if place.engine.name == "inline" and not AS_ROOT else [str(user.gid)]
         assert output.split() == [str(user.uid), str(user.gid), *groups]
 
+    def test_a_command_reads_what_it_is_fed(self, place: Place) -> None:
+        parts: list[bytes] = []
+        with place.engine.open(place.spec) as sandbox:
+            ended = sandbox.feed(
+                Command(argv=shell("cat"), env=PATH),
+                (b"x" * 100_000 for _ in range(3)),
+                lambda _, data: parts.append(data),
+            )
+        assert (ended, len(b"".join(parts))) == (Exit(code=0), 300_000)
+
+    def test_who_feeds_hears_of_an_end_that_comes_first(self, place: Place) -> None:
+        waiting = threading.Event()
+
+        def stdin() -> Iterator[bytes]:
+            yield b"one\n"
+            assert waiting.wait(30)
+
+        with place.engine.open(place.spec) as sandbox:
+            ended = sandbox.feed(Command(argv=shell("read x; exit 3"), env=PATH), stdin(), nothing, ended=waiting.set)
+        assert ended == Exit(code=3)
+
+    def test_commands_are_asked_to_end_and_may_take_their_time(self, place: Place) -> None:
+        heard: list[bytes] = []
+        up = threading.Event()
+
+        def sink(_: Stream, data: bytes) -> None:
+            heard.append(data)
+            up.set()
+
+        script = "trap 'sleep 0.2; echo bye; exit 4' TERM; echo up; while :; do sleep 0.05; done"
+        exits: list[Exit] = []
+        with place.engine.open(place.spec) as sandbox:
+            command = Command(argv=shell(script), env=PATH)
+            thread = threading.Thread(target=lambda: exits.append(sandbox.run(command, sink)))
+            thread.start()
+            assert up.wait(30)
+            sandbox.end(10)
+            thread.join(30)
+        # The shell itself may say a word about its children, which are of the same group.
+        assert (exits, b"".join(heard).split()[-1]) == ([Exit(code=4)], b"bye")
+
+    def test_the_wait_for_ends_has_an_end_itself(self, place: Place) -> None:
+        up = threading.Event()
+        with place.engine.open(place.spec) as sandbox:
+            command = Command(argv=shell("trap '' TERM; echo up; while :; do sleep 0.05; done"), env=PATH)
+            thread = threading.Thread(target=lambda: sandbox.run(command, lambda *_: up.set()))
+            thread.start()
+            assert up.wait(30)
+            sandbox.end(0.1)
+            assert thread.is_alive()
+            sandbox.sweep()
+            thread.join(30)
+        assert not thread.is_alive()
+
     def test_each_stream_arrives_whole_and_in_order(self, place: Place) -> None:
         streams: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         script = "i=0; while [ $i -lt 2000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done"
@@ -499,6 +553,19 @@ class TestFiles:
         with pytest.raises(EngineError, match="/no/such") as caught:
             place.run("/bin/true")
         assert caught.value.slug == "sandbox-mount"
+
+
+@walled
+class TestScratch:
+    def test_a_root_takes_writes_and_forgets_them(self, place: Place) -> None:
+        (place.directory / "base" / "srv").mkdir(mode=0o777, exist_ok=True)
+        (place.directory / "base" / "srv").chmod(0o777)
+        spec = replace(place.opened, scratch=True)
+        for _ in range(2):
+            with place.engine.open(spec) as sandbox:
+                ended, said = run(sandbox, *shell("test ! -e /srv/new && echo x > /srv/new && cat /srv/new"))
+            assert (ended.code, said) == (0, "x\n")
+        assert not (place.directory / "base" / "srv" / "new").exists()
 
 
 @walled

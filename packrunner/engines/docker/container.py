@@ -114,6 +114,7 @@ def container_config(
         "WorkingDir": "/",
         "Hostname": "" if network == "host" else HOSTNAME,
         "Labels": dict(labels),
+        "ExposedPorts": {f"{inner}/tcp": {} for _, inner in spec.publish},
         "OpenStdin": True,
         # With the connection the agent's input ends, and with that the container: also when we are killed.
         "StdinOnce": True,
@@ -123,7 +124,7 @@ def container_config(
         "Tty": False,
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
-            "ReadonlyRootfs": True,
+            "ReadonlyRootfs": not spec.scratch,
             "CapDrop": ["ALL"],
             "CapAdd": list(_RIGHTS),
             "SecurityOpt": ["no-new-privileges"],
@@ -133,6 +134,9 @@ def container_config(
             "ShmSize": _SHARED_MEMORY,
             "PidsLimit": _PROCESSES,
             "Tmpfs": memory(spec),
+            "PortBindings": {
+                f"{inner}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(outer)}] for outer, inner in spec.publish
+            },
             "Mounts": [
                 {
                     "Type": "volume",

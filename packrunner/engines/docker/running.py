@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from packrunner.engines.agent import AgentClient
     from packrunner.engines.base import Command, Exit, OutputSink
@@ -49,6 +49,19 @@ class ContainerSandbox:
         self._stale = set(self._twins)
         with self._noticed():
             return self._client.run_all(commands)
+
+    def feed(
+        self, command: Command, stdin: Iterable[bytes], output: OutputSink, *, ended: Callable[[], object] | None = None
+    ) -> Exit:
+        """Run one command that reads `stdin`, to its end; `ended` is called then."""
+        self._stale = set(self._twins)
+        with self._noticed():
+            return self._client.feed(command, stdin, output, ended=ended)
+
+    def end(self, limit: float) -> None:
+        """Ask the commands under way to end, by SIGTERM; returns when they have, or after `limit` seconds."""
+        with self._noticed():
+            self._client.end(limit)
 
     def sweep(self) -> None:
         """Kill every process inside but the agent, and wait until they are gone (SBX-14)."""

@@ -45,6 +45,13 @@ def test_a_container_has_no_more_rights_than_the_agent_needs_to_give_them_up() -
     assert {mount["Type"] for mount in host["Mounts"]} == {"volume"}
 
 
+def test_a_root_for_an_application_takes_writes_and_its_ports_are_this_machines_alone() -> None:
+    made = config(replace(SPEC, scratch=True, publish=((8080, 8000),)))
+    assert made["HostConfig"]["ReadonlyRootfs"] is False
+    assert made["HostConfig"]["PortBindings"] == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
+    assert made["ExposedPorts"] == {"8000/tcp": {}}
+
+
 def test_the_first_process_is_the_agent_and_ends_with_its_input() -> None:
     made = config()
     entrypoint = made["Entrypoint"]
