@@ -31,6 +31,7 @@ COMMANDS = (
     "build",
     "run",
     "detect",
+    "sync-rules",
     "images",
     "inspect",
     "rebase",

@@ -88,6 +88,7 @@ def _options(request: BuildRequest, wish: Wish) -> list[str]:
         ("extension", "--extension", [_directory(text) for text in request.extensions]),
         ("network", "--network", [request.network]),
         ("run-image", "--run-image", [request.run_image or ""]),
+        ("exec-env", "--exec-env", [request.shape.exec_env]),
     ]
     options = [(flag, text) for name, flag, texts in given if request.origins.get(name) == "flag" for text in texts]
     options += [("--project", _pasted(request.project_file))] if request.origins.get("project") == "flag" else []

@@ -17,6 +17,58 @@ def _idle(name: str) -> Any:
     return typer.Option(name, hidden=True)
 
 
+Path = Annotated[
+    str | None,
+    typer.Option("-p", "--path", metavar="DIR", help="Where the application is.", rich_help_panel=COMMON),
+]
+Project = Annotated[
+    str | None,
+    typer.Option(
+        "--project",
+        metavar="FILE",
+        help="The project file; project.toml of the application unless given.",
+        rich_help_panel=COMMON,
+    ),
+]
+Builder = Annotated[
+    str | None,
+    typer.Option(
+        "-B",
+        "--builder",
+        metavar="NAME",
+        help="What would build it: debian:13 or debian:trixie. Also `builder` in project.toml.",
+        rich_help_panel=COMMON,
+    ),
+]
+Buildpacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-b",
+        "--buildpack",
+        metavar="NAME",
+        help="A buildpack to use, by name, id@version or directory; repeat it or separate with commas.",
+        rich_help_panel=COMMON,
+    ),
+]
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-e",
+        "--env",
+        metavar="NAME=VALUE",
+        help="A variable for buildpacks; NAME alone passes the value that it has here. Repeatable.",
+        rich_help_panel=COMMON,
+    ),
+]
+EnvFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env-file",
+        metavar="FILE",
+        help="Variables for buildpacks, one NAME=VALUE per line; -e wins over them. Repeatable.",
+        rich_help_panel=COMMON,
+    ),
+]
 Tags = Annotated[
     list[str] | None,
     _text("-t", "--tag", metavar="NAME", about="Another name for the image. Repeatable.", panel=REGISTRY),
@@ -168,7 +220,8 @@ ExecEnv = Annotated[
     _text(
         "--exec-env",
         metavar="NAME",
-        about="What the image is for: production, test or a name of your own; buildpacks may behave otherwise.",
+        about="What the image is for: production, development, test or a name of your own; buildpacks may behave "
+        "otherwise.",
         panel=SHAPE,
     ),
 ]

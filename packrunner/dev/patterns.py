@@ -5,45 +5,49 @@ Patterns are anchored, and case counts. `tests/patterns.json` is the table of ca
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-T = TypeVar("T")
+    from collections.abc import Iterator
 
 ANY = "**"
 
 
 def matches(pattern: str, path: str) -> bool:
     """Whether `pattern` means `path`, which is relative, with `/`; `public/**` means `public` too."""
-    return _fits(pattern.split("/"), path.split("/"), ANY, _name_fits)
+    return _compiled(pattern).match(path + "/") is not None
 
 
-def _name_fits(pattern: str, name: str) -> bool:
-    if "*" not in pattern and "?" not in pattern:
-        return pattern == name
-    return _fits(pattern, name, "*", _letter_fits)
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """The pattern as an expression for a path with `/` at its end.
+
+    What stands between two stars is looked for once, and the first place is kept (`(?>`): a later one would leave less
+    for what follows. So no pattern takes exponential time.
+    """
+    first, *others = _runs(pattern.split("/"))
+    parts = [first]
+    for i, run in enumerate(others):
+        names = "(?:[^/]+/)*"
+        parts.append(f"{names}{run}" if i == len(others) - 1 else f"(?>{names}?{run})")
+    return re.compile("".join(parts) + r"\Z", re.DOTALL)
 
 
-def _letter_fits(wanted: str, letter: str) -> bool:
-    return wanted in {"?", letter}
-
-
-def _fits(pattern: Sequence[T], text: Sequence[T], star: T, same: Callable[[T, T], bool]) -> bool:
-    """Match one by one; what does not fit is given to the latest star, so that no pattern takes more than |p| * |t|."""
-    p = t = 0
-    after_star = retry = -1
-    while t < len(text):
-        if p < len(pattern) and pattern[p] == star:
-            p += 1
-            after_star, retry = p, t
-        elif p < len(pattern) and same(pattern[p], text[t]):
-            p += 1
-            t += 1
-        elif after_star >= 0:
-            retry += 1
-            p, t = after_star, retry
+def _runs(names: list[str]) -> Iterator[str]:
+    """What stands between the names `**`."""
+    run = ""
+    for name in names:
+        if name == ANY:
+            yield run
+            run = ""
         else:
-            return False
-    return all(rest == star for rest in pattern[p:])
+            run += _name(name) + "/"
+    yield run
+
+
+def _name(name: str) -> str:
+    first, *others = ("".join("[^/]" if c == "?" else re.escape(c) for c in part) for part in name.split("*"))
+    inner = [f"(?>[^/]*?{part})" for part in others[:-1]]
+    return "".join([first, *inner, *(f"[^/]*{part}" for part in others[-1:])])

@@ -13,6 +13,8 @@ from packrunner.errors import PlatformApiError
 BUILDPACK_APIS = ("0.7", "0.8", "0.9", "0.10", "0.11", "0.12")
 PLATFORM_APIS = ("0.7", "0.8", "0.9", "0.10", "0.11", "0.12", "0.13", "0.14", "0.15")
 PLATFORM_API = "0.15"
+PRODUCTION = "production"
+"""The execution environment where none is named."""
 
 _VERSION = re.compile(r"(?P<major>[0-9]{1,9})(\.(?P<minor>[0-9]{1,9}))?")
 

@@ -52,6 +52,7 @@ class Inquiry:
     operator: Mapping[str, bytes] = field(default_factory=dict)
     platform_api: str = PLATFORM_API
     network: Network = "host"
+    exec_env: str = "production"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,7 @@ def ask(
             operator=inquiry.operator,
             platform_api=inquiry.platform_api,
             home=inquiry.user.home,
+            exec_env=inquiry.exec_env,
             owner=owner,
             app_files=files,
         )

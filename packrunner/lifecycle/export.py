@@ -15,7 +15,7 @@ from packrunner import confined
 from packrunner.errors import ExportError
 from packrunner.events import LayerReported, Warned
 from packrunner.formats import toml
-from packrunner.formats.api import PLATFORM_API, platform_features
+from packrunner.formats.api import PLATFORM_API, PRODUCTION, platform_features
 from packrunner.formats.report import Report, ReportImage
 from packrunner.images.image import CREATED
 from packrunner.lifecycle import labels_out, sbom, slices
@@ -117,6 +117,7 @@ def export(inputs: ExportInputs, *, store: LocalStore, reporter: Reporter) -> Ex
         created=inputs.created,
         platform_api=inputs.platform_api,
         places=inputs.places,
+        exec_env=inputs.exec_env if features.exec_env else PRODUCTION,
     )
     return ExportResult(image=image, layers=tuple(exporter.reports), cache=exporter.cache())
 
@@ -130,12 +131,18 @@ def compose(
     created: str,
     platform_api: str = PLATFORM_API,
     places: Places = PLACES,
+    exec_env: str = PRODUCTION,
 ) -> Image:
-    """The run image with our layers on top; all that is not named here stays as it is there (EXP-17 - EXP-19)."""
+    """The run image with our layers on top; all that is not named here stays as it is there (EXP-17 - EXP-19).
+
+    An image that is not for production says so to its launcher: it would choose processes of production otherwise.
+    """
     path = run_image.get_env("PATH")
     image = run_image.with_layers(*layers)
     if not platform_features(platform_api).history:
         image = image.without_history()
+    if exec_env != PRODUCTION:
+        image = image.with_env("CNB_EXEC_ENV", exec_env)
     return (
         image.with_env("CNB_LAYERS_DIR", places.layers)
         .with_env("CNB_APP_DIR", places.app)

@@ -15,39 +15,10 @@ COMMON, ORDER = "Common", "Order"
 def command(  # noqa: PLR0913  one parameter per flag
     ctx: typer.Context,
     *,
-    path: Annotated[
-        str | None,
-        typer.Option("-p", "--path", metavar="DIR", help="Where the application is.", rich_help_panel=COMMON),
-    ] = None,
-    project: Annotated[
-        str | None,
-        typer.Option(
-            "--project",
-            metavar="FILE",
-            help="The project file; project.toml of the application unless given.",
-            rich_help_panel=COMMON,
-        ),
-    ] = None,
-    builder: Annotated[
-        str | None,
-        typer.Option(
-            "-B",
-            "--builder",
-            metavar="NAME",
-            help="What would build it: debian:13 or debian:trixie. Also `builder` in project.toml.",
-            rich_help_panel=COMMON,
-        ),
-    ] = None,
-    buildpack: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-b",
-            "--buildpack",
-            metavar="NAME",
-            help="A buildpack to use, by name, id@version or directory; repeat it or separate with commas.",
-            rich_help_panel=COMMON,
-        ),
-    ] = None,
+    path: options.Path = None,
+    project: options.Project = None,
+    builder: options.Builder = None,
+    buildpack: options.Buildpacks = None,
     extension: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,25 +47,8 @@ def command(  # noqa: PLR0913  one parameter per flag
             rich_help_panel=COMMON,
         ),
     ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-e",
-            "--env",
-            metavar="NAME=VALUE",
-            help="A variable for buildpacks; NAME alone passes the value that it has here. Repeatable.",
-            rich_help_panel=COMMON,
-        ),
-    ] = None,
-    env_file: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--env-file",
-            metavar="FILE",
-            help="Variables for buildpacks, one NAME=VALUE per line; -e wins over them. Repeatable.",
-            rich_help_panel=COMMON,
-        ),
-    ] = None,
+    env: options.Env = None,
+    env_file: options.EnvFiles = None,
     network: options.Network = None,
     ca_cert: options.BuildCaCerts = None,
     offline: options.Offline = False,
@@ -109,6 +63,7 @@ def command(  # noqa: PLR0913  one parameter per flag
             rich_help_panel=COMMON,
         ),
     ] = None,
+    exec_env: options.ExecEnv = None,
     explain: Annotated[
         bool,
         typer.Option(
@@ -163,6 +118,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         env=tuple(env or ()),
         env_files=tuple((name, building.read_env_file(name)) for name in env_file or ()),
         run_image=run_image,
+        exec_env=exec_env,
         network=network,
         engine=engine,
         docker_host=docker_host,

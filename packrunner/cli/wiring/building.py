@@ -204,6 +204,7 @@ def detect(
             platform_api=builder.platform_api,
             target=bases.target(request, builder, finder),
             network=request.sandbox_network,
+            exec_env=request.shape.exec_env,
         )
         return detect_only.ask(
             inquiry,
@@ -239,7 +240,7 @@ def _select(
 
 
 def _place(request: BuildRequest, builder: Builder) -> str:
-    """The workspace; what was made for another user or another place of the application has one of its own."""
+    """The workspace; what is made for another user, place of the application or purpose has one of its own."""
     from packrunner import workspace
 
     key, user = builder.reference, _user(request, builder)
@@ -247,6 +248,8 @@ def _place(request: BuildRequest, builder: Builder) -> str:
         key += f" {user.uid}:{user.gid}"
     if request.shape.app_dir != workspace.APP_DIR:
         key += f" {request.shape.app_dir}"
+    if request.shape.exec_env != "production":
+        key += f" for {request.shape.exec_env}"
     return workspace.location(paths.cache_dir(), request.source, key)
 
 

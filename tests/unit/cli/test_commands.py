@@ -255,7 +255,7 @@ def test_alone_it_explains_itself_in_a_screen(capsys: Capture) -> None:
     text = capsys.readouterr().out
     assert text.startswith("Build container images from source, without a Dockerfile, a daemon or root.\n")
     assert len(text.splitlines()) <= 30
-    listed = set(re.findall(r"[a-z]+", text.split("Application")[1].split("Help ")[0]))
+    listed = set(re.findall(r"[a-z-]+", text.split("Application")[1].split("Help ")[0]))
     assert set(app.first_words()) - {"help"} <= listed
     for words in ("--help", "-h", "help"):
         assert call(words) == 0

@@ -405,6 +405,11 @@ def test_a_run_image_without_path(env: tuple[tuple[str, str], ...]) -> None:
     assert image.get_env("PATH") == "/cnb/process:/cnb/lifecycle"
 
 
+def test_the_launcher_of_an_image_for_development_knows_that_it_is_one() -> None:
+    image = compose(Image(), [], {}, entrypoint="/x", created="1980-01-01T00:00:01Z", exec_env="development")
+    assert image.get_env("CNB_EXEC_ENV") == "development"
+
+
 @pytest.mark.cnb("EXP-20")
 @pytest.mark.cnb("EXP-21")
 @pytest.mark.cnb("EXP-22")
