@@ -53,11 +53,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return _topmost(self._without(entries) if self.exclude else self._other_than(entries))
 
     def _without(self, entries: list[tuple[str, bool]]) -> list[str]:
-        matches = _matcher(self.exclude)
+        matches = matcher(self.exclude)
         return [path for path, is_dir in entries if matches(path, is_dir)]
 
     def _other_than(self, entries: list[tuple[str, bool]]) -> list[str]:
-        matches = _matcher(self.include)
+        matches = matcher(self.include)
         kept: set[str] = set()
         for path, is_dir in entries:
             if matches(path, is_dir):
@@ -67,7 +67,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return [path for path, _ in entries if path not in kept]
 
 
-def _matcher(patterns: tuple[str, ...]) -> Callable[[str, bool], bool]:
+def matcher(patterns: tuple[str, ...]) -> Callable[[str, bool], bool]:
+    """Whether gitignore patterns of the project file mean a path, and with it what is below."""
     # Loading the pattern library costs more than a small build: only for those who have patterns.
     from pathspec import GitIgnoreSpec
 
