@@ -90,6 +90,34 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """`packrunner dev`: the application runs; `places` are its processes and where they are found, "" for nowhere.
+
+    `rules` says what becomes of changed files, `keys` what can be pressed, "" where nothing can.
+    """
+
+    name: str
+    note: str
+    seconds: float
+    places: tuple[tuple[str, str], ...]
+    rules: str
+    keys: str = ""
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """`packrunner dev`: one thing that happened to the running application; `seconds` are from the save on.
+
+    `action` is one word: sync, restart, rebuild, ready, crash, failed. `source` and `lines` are somebody's last words.
+    """
+
+    action: str
+    subject: str
+    detail: str = ""
+    seconds: float | None = None
+    source: str = ""
+    lines: tuple[str, ...] = ()
+
+
 class Hidden(msgspec.Struct, frozen=True, kw_only=True):
     """Texts that are in no output from here on: it is never shown or recorded itself."""
 
@@ -110,6 +138,8 @@ Event = (
     | Warned
     | Noted
     | Finished
+    | Ready
+    | Happened
     | Hidden
 )
 

@@ -126,6 +126,8 @@ class PlainReporter:
                     self._prose(f"note: {self._clean(event.text)}")
             case events.Finished():
                 self._finish(event)
+            case events.Ready() | events.Happened():
+                pass  # the transcript of `packrunner dev` shows them
             case events.Hidden():
                 self._redact.learn(event.secrets)
 
