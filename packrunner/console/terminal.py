@@ -17,8 +17,17 @@ if TYPE_CHECKING:
 ColorChoice = Literal["auto", "always", "never"]
 
 PROSE_WIDTH = 100
-_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
-Style = Literal["bold", "dim", "red", "green", "yellow"]
+_CODES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
+Style = Literal["bold", "dim", "red", "green", "yellow", "blue", "magenta", "cyan"]
 
 
 def wants_color(choice: ColorChoice, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
