@@ -1,0 +1,86 @@
+"""Rules for Docker Compose: a service with `develop.watch`.
+
+Compose tries all its entries with every changed file, so each leaves out what entries before it take: the first that
+matches counts, as for rules. Compose can build from a Dockerfile only; what needs a new image is not in here, and
+`packrunner compose up` sees to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from packrunner.dev.covering import SETTLE, sends, settles
+from packrunner.dev.yamlfile import dump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packrunner.dev.covering import Project
+    from packrunner.formats.sync import Rule, SyncRules
+
+TAG = "dev"
+MADE_BY = "Made by packrunner compose init"
+_COMMENT = f"""{MADE_BY}: the image that `packrunner build IMAGE --exec-env development --load` gives,
+and what its buildpacks say about changed files. Start it: packrunner compose up"""
+
+
+def render(rules: SyncRules, project: Project) -> str:
+    """The file."""
+    return dump(document(rules, project), _COMMENT)
+
+
+def document(rules: SyncRules, project: Project, service: str = "") -> dict[str, Any]:
+    """One service, by the image's last name unless given, whose image was made by packrunner."""
+    port = str(project.port)
+    return {
+        "services": {
+            service or project.image.rpartition("/")[2]: {
+                "image": f"{project.image}:{TAG}",
+                "pull_policy": "never",
+                "environment": {"PORT": port},
+                "ports": [f"{port}:{port}"],
+                "develop": {"watch": list(watch(rules))},
+            }
+        }
+    }
+
+
+def watch(rules: SyncRules, path: str = ".") -> Iterator[dict[str, Any]]:
+    """The entries of `develop.watch`, for an application in `path`."""
+    earlier: list[str] = []
+    for kind, target, sources in _runs(rules):
+        if kind != "other":
+            entry: dict[str, Any] = {"path": path, "action": kind, "target": target, "include": sources}
+            if earlier:
+                entry["ignore"] = list(earlier)
+            if kind == "sync+exec":
+                entry["exec"] = {"command": list(SETTLE)}
+            yield entry
+        earlier += sources
+
+
+def _runs(rules: SyncRules) -> Iterator[tuple[str, str, list[str]]]:
+    """What follows each other and is treated alike, as one; patterns as Compose takes them."""
+    current: tuple[str, str, list[str]] | None = None
+    for rule in rules.rules:
+        kind, target = _kind(rule), rule.dest or rules.workspace
+        sources = [_pattern(src) for src in rule.src]
+        if current and (kind, target) == current[:2]:
+            current[2].extend(sources)
+            continue
+        if current:
+            yield current
+        current = kind, target, sources
+    if current:
+        yield current
+
+
+def _kind(rule: Rule) -> str:
+    if not sends(rule):
+        return "other"
+    return "sync+exec" if settles(rule) else "sync"
+
+
+def _pattern(src: str) -> str:
+    # A `*` alone in a list makes Compose forget the other patterns of the list.
+    return "?*" if src == "*" else src
