@@ -23,20 +23,38 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.given import Flags
     from packrunner.lifecycle.request import BuildRequest
 
+FORMATS = ("tilt", "compose", "skaffold", "devcontainer")
 ACTION, PATTERNS = 10, 42
 """Columns of a rule's action and patterns."""
 
 
 def perform(flags: Flags, session: Session, *, form: str | None, image: str | None) -> int:
     """The rules on stdout."""
-    if form not in {None, "json"}:
-        raise UsageError(f"there is no format {form}", slug="usage", cause="there is json", tries=("--format json",))
+    if form is not None and form not in {"json", *FORMATS}:
+        raise UsageError(
+            f"there is no format {form}",
+            slug="usage",
+            cause=f"there are json, {', '.join(FORMATS)}",
+            tries=("--format json",),
+        )
+    if form is not None and form in FORMATS:
+        session.result(_written(form, building.resolve(flags, session), session, image))
+        return 0
     rules = of_image(image, session) if image is not None else of_source(building.resolve(flags, session), session)
     if form == "json":
         session.document("sync-rules/1", document(rules))
     else:
         session.result("\n".join(page(rules, session.out, session.redact)))
     return 0
+
+
+def _written(form: str, request: BuildRequest, session: Session, image: str | None) -> str:
+    """The rules in another tool's words; an image's, too, for the application that it is used with."""
+    from packrunner.dev import writers
+    from packrunner.dev.covering import Project
+
+    rules = of_image(image, session) if image is not None else of_source(request, session)
+    return writers.write(form, rules, Project(image=request.name, path=request.source))
 
 
 def of_source(request: BuildRequest, session: Session) -> SyncRules:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from packrunner.dev.covering import SETTLE, sends, settles
+from packrunner.dev.covering import SETTLE, listed, sends, settles, target
 from packrunner.dev.yamlfile import dump
 
 if TYPE_CHECKING:
@@ -32,27 +32,25 @@ def render(rules: SyncRules, project: Project) -> str:
 def document(rules: SyncRules, project: Project, service: str = "") -> dict[str, Any]:
     """One service, by the image's last name unless given, whose image was made by packrunner."""
     port = str(project.port)
-    return {
-        "services": {
-            service or project.image.rpartition("/")[2]: {
-                "image": f"{project.image}:{TAG}",
-                "pull_policy": "never",
-                "environment": {"PORT": port},
-                "ports": [f"{port}:{port}"],
-                "develop": {"watch": list(watch(rules))},
-            }
-        }
+    about: dict[str, Any] = {
+        "image": f"{project.image}:{TAG}",
+        "pull_policy": "never",
+        "environment": {"PORT": port},
+        "ports": [f"{port}:{port}"],
     }
+    if entries := list(watch(rules)):
+        about["develop"] = {"watch": entries}
+    return {"services": {service or project.image.rpartition("/")[2]: about}}
 
 
 def watch(rules: SyncRules, path: str = ".") -> Iterator[dict[str, Any]]:
     """The entries of `develop.watch`, for an application in `path`."""
     earlier: list[str] = []
-    for kind, target, sources in _runs(rules):
+    for kind, there, sources in _runs(rules):
         if kind != "other":
-            entry: dict[str, Any] = {"path": path, "action": kind, "target": target, "include": sources}
+            entry: dict[str, Any] = {"path": path, "action": kind, "target": there, "include": listed(sources)}
             if earlier:
-                entry["ignore"] = list(earlier)
+                entry["ignore"] = listed(earlier)
             if kind == "sync+exec":
                 entry["exec"] = {"command": list(SETTLE)}
             yield entry
@@ -63,14 +61,14 @@ def _runs(rules: SyncRules) -> Iterator[tuple[str, str, list[str]]]:
     """What follows each other and is treated alike, as one; patterns as Compose takes them."""
     current: tuple[str, str, list[str]] | None = None
     for rule in rules.rules:
-        kind, target = _kind(rule), rule.dest or rules.workspace
+        kind, there = _kind(rule), target(rules, rule)
         sources = [_pattern(src) for src in rule.src]
-        if current and (kind, target) == current[:2]:
+        if current and (kind, there) == current[:2]:
             current[2].extend(sources)
             continue
         if current:
             yield current
-        current = kind, target, sources
+        current = kind, there, sources
     if current:
         yield current
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from packrunner.dev.overlap import meets
 from packrunner.dev.patterns import ANY, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from packrunner.formats.sync import Rule, SyncRules
 
@@ -27,11 +28,6 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8080
 
 
-def deciding(rules: SyncRules, path: str) -> Rule | None:
-    """The rule that counts for a path: the first that matches."""
-    return next((rule for rule in rules.rules if any(matches(src, path) for src in rule.src)), None)
-
-
 def sends(rule: Rule | None) -> bool:
     """Whether files that the rule is about are copied."""
     return rule is not None and rule.action in {"sync", "reload", "restart"}
@@ -40,6 +36,11 @@ def sends(rule: Rule | None) -> bool:
 def settles(rule: Rule) -> bool:
     """Whether more than a copy is to be done: the reloader in the container has to be asked."""
     return rule.action in {"reload", "restart"} or bool(rule.exec)
+
+
+def target(rules: SyncRules, rule: Rule) -> str:
+    """The directory in the image below which the paths of a rule are kept."""
+    return rule.dest or rules.workspace
 
 
 def literal(src: str) -> bool:
@@ -62,16 +63,37 @@ def whole(src: str) -> bool:
 def ignored(rules: SyncRules) -> list[str]:
     """What is ignored, as lines of a .dockerignore, of which the last that matches counts: the rules backwards.
 
-    Rules that are not about ignoring are exceptions, said only where they are needed.
+    Rules that are not about ignoring are exceptions, said only where they are needed. At worst too little is ignored.
     """
     lines: list[str] = []
     for rule in reversed(rules.rules):
         for src in reversed(rule.src):
             if rule.action == "ignore":
-                lines.append(src)
+                lines += _exact(src)
             elif any(not line.startswith("!") and meets(line, src) for line in lines):
                 lines.append(f"!{src}")
     return lines
+
+
+def listed(patterns: Iterable[str]) -> list[str]:
+    """Patterns as lines of a .dockerignore, in an order in which none takes back what another says."""
+    return [line for src in sorted(patterns, key=_late) for line in _exact(src)]
+
+
+def _exact(src: str) -> tuple[str, ...]:
+    """In a .dockerignore `d/*` is also about what is below directories in `d`, which has to be taken back.
+
+    Directories with names like `x.py` are not expected.
+    """
+    return (src, f"!{src}/*") if _one_level(src) else (src,)
+
+
+def _one_level(src: str) -> bool:
+    return src.endswith(("*", "?")) and ANY not in src.split("/")
+
+
+def _late(src: str) -> float:
+    return src.count("/") if _one_level(src) else math.inf
 
 
 def files(rules: SyncRules, app: str, patterns: tuple[str, ...]) -> Iterator[str]:

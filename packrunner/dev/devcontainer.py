@@ -20,7 +20,7 @@ _LAUNCHER = "/cnb/lifecycle/launcher"
 
 def render(rules: SyncRules, project: Project) -> str:
     """devcontainer.json."""
-    return json.dumps(document(rules, project), indent=2) + "\n"
+    return json.dumps(document(rules, project), indent=2)
 
 
 def document(rules: SyncRules, project: Project) -> dict[str, Any]:

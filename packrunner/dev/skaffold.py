@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from packrunner.dev.covering import SETTLE, deciding, files, root, sends, settles
+from packrunner.dev.covering import SETTLE, files, root, sends, settles, target
 from packrunner.dev.overlap import meets
 from packrunner.dev.patterns import ANY, matches
+from packrunner.dev.rules import decide
 from packrunner.dev.yamlfile import dump
 
 if TYPE_CHECKING:
@@ -73,27 +74,29 @@ def _manual(rules: SyncRules, app: str) -> list[dict[str, str]]:
     without = _ignored(rules)
     for i, rule in enumerate(rules.rules):
         if sends(rule):
-            kept = [src for other in rules.rules[:i] if not _alike(rule, other) for src in other.src]
+            kept = [src for other in rules.rules[:i] if not _alike(rules, rule, other) for src in other.src]
             kept = [src for src in kept if src not in without]
             for src in rule.src:
-                for glob in _globs(rules, rule, src, kept, app):
-                    found.setdefault(glob, rule.dest or rules.workspace)
+                taken = [glob for glob, dest in found.items() if dest == target(rules, rule)]
+                for glob in _globs(rules, rule, src, (kept, taken), app):
+                    found.setdefault(glob, target(rules, rule))
     # A file that two globs take to the same place would be copied twice.
     return [{"src": glob, "dest": dest} for glob, dest in found.items() if not _inside(glob, dest, found)]
 
 
-def _alike(rule: Rule, other: Rule) -> bool:
+def _alike(rules: SyncRules, rule: Rule, other: Rule) -> bool:
     """Whether it does not matter which of two rules a file falls to."""
-    return sends(other) and other.dest == rule.dest
+    return sends(other) and target(rules, other) == target(rules, rule)
 
 
-def _globs(rules: SyncRules, rule: Rule, src: str, kept: list[str], app: str) -> list[str]:
-    """A pattern as globs that mean nothing of what is kept back."""
+def _globs(rules: SyncRules, rule: Rule, src: str, others: tuple[list[str], list[str]], app: str) -> list[str]:
+    """A pattern as globs that mean nothing of what is kept back, and are needed beside those there are."""
+    kept, taken = others
     if not any(meets(src, other) for other in kept):
         return [src]
     found: dict[str, None] = {}
     for path in files(rules, app, (src,)):
-        if deciding(rules, path) is rule and not any(matches(glob, path) for glob in found):
+        if decide(rules, path) is rule and not any(matches(glob, path) for glob in (*found, *taken)):
             allowed = (glob for glob in _kinds(path, src) if not any(meets(glob, other) for other in kept))
             found[next(allowed, path)] = None
     return list(found)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from packrunner.dev.covering import SETTLE, deciding, files, ignored, root, sends, settles, whole
+from packrunner.dev.covering import SETTLE, files, ignored, root, sends, settles, target, whole
 from packrunner.dev.overlap import meets
 from packrunner.dev.patterns import ANY
+from packrunner.dev.rules import decide
 
 if TYPE_CHECKING:
     from packrunner.dev.covering import Project
@@ -23,7 +24,7 @@ DESCRIPTOR = "project.toml"
 
 def render(rules: SyncRules, project: Project) -> str:
     """The document."""
-    return json.dumps(document(rules, project.path), indent=2) + "\n"
+    return json.dumps(document(rules, project.path), indent=2)
 
 
 def document(rules: SyncRules, app: str) -> dict[str, Any]:
@@ -44,16 +45,31 @@ def document(rules: SyncRules, app: str) -> dict[str, Any]:
 
 def _stated(rules: SyncRules, app: str) -> set[str]:
     """Paths for which a rule says that they need a new image: also missing ones, where it names them."""
-    wanted = [src for rule in rules.rules if rule.action == "rebuild" for src in rule.src]
-    named = {root(src) for src in wanted if whole(src)}
-    patterns = tuple(src for src in wanted if not whole(src))
-    found = files(rules, app, patterns) if patterns else ()
-    return {path for path in {*named, *found} if _needs_image(rules, path) and path}
+    named: set[str] = set()
+    patterns: list[str] = []
+    before: list[str] = []
+    for rule in rules.rules:
+        for src in rule.src:
+            if rule.action == "rebuild":
+                plain = whole(src) and root(src) and not any(meets(src, other) for other in before)
+                if plain:
+                    named.add(root(src))
+                else:
+                    patterns.append(src)
+            elif sends(rule):
+                before.append(src)
+    found = files(rules, app, tuple(patterns)) if patterns else ()
+    return named | {path for path in found if _needs_image(rules, path) and not _within(path, named)}
 
 
 def _needs_image(rules: SyncRules, path: str) -> bool:
-    rule = deciding(rules, path)
+    rule = decide(rules, path)
     return rule is not None and rule.action == "rebuild"
+
+
+def _within(path: str, directories: set[str]) -> bool:
+    names = path.split("/")
+    return "" in directories or any("/".join(names[: i + 1]) in directories for i in range(len(names)))
 
 
 def _unmatched(rules: SyncRules, app: str) -> set[str]:
@@ -62,35 +78,38 @@ def _unmatched(rules: SyncRules, app: str) -> set[str]:
         return set()
     copied = {local for local, _ in _syncs(rules, app)}
     below = tuple(f"{local}/{ANY}" if local else ANY for local in copied)
-    return {path for path in files(rules, app, below) if deciding(rules, path) is None}
+    return {path for path in files(rules, app, below) if decide(rules, path) is None}
 
 
 def _syncs(rules: SyncRules, app: str) -> list[tuple[str, str]]:
     """Pairs of a local path and where it goes; Tilt takes the first that fits, so the innermost come first."""
     pairs: dict[str, str] = {}
+    elsewhere: list[str] = []
     for i, rule in enumerate(rules.rules):
         if sends(rule):
             for src in rule.src:
-                for local in _places(rules, i, src, app):
+                for local in _places(rules, i, src, app, set(elsewhere)):
                     pairs.setdefault(local, _remote(rules, rule, local))
+                    if target(rules, rule) != rules.workspace:
+                        elsewhere.append(local)
     ordered = sorted(pairs.items(), key=lambda pair: (-len(pair[0].split("/")) if pair[0] else 0, pair[0]))
     return [(local, remote) for local, remote in ordered if not _covered(local, remote, pairs)]
 
 
-def _places(rules: SyncRules, index: int, src: str, app: str) -> list[str]:
-    """Where files that a pattern means can be; each by itself if others from there go to another place."""
+def _places(rules: SyncRules, index: int, src: str, app: str, elsewhere: set[str]) -> list[str]:
+    """Where files that a pattern means can be; each by itself if they go elsewhere than others from there."""
     rule = rules.rules[index]
-    shared = any(
-        sends(other) and other.dest != rule.dest and any(meets(f"{root(src)}/{ANY}".lstrip("/"), s) for s in other.src)
-        for other in rules.rules
-    )
-    if whole(src) or not (rule.dest and shared):
+    there = target(rules, rule)
+    before = (one for one in rules.rules[:index] if sends(one) and target(rules, one) != there)
+    if there == rules.workspace:
+        return [] if _within(root(src), elsewhere) else [root(src)]
+    if whole(src) and not any(meets(src, kept) for one in before for kept in one.src):
         return [root(src)]
-    return [path for path in files(rules, app, (src,)) if deciding(rules, path) is rule]
+    return [path for path in files(rules, app, (src,)) if decide(rules, path) is rule]
 
 
 def _remote(rules: SyncRules, rule: Rule, local: str) -> str:
-    base = rule.dest or rules.workspace
+    base = target(rules, rule)
     return f"{base.rstrip('/')}/{local}" if local else base
 
 

@@ -12,7 +12,7 @@ _WIDTH = 4096
 
 
 def dump(value: Any, comment: str = "") -> str:
-    """A document, after `comment`, whose lines become comments."""
+    """A document, after `comment`, whose lines become comments; without the last line end."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -26,4 +26,4 @@ def dump(value: Any, comment: str = "") -> str:
 
     Dumper.add_representer(list, Dumper.represent_list)
     head = "".join(f"# {line}\n" if line else "#\n" for line in comment.splitlines())
-    return head + yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    return (head + yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)).rstrip("\n")

@@ -21,7 +21,12 @@ def command(  # noqa: PLR0913  one parameter per flag
     env_file: options.EnvFiles = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", metavar="FORMAT", help="For a program: json.", rich_help_panel=options.COMMON),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="For a program: json; for a tool: tilt, compose, skaffold or devcontainer.",
+            rich_help_panel=options.COMMON,
+        ),
     ] = None,
     from_image: Annotated[
         str | None,
@@ -43,6 +48,7 @@ def command(  # noqa: PLR0913  one parameter per flag
 
     packrunner sync-rules
     packrunner sync-rules --format json
+    packrunner sync-rules --format skaffold > skaffold.yaml
     packrunner sync-rules --from-image shop-dev
     """
     from packrunner.cli import building, syncing
