@@ -27,6 +27,16 @@ class LayerFile(msgspec.Struct, frozen=True):
     types: LayerTypes = LayerTypes()
     metadata: dict[str, Any] = {}
 
+    def used_in(self, exec_env: str) -> LayerTypes:
+        """The types that count in an execution environment: a layer that is for others is only kept for their builds.
+
+        The list is among the buildpack's own metadata, where anything else may stand too.
+        """
+        envs = self.metadata.get("exec-env")
+        if not isinstance(envs, list) or not envs or exec_env in envs or "*" in envs:
+            return self.types
+        return LayerTypes(cache=self.types.cache)
+
 
 class Process(msgspec.Struct, frozen=True, rename="kebab"):
     """A launch process, upgraded to the newest shape: `command` is a list whatever the API."""

@@ -193,6 +193,7 @@ class _Builder:
             member,
             layers_dir=self.inputs.places.layers,
             sbom_formats=staged.descriptor.buildpack.sbom_formats,
+            exec_env=self.inputs.exec_env,
         )
         self.plan = without_met(self.plan, given, output.build.unmet, where=f"{escaped}/build.toml")
         self.env = self.env.after(output.env)

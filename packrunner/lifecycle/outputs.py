@@ -12,9 +12,8 @@ import msgspec
 
 from packrunner.environment import ROOT_DIRS, LayerEnv
 from packrunner.errors import BuildError, UnsafeArchiveError, UsageError
+from packrunner.formats import api, toml
 from packrunner.formats import layer as files
-from packrunner.formats import toml
-from packrunner.formats.api import buildpack_features
 from packrunner.lifecycle import sbom
 from packrunner.lifecycle.notes import DIRECTORY
 from packrunner.names import BuildpackId, LayerName
@@ -56,7 +55,12 @@ class BuildpackOutput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_outputs(
-    layers: Root, member: GroupMember, *, layers_dir: str, sbom_formats: Sequence[str] = ()
+    layers: Root,
+    member: GroupMember,
+    *,
+    layers_dir: str,
+    sbom_formats: Sequence[str] = (),
+    exec_env: str = api.PRODUCTION,
 ) -> BuildpackOutput:
     """Read one buildpack's outputs, renaming what no phase may use to `<layer>.ignore` (BLD-08).
 
@@ -70,7 +74,8 @@ def read_outputs(
         for name in (_layer_name(buildpack, n) for n in names if n.endswith(".toml") and n not in _FILES)
     }
     kinds = {e.name: e.kind for e in entries}
-    found = tuple(_layer(buildpack, name, declared[name], kinds) for name in sorted(declared))
+    where = exec_env if api.buildpack_features(member.api).exec_env else None
+    found = tuple(_layer(buildpack, name, declared[name], kinds, where) for name in sorted(declared))
     _ignore_unused(layers, buildpack, entries, {layer.name: layer for layer in found})
     remarks: list[str] = []
     return BuildpackOutput(
@@ -85,23 +90,22 @@ def read_outputs(
             if layer.types.build and layer.present
         ),
         sboms=tuple(
-            sbom.collect(
-                layers, buildpack, names, {n: file.types for n, file in declared.items()}, declared=sbom_formats
-            )
+            sbom.collect(layers, buildpack, names, {layer.name: layer.types for layer in found}, declared=sbom_formats)
         ),
         remarks=tuple(remarks),
     )
 
 
-def read_layers(layers: Root, member: GroupMember) -> BuildpackOutput:
+def read_layers(layers: Root, member: GroupMember, *, exec_env: str = api.PRODUCTION) -> BuildpackOutput:
     """What an export needs of a buildpack whose build is long over: its layers and its store. Raises BuildError."""
     buildpack = BuildpackId(member.id).escaped
     kinds = {entry.name: entry.kind for entry in layers.names(buildpack)}
     named = sorted(n for n, kind in kinds.items() if kind != "dir" and n.endswith(".toml") and n not in _FILES)
     found = [(name, _layer_file(layers, buildpack, name)) for name in (_layer_name(buildpack, n) for n in named)]
+    where = exec_env if api.buildpack_features(member.api).exec_env else None
     return BuildpackOutput(
         member=member,
-        layers=tuple(_layer(buildpack, name, file, kinds) for name, file in sorted(found)),
+        layers=tuple(_layer(buildpack, name, file, kinds, where) for name, file in sorted(found)),
         launch=files.LaunchFile(),
         build=files.BuildFile(),
         store=_store(layers, buildpack),
@@ -123,7 +127,9 @@ def _layer_file(layers: Root, buildpack: str, name: str) -> files.LayerFile:
     return files.read_layer(layers.read(where) or b"", where=where)
 
 
-def _layer(buildpack: str, name: str, file: files.LayerFile, kinds: Mapping[str, str]) -> LayerOutput:
+def _layer(
+    buildpack: str, name: str, file: files.LayerFile, kinds: Mapping[str, str], exec_env: str | None
+) -> LayerOutput:
     kind = kinds.get(name)
     if kind not in {None, "dir"}:
         raise UnsafeArchiveError(
@@ -132,7 +138,8 @@ def _layer(buildpack: str, name: str, file: files.LayerFile, kinds: Mapping[str,
             cause="its place holds a link or a file, which a layer cannot be",
             at=f"{buildpack}/{name}",
         )
-    return LayerOutput(name=name, types=file.types, metadata=file.metadata, present=kind == "dir")
+    types = file.types if exec_env is None else file.used_in(exec_env)
+    return LayerOutput(name=name, types=types, metadata=file.metadata, present=kind == "dir")
 
 
 def _ignore_unused(layers: Root, buildpack: str, entries: list[Entry], known: Mapping[str, LayerOutput]) -> None:
@@ -153,7 +160,7 @@ def _launch(layers: Root, buildpack: str, member: GroupMember, remarks: list[str
     data = layers.read(where)
     if data is None:
         return files.LaunchFile()
-    features = buildpack_features(member.api)
+    features = api.buildpack_features(member.api)
     try:
         launch = files.read_launch(data, where=where, features=features)
     except UsageError as e:

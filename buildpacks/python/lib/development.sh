@@ -2,8 +2,12 @@
 # With what the shell has built in, but for grep: `read` takes 14 ms for a file with many hashes.
 
 # Requirements name others, and packages that lie in the application: what pip reads is installed anew.
+# They name the framework too: one that looks at a template's file again needs no restart (Flask and Quart when they
+# debug), others do; WhiteNoise wants one for static files as well.
 seen=
 named=
+templates=reload
+static=sync
 set -- requirements.txt
 while [ $# -gt 0 ]; do
     file=$1
@@ -11,31 +15,35 @@ while [ $# -gt 0 ]; do
     case "$seen|" in *"|$file|"*) continue ;; esac
     seen="$seen|$file"
     case $file in */*) place=${file%/*}/ ;; *) place= ;; esac
-    lines=$(grep -E '^[[:space:]]*(-r|-c|--requirement|--constraint|\./)' "$file" 2>/dev/null || :)
+    lines=$(grep -iE '^[[:space:]]*(-[cer]|--[cer]|\./|flask|quart|fastapi|starlette|whitenoise)' "$file" 2>/dev/null || :)
     while read -r word name _; do
         case $word in
         -r | -c | --requirement | --constraint) name=$place${name#./} ;;
         --requirement=* | --constraint=*) name=$place${word#*=} ;;
         -[rc]?*) name=$place${word#-?} ;;
+        -e | --editable) name=${name#./} ;;
         ./?*) name=${word#./} ;;
+        [Ww]hite*) static=reload && continue ;;
+        [FfQqSs]*) templates=sync && continue ;;
         *) continue ;;
         esac
+        name=${name%%[[]*}
         name=${name%[!A-Za-z0-9._/-]} # the CR of a file from Windows
         case $name in '' | /* | *..* | *//* | *[!A-Za-z0-9._/-]*) continue ;; esac
-        if [ -d "$name" ]; then
-            named="$named, \"${name%/}/**\""
-        elif [ -f "$name" ]; then
+        case $word in
+        -e | --editable) # used where it is, but for what says how it is installed
+            named="$named, \"${name%/}/pyproject.toml\", \"${name%/}/setup.*\"" ;;
+        ./*) named="$named, \"${name%/}/**\"" ;;
+        *)
             named="$named, \"$name\""
             set -- "$@" "$name"
-        fi
+            ;;
+        esac
     done <<END
 $lines
 END
 done
-
-# Django keeps templates that it has read; other frameworks look at their files again.
-templates=sync
-if [ -f manage.py ]; then
+if [ -f manage.py ]; then # Django
     templates=reload
 fi
 
@@ -83,7 +91,7 @@ why = "templates"
 
 [[requires.metadata.rules]]
 src = ["**/static/**", "**/*.css", "**/*.js", "**/*.mjs", "**/*.svg"]
-action = "sync"
+action = "'$static'"
 why = "read when they are asked for"
 
 [[requires.metadata.rules]]

@@ -60,7 +60,7 @@ def export(setting: Setting, shipment: Shipment, images: Repository, reporter: R
         store = LocalStore(os.path.join(scratch, "store"))
         cache = caches.opened(setting, images)
         with confined.Root.open(setting.places.layers) as layers:
-            built = _built(layers, group)
+            built = _built(layers, group, setting.exec_env)
         known = _known(setting, analyzed, built, images, store)
         result = exportation.export(
             exportation.ExportInputs(
@@ -109,13 +109,13 @@ def _there(known: AnalyzeResult) -> dict[Digest, Descriptor]:
     return {layer.diff_id: layer.blob for image in images if image for layer in image.layers}
 
 
-def _built(layers: confined.Root, group: Group) -> BuildResult:
+def _built(layers: confined.Root, group: Group, exec_env: str) -> BuildResult:
     """What the build phase left, read from the disk."""
     data = layers.read(METADATA)
     if data is None:
         raise ExportError(f"there is no {METADATA}", slug="phase-file", cause="the phase build writes it")
     return BuildResult(
-        outputs=tuple(outputs.read_layers(layers, member) for member in group.group),
+        outputs=tuple(outputs.read_layers(layers, member, exec_env=exec_env) for member in group.group),
         launch=launches.read(data, where=METADATA),
         sboms=tuple(sbom.read_tree(layers)),
     )

@@ -405,6 +405,27 @@ def test_a_run_image_without_path(env: tuple[tuple[str, str], ...]) -> None:
     assert image.get_env("PATH") == "/cnb/process:/cnb/lifecycle"
 
 
+@pytest.mark.parametrize(
+    ("listed", "api", "there"),
+    [
+        ("['development']", "0.12", True),
+        ("['*']", "0.12", True),
+        ("['test']", "0.12", False),
+        ("['test']", "0.11", True),
+        ("'its own affair'", "0.12", True),
+    ],
+)
+def test_a_layer_for_other_environments_is_only_kept_for_them(world: World, listed: str, api: str, there: bool) -> None:
+    types = "[types]\nlaunch = true\nbuild = true\ncache = true\n"
+    world.add("a", writes({"x.toml": f"{types}[metadata]\nexec-env = {listed}\n", "x/bin/f": "x"}), api=api)
+    seen = []
+    world.add("b", lambda call: seen.append(call.command.env["PATH"]))
+    result = world.cycle(exec_env="development")
+    assert any("Layer: 'x'" in layer.created_by for layer in result.image.layers) is there
+    assert ("/layers/acme_a/x/bin" in seen[0]) is there
+    assert list(world.cache.buildpacks[0].layers) == ["x"]
+
+
 def test_the_launcher_of_an_image_for_development_knows_that_it_is_one() -> None:
     image = compose(Image(), [], {}, entrypoint="/x", created="1980-01-01T00:00:01Z", exec_env="development")
     assert image.get_env("CNB_EXEC_ENV") == "development"
