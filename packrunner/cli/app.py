@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     "build",
     "run",
+    "dev",
     "detect",
     "sync-rules",
     "images",

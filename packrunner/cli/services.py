@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from packrunner.bases.installed import Change
     from packrunner.cli.builder_page import BuilderFacts
     from packrunner.engines.base import Engine
+    from packrunner.errors import PackrunnerError
     from packrunner.events import Reporter
     from packrunner.images.compress import Compression
     from packrunner.images.image import Image
@@ -96,6 +97,46 @@ class BaseUpdate(msgspec.Struct, frozen=True, kw_only=True):
         return self.before != self.after
 
 
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What `dev` was asked for beyond a build; `name` is how the application is called.
+
+    `poll` are the seconds between looks at the source where it cannot be watched; `keys` gives what is pressed.
+    """
+
+    name: str
+    processes: tuple[str, ...] = ()
+    port: int | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    poll: float | None = None
+    container: str = ""
+    opens: bool = False
+    keys: Callable[[Callable[[str], object]], AbstractContextManager[None]] | None = None
+
+
+class Shown(Protocol):
+    """How `dev` tells its story."""
+
+    @property
+    def first(self) -> Reporter:
+        """For the build that it begins with."""
+
+    @property
+    def reporter(self) -> Reporter:
+        """For everything else, once it has begun."""
+
+    def begin(self) -> None:
+        """The first build is done."""
+
+    def problem(self, error: PackrunnerError) -> None:
+        """Show an error that does not end it."""
+
+    def logged(self, reporter: Reporter) -> AbstractContextManager[Reporter]:
+        """The reporter, and a log of its own, for one more build."""
+
+    def explained(self, error: PackrunnerError) -> PackrunnerError:
+        """The error of such a build, with where its log is."""
+
+
 class Services(Protocol):
     """The composition root."""
 
@@ -114,6 +155,9 @@ class Services(Protocol):
         directories: tuple[str, ...] = (),
     ) -> Answer:
         """Ask which buildpacks would build the application."""
+
+    def develop(self, request: BuildRequest, wish: Wish, shown: Shown, held: Held | None = None) -> None:
+        """Build, run, and keep what runs like its source, until it is told to stop."""
 
     def store(self) -> LocalStore:
         """The local image store."""

@@ -16,7 +16,7 @@ Build container images from source, without a Dockerfile, a daemon or root.
   packrunner build shop -b python            choose the buildpack yourself
 
 Application   build  run  detect
-Development   sync-rules
+Development   dev  sync-rules
 Images        images  inspect  rebase  rm  prune
               push  pull  load  save  login  logout
 Composing     builder

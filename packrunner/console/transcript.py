@@ -78,6 +78,10 @@ class Transcript(PlainReporter):
         self._line("")
 
     def _happened(self, event: events.Happened) -> None:
+        if event.action == "rules":
+            for line in event.lines:
+                self._line(f"  {self._clean(line)}")
+            return
         again = self._again(event)
         if again and self._folding:
             self._owed = True

@@ -11,7 +11,6 @@ import msgspec
 
 from packrunner.dev.attach import Attachment
 from packrunner.dev.doors import Ended, Heard, Lost, Said
-from packrunner.engines.base import Command  # noqa: TC001  a Struct names it
 from packrunner.errors import EngineError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from packrunner.dev.attach import Parcel
     from packrunner.dev.changes import Change
     from packrunner.dev.doors import Item
-    from packrunner.engines.base import Exit, OutputSink, Sandbox
+    from packrunner.engines.base import Command, Exit, OutputSink, Sandbox
 
 _log = logging.getLogger(__name__)
 _GRACE = 5.0

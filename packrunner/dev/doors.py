@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence  # noqa: TC003  Structs name them
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from packrunner.dev.attachment import Event  # noqa: TC001  a Struct names it
 from packrunner.dev.changes import Batch, Change
-from packrunner.errors import PackrunnerError  # noqa: TC001  the same
-from packrunner.events import Reporter  # noqa: TC001  the same
-from packrunner.formats.sync import SyncRules  # noqa: TC001  the same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from packrunner.dev.attachment import Event
+    from packrunner.errors import PackrunnerError
+    from packrunner.events import Reporter
+    from packrunner.formats.sync import SyncRules
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """An image of the application: `line` is name@digest in short, `summary` what is new in it, `built` when."""
 
     line: str
+    image: str = ""
+    """By what the store finds it."""
     rules: SyncRules | None
     app: str = "/workspace"
     summary: str = ""
@@ -72,13 +77,19 @@ class Unbuilt(msgspec.Struct, frozen=True):
     error: PackrunnerError
 
 
+class Over(msgspec.Struct, frozen=True):
+    """Something without which it cannot go on."""
+
+    error: PackrunnerError
+
+
 class Key(msgspec.Struct, frozen=True):
     """A key was pressed."""
 
     name: str
 
 
-Item = Batch | Heard | Said | Ended | Lost | Built | Unbuilt | Key
+Item = Batch | Heard | Said | Ended | Lost | Built | Unbuilt | Over | Key
 
 
 class Source(Protocol):

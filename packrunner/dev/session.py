@@ -21,7 +21,7 @@ from packrunner import events
 from packrunner.dev import wording
 from packrunner.dev.answers import Answers
 from packrunner.dev.changes import Batch
-from packrunner.dev.doors import Built, Ended, Heard, Key, Lost, Said, Unbuilt
+from packrunner.dev.doors import Built, Ended, Heard, Key, Lost, Over, Said, Unbuilt
 from packrunner.dev.output import Output
 from packrunner.dev.rules import decide
 from packrunner.dev.tracebacks import HELD
@@ -84,26 +84,33 @@ class Session:
 
     def handle(self, item: Item) -> None:
         """Take one thing that happened."""
-        if isinstance(item, Heard | Said | Ended | Lost) and item.run != self._number:
-            return  # of a version that is gone
         match item:
             case Batch():
                 self._changed(item)
-            case Heard() if self._answers:
-                self._answers.take(item.event)
-            case Said():
-                self._output.feed(item.process, item.stream, item.data)
-            case Ended() if self._answers:
-                how = item.error or wording.ended(item.process, item.code, item.signal)
-                self._answers.crashed(item.process, how)
-            case Lost():
-                self._lost(item.error)
+            case Heard() | Said() | Ended() | Lost():
+                # Of a version that is gone nobody wants to hear.
+                if item.run == self._number:
+                    self._of_the_version(item)
             case Built():
                 self._built(item.version)
             case Unbuilt():
                 self._unbuilt(item.error)
+            case Over():
+                raise item.error
             case Key():
                 self._pressed(item.name)
+
+    def _of_the_version(self, item: Heard | Said | Ended | Lost) -> None:
+        match item:
+            case Said():
+                self._output.feed(item.process, item.stream, item.data)
+            case Lost():
+                self._lost(item.error)
+            case Heard() if self._answers:
+                self._answers.take(item.event)
+            case Ended() if self._answers:
+                how = item.error or wording.ended(item.process, item.code, item.signal)
+                self._answers.crashed(item.process, how)
             case _:
                 pass
 
@@ -247,8 +254,8 @@ class Session:
             case "b" | "r":
                 self._rebuild(("by hand",), self._doors.clock())
             case "l":
-                for line in wording.rules_table(self._version.rules if self._version else None):
-                    self._doors.reporter.emit(events.Noted(text=line, always=True))
+                table = wording.rules_table(self._version.rules if self._version else None)
+                self._doors.reporter.emit(events.Happened(action="rules", subject="", lines=tuple(table)))
             case _:
                 pass
 

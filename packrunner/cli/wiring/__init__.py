@@ -16,13 +16,14 @@ from packrunner.cli.wiring.places import (
     store,
 )
 from packrunner.cli.wiring.registries import registry
-from packrunner.cli.wiring.running import run_app
+from packrunner.cli.wiring.running import develop, run_app
 from packrunner.cli.wiring.transferring import load, look, pull, push, save
 
 __all__ = [
     "architecture",
     "build",
     "detect",
+    "develop",
     "engine",
     "extending",
     "fetch_builder",

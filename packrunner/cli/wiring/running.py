@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from packrunner.cli.wiring import places
+
+if TYPE_CHECKING:
+    from packrunner.cli.services import Shown, Wish
+    from packrunner.lifecycle.bindings import Held
+    from packrunner.lifecycle.request import BuildRequest
+
+
+def develop(request: BuildRequest, wish: Wish, shown: Shown, held: Held | None = None) -> None:
+    """Build, run, and keep what runs like its source, until it is told to stop."""
+    # No other command needs what this imports.
+    from packrunner.cli.wiring import developing
+
+    developing.develop(request, wish, shown, held)
 
 
 def run_app(

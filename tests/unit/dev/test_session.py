@@ -422,7 +422,7 @@ def test_keys(world: World) -> None:
     world.take(Key("b"))
     assert world.builds == 1
     world.take(Key("l"))
-    assert any("**/*.py" in note.text for note in world.reporter.of(events.Noted))
+    assert any("**/*.py" in line for line in world.reporter.of(events.Happened)[-1].lines)
 
 
 def test_an_image_of_somebody_else_is_not_rebuilt() -> None:
