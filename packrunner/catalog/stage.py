@@ -71,8 +71,8 @@ class Stage:
         for name in ("trees", "selections", "sources", "new"):
             make_directory(os.path.join(directory, name))
 
-    def add(self, source: str, kind: Kind = "buildpack") -> StagedBuildpack:
-        """Stage the buildpack or extension in the directory `source`.
+    def add(self, source: str, kind: Kind = "buildpack", *, shown: str = "") -> StagedBuildpack:
+        """Stage the buildpack or extension in the directory `source`, called `shown` in messages.
 
         An unchanged one costs a stat of each file. Raises what `check` and `tree.normalise` raise.
         """
@@ -84,7 +84,7 @@ class Stage:
             found = self._staged(source, recorded[1], kind)
             if found is not None and recorded[2] == (self._sdk_digest() if found.sdk else "-"):
                 return found
-        found = self._copy(source, kind)
+        found = self._copy(source, kind, shown or readable(source))
         # A source that changed meanwhile, or within the clock's tick, is looked at in full again next time.
         if fingerprint.settled(before, began) and before == _scan(source):
             sdk = self._sdk_digest() if found.sdk else "-"
@@ -131,19 +131,19 @@ class Stage:
             os.utime(path)
         except FileNotFoundError:
             return None
-        return _describe(source, path, digest, kind)
+        return _describe(source, path, digest, kind, readable(source))
 
-    def _copy(self, source: str, kind: Kind) -> StagedBuildpack:
+    def _copy(self, source: str, kind: Kind, shown: str) -> StagedBuildpack:
         """Copy, hash and check; the tree appears under its digest only when all is well."""
         self._sweep()
         # Read before the copy too: a directory that is no buildpack may be somebody's whole home.
-        wants_sdk = _wants_sdk(read_descriptor(source, shown=readable(source), kind=kind))
+        wants_sdk = _wants_sdk(read_descriptor(source, shown=shown, kind=kind))
         new = self._new()
         try:
             digest = tree.normalise(source, new, extra=self._vendored() if wants_sdk else None)
-            found = _describe(source, new, digest, kind)
+            found = _describe(source, new, digest, kind, shown)
             if not found.descriptor.is_composite:
-                check_programs(new, shown=readable(source), kind=kind)
+                check_programs(new, shown=shown, kind=kind)
             path = os.path.join(self._directory, "trees", digest)
             self._publish(new, path)
         except BaseException:
@@ -168,7 +168,7 @@ class Stage:
         name = buildpack.digest.removeprefix("sha256:")
         if tree.digest(buildpack.path) != name:
             self._discard(f"trees/{name}")
-            if self._copy(buildpack.source, buildpack.kind).digest != buildpack.digest:
+            if self._copy(buildpack.source, buildpack.kind, readable(buildpack.source)).digest != buildpack.digest:
                 raise StoreError(
                     f"{readable(buildpack.source)} changed while it was read",
                     slug="buildpack-changed",
@@ -222,8 +222,8 @@ class Stage:
                 self._discard(f"new/{name}")
 
 
-def _describe(source: str, path: str, digest: str, kind: Kind) -> StagedBuildpack:
-    descriptor = read_descriptor(path, shown=readable(source), kind=kind)
+def _describe(source: str, path: str, digest: str, kind: Kind, shown: str) -> StagedBuildpack:
+    descriptor = read_descriptor(path, shown=shown, kind=kind)
     identity = descriptor.buildpack.id
     return StagedBuildpack(
         id=identity,

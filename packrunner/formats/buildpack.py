@@ -18,6 +18,13 @@ class ExecEnvName(msgspec.Struct, frozen=True):
     name: str
 
 
+class License(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[[buildpack.licenses]]`."""
+
+    type: str = ""
+    uri: str = ""
+
+
 class BuildpackInfo(msgspec.Struct, frozen=True, rename="kebab"):
     """`[buildpack]`: identity and flags."""
 
@@ -26,6 +33,8 @@ class BuildpackInfo(msgspec.Struct, frozen=True, rename="kebab"):
     name: str = ""
     homepage: str = ""
     description: str = ""
+    keywords: tuple[str, ...] = ()
+    licenses: tuple[License, ...] = ()
     clear_env: bool = False
     sbom_formats: tuple[str, ...] = ()
     exec_env: tuple[str | ExecEnvName, ...] = ()
@@ -36,14 +45,14 @@ class BuildpackInfo(msgspec.Struct, frozen=True, rename="kebab"):
         return tuple(e if isinstance(e, str) else e.name for e in self.exec_env)
 
 
-class Distro(msgspec.Struct, frozen=True):
+class Distro(msgspec.Struct, frozen=True, omit_defaults=True):
     """A distribution a target names; empty parts match anything (TGT-01)."""
 
     name: str = ""
     version: str = ""
 
 
-class Target(msgspec.Struct, frozen=True, rename="kebab"):
+class Target(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
     """`[[targets]]`: where a buildpack runs."""
 
     os: str = ""
@@ -53,14 +62,14 @@ class Target(msgspec.Struct, frozen=True, rename="kebab"):
     distros: tuple[Distro, ...] = ()
 
 
-class Stack(msgspec.Struct, frozen=True):
+class Stack(msgspec.Struct, frozen=True, omit_defaults=True):
     """`[[stacks]]`, deprecated but alive (STK-03)."""
 
     id: str
     mixins: tuple[str, ...] = ()
 
 
-class GroupRef(msgspec.Struct, frozen=True, rename="kebab"):
+class GroupRef(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
     """A member of an order's group."""
 
     id: str

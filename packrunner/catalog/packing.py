@@ -1,0 +1,118 @@
+"""From a directory, and maybe a package.toml, to what goes into a package."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from packrunner.catalog.locate import check_version, locate
+from packrunner.catalog.package import Contents, full_name
+from packrunner.disk import disk_error
+from packrunner.errors import UsageError
+from packrunner.formats import package
+from packrunner.formats.positions import place
+from packrunner.paths import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from packrunner.catalog.stage import Stage, StagedBuildpack
+    from packrunner.formats.package import PackageFile
+
+FILE = "package.toml"
+
+
+def read_file(path: str) -> PackageFile:
+    """Read a package.toml. Raises UsageError, slugs `toml` and `package`, naming file and key."""
+    shown = readable(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise disk_error(error, shown) from error
+    found = package.read_package_file(data, where=shown)
+    text = data.decode()
+    if bool(found.buildpack.uri) == bool(found.extension.uri):
+        both = "names a buildpack and an extension" if found.buildpack.uri else "names no buildpack"
+        raise _wrong(f"{shown} {both}", shown, '[buildpack] with uri = "."')
+    if found.platform.os != "linux":
+        at = place(text, "platform.os", shown)
+        raise _wrong(f"{shown} asks for {found.platform.os}: packages are made for linux", at, 'os = "linux"')
+    for i, one in enumerate(found.dependencies):
+        if bool(one.uri) == bool(one.image):
+            at = place(text, f"dependencies[{i}]", shown)
+            raise _wrong(f"{shown}: a dependency has either a `uri` or an `image`", at, 'uri = "../other"')
+    return found
+
+
+def gather(
+    directory: str,
+    config: str | None,
+    *,
+    stage: Stage,
+    builtin_dir: str,
+    packaged: Callable[[str], tuple[StagedBuildpack, ...]],
+    flat: bool = False,
+    apart: frozenset[str] = frozenset(),
+) -> Contents:
+    """What goes into the package of the buildpack or extension in `directory`, or that `config` names.
+
+    `packaged` stages what another package has. Raises UsageError (`package`, and what locating and staging raise).
+    """
+    if config is None and os.path.isfile(os.path.join(directory, FILE)):
+        config = os.path.join(directory, FILE)
+    file = read_file(config) if config else None
+    home = os.path.dirname(os.path.abspath(config)) if config else directory
+    source = _entry(file, home) if file else os.path.realpath(directory)
+    is_extension = os.path.isfile(os.path.join(source, "extension.toml"))
+    entry = stage.add(_directory(source), "extension" if is_extension else "buildpack")
+    others: dict[str, StagedBuildpack] = {}
+    for one in file.dependencies if file else ():
+        found = (
+            packaged(f"docker://{one.image}") if one.image else _dependency(one.uri, home, stage, builtin_dir, packaged)
+        )
+        for staged in found:
+            twin = others.setdefault(full_name(staged), staged)
+            if twin.digest != staged.digest:
+                raise _wrong(
+                    f"two different buildpacks call themselves {full_name(staged)}",
+                    readable(str(config)),
+                    "give one of them another version",
+                )
+    others.pop(full_name(entry), None)
+    return Contents(entry=entry, others=tuple(others.values()), flat=flat, apart=apart)
+
+
+def _entry(file: PackageFile, home: str) -> str:
+    uri = file.buildpack.uri or file.extension.uri
+    return os.path.realpath(os.path.join(home, uri.removeprefix("file://")))
+
+
+def _dependency(
+    uri: str, home: str, stage: Stage, builtin_dir: str, packaged: Callable[[str], tuple[StagedBuildpack, ...]]
+) -> tuple[StagedBuildpack, ...]:
+    path = os.path.join(home, uri.removeprefix("file://"))
+    if os.path.isdir(path):
+        return (stage.add(_directory(os.path.realpath(path))),)
+    if os.path.isfile(path):
+        return packaged(path)
+    if "://" in uri or uri.startswith("oci:"):
+        return packaged(uri)
+    located = locate(uri, builtin_dir=builtin_dir)
+    staged = stage.add(located.source)
+    check_version(located, staged.version)
+    return (staged,)
+
+
+def _directory(source: str) -> str:
+    if os.path.isdir(source):
+        return source
+    raise UsageError(
+        f"there is no directory {readable(source)}",
+        slug="unknown-buildpack",
+        tries=("--path DIR, for the directory that holds buildpack.toml",),
+    )
+
+
+def _wrong(brief: str, at: str, fix: str) -> UsageError:
+    return UsageError(brief, slug="package", at=at, tries=(fix,))
