@@ -47,6 +47,8 @@ COMMANDS = (
     "logout",
     "builder update",
     "builder fetch",
+    "buildpack package",
+    "buildpack inspect",
     "doctor",
     "lifecycle analyze",
     "lifecycle detect",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from packrunner.bases.installed import Change
     from packrunner.cli.builder_page import BuilderFacts
+    from packrunner.cli.package_page import Looked
+    from packrunner.cli.package_wish import PackageWish
     from packrunner.engines.base import Engine
     from packrunner.errors import PackrunnerError
     from packrunner.events import Reporter
@@ -137,6 +139,13 @@ class Shown(Protocol):
         """The error of such a build, with where its log is."""
 
 
+class Packaged(msgspec.Struct, frozen=True, kw_only=True):
+    """A package that was made: each place of it with its digest there, and what is in it as `id@version`."""
+
+    made: tuple[tuple[str, Digest], ...]
+    contents: tuple[str, ...]
+
+
 class Services(Protocol):
     """The composition root."""
 
@@ -214,6 +223,16 @@ class Services(Protocol):
 
     def inspect_builder(self, reference: str, *, reporter: Reporter) -> BuilderFacts:
         """What a builder is made of; nothing of it is run."""
+
+    def package(
+        self, wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
+    ) -> Packaged:
+        """Package a buildpack or an extension, with what it names."""
+
+    def look_into(
+        self, reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
+    ) -> Looked:
+        """What a package says of itself; of one in a registry no layer is fetched."""
 
     def update_base(
         self,

@@ -75,7 +75,8 @@ class Archive:
             raise UsageError(f"{self.path} is no file", slug="unknown-image")
         tape = _Placed(self._file)
         for member in TarReader(tape, self.path):
-            name = posixpath.normpath(os.fsdecode(member.name))
+            # pack's files begin their names with a slash (DST-01).
+            name = posixpath.normpath(os.fsdecode(member.name)).lstrip("/")
             self._places.pop(name, None)
             self._links.pop(name, None)
             if member.kind == "file":

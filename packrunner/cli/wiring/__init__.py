@@ -5,6 +5,7 @@ from packrunner.cli.wiring.building import build, detect
 from packrunner.cli.wiring.fetching import fetch_builder, take_builders
 from packrunner.cli.wiring.inspecting import inspect_builder
 from packrunner.cli.wiring.keeping import prune, rebase, rebase_there, update_base
+from packrunner.cli.wiring.packaging import look_into, package
 from packrunner.cli.wiring.places import (
     architecture,
     engine,
@@ -36,6 +37,8 @@ __all__ = [
     "log_out",
     "logins",
     "look",
+    "look_into",
+    "package",
     "prune",
     "pull",
     "push",

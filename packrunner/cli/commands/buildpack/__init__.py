@@ -1,0 +1,1 @@
+"""Buildpacks of your own: packages of them, and what is in those of others."""

@@ -1,0 +1,95 @@
+"""What is in a package, for `packrunner buildpack inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from packrunner.console import units
+from packrunner.console.redact import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packrunner.catalog.packaged import Package
+    from packrunner.formats.buildpack import OrderGroup
+    from packrunner.images.image import Image
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """A package that was looked at, by what it was called."""
+
+    place: str
+    image: Image
+    package: Package
+
+
+def facts(found: Looked) -> dict[str, Any]:
+    """A package as JSON's own types."""
+    label = found.package.label
+    return {
+        "package": found.place,
+        "digest": str(found.image.digest),
+        "platform": _shown_platform(found),
+        "kind": found.package.kind,
+        "id": label.id,
+        "version": label.version,
+        "name": label.name,
+        "description": label.description,
+        "homepage": label.homepage,
+        "stacks": [{"id": stack.id, "mixins": list(stack.mixins)} for stack in label.stacks or ()],
+        "contents": [
+            {
+                "id": identity,
+                "version": version,
+                "api": info.api,
+                "layer": info.layer_diff_id,
+                "targets": [{"os": t.os, "arch": t.arch, "variant": t.variant} for t in info.targets or ()],
+                "order": [_group(group) for group in info.order or ()],
+            }
+            for identity, version in found.package.members
+            for info in (found.package.layers[identity][version],)
+        ],
+    }
+
+
+def _group(group: OrderGroup) -> list[dict[str, Any]]:
+    return [{"id": ref.id, "version": ref.version, "optional": ref.optional} for ref in group.group]
+
+
+def page(found: Looked, *, depth: int) -> list[str]:
+    """The page for people."""
+    label = found.package.label
+    size = units.size(sum(layer.blob.size for layer in found.image.layers))
+    lines = [f"{found.package.entry}   {found.package.kind}   {_shown_platform(found)}   {size}", ""]
+    stacks = [stack.id for stack in label.stacks or () if stack.id != "*"]
+    for name, rows in (
+        ("name", [label.name]),
+        ("about", [label.description]),
+        ("homepage", [label.homepage]),
+        ("stacks", [", ".join(stacks)]),
+        ("contents", [f"{identity} {version}" for identity, version in found.package.members]),
+        ("order", list(_order(found, label.id, label.version, depth))),
+        ("digest", [str(found.image.digest)]),
+    ):
+        shown = [row for row in rows if row]
+        lines += [f"  {name if i == 0 else '':<10}  {visible(row)}" for i, row in enumerate(shown)]
+    return lines
+
+
+def _order(found: Looked, identity: str, version: str, depth: int, level: int = 0) -> Iterator[str]:
+    """The order of a composite, orders within it indented."""
+    info = found.package.layers.get(identity, {}).get(version)
+    if info is None or (depth and level >= depth) or level > len(found.package.members):
+        return
+    for number, group in enumerate(info.order or (), 1):
+        yield f"{'  ' * level}group {number}"
+        for ref in group.group:
+            yield f"{'  ' * (level + 1)}{ref.id} {ref.version}{' (optional)' if ref.optional else ''}".rstrip()
+            yield from _order(found, ref.id, ref.version, depth, level + 2)
+
+
+def _shown_platform(found: Looked) -> str:
+    image = found.image
+    return "/".join(filter(None, (image.os, image.architecture, image.variant)))

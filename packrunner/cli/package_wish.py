@@ -1,0 +1,124 @@
+"""What `packrunner buildpack package` is asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from packrunner import config
+from packrunner.errors import UsageError
+from packrunner.lifecycle import image_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from packrunner.images.compress import Compression
+
+SUFFIX = ".cnb"
+
+
+class PackageWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What to package, and where it goes: names in the store, or a place for each platform, as locators.
+
+    `config` is a package.toml, None for the directory's own, if it has one. `platforms` are OS, architecture and
+    variant; none means this machine's.
+    """
+
+    directory: str
+    config: str | None
+    platforms: tuple[tuple[str, str, str], ...]
+    names: tuple[str, ...]
+    outputs: tuple[str, ...]
+    labels: dict[str, str]
+    flat: bool
+    apart: frozenset[str]
+    push: bool
+    compression: Compression
+
+
+def wish(  # noqa: PLR0913  one parameter per flag
+    name: str,
+    *,
+    directory: str,
+    config_file: str | None,
+    form: str | None,
+    targets: Sequence[str],
+    tags: Sequence[str],
+    labels: Sequence[str],
+    push: bool,
+    flat: bool,
+    apart: Sequence[str],
+    compression: str | None,
+    environ: Mapping[str, str],
+) -> PackageWish:
+    """What was asked for. Raises UsageError for what does not go together."""
+    is_place = name.partition(":")[0] in image_names.LOCATORS
+    is_file = form == "file" or (form is None and (is_place or name.endswith(SUFFIX)))
+    if is_file and (push or tags):
+        raise UsageError(
+            f"{'--push' if push else '--tag'} is for an image, and {name} is a file",
+            slug="usage",
+            tries=("packrunner buildpack package NAME --push",),
+        )
+    if len(targets) > 1 and not is_file:
+        raise UsageError(
+            "an image is for one platform",
+            slug="usage",
+            cause=f"--target names {len(targets)}",
+            tries=("a name for each: acme/tool:1.0.0-arm64 --target linux/arm64", "--format file, a file for each"),
+        )
+    if apart and not flat:
+        raise UsageError("--flatten-exclude goes with --flatten", slug="usage", tries=("--flatten",))
+    names = () if is_file else tuple(image_names.image_name(one) for one in (name, *tags))
+    if push:
+        image_names.check_registries(names)
+    here = os.getcwd()
+    return PackageWish(
+        directory=os.path.normpath(os.path.join(here, directory)),
+        config=os.path.join(here, config_file) if config_file else None,
+        platforms=tuple(_platform(text) for text in targets),
+        names=names,
+        outputs=_outputs(name, targets, here) if is_file else (),
+        labels=dict(_label(text) for text in labels),
+        flat=flat,
+        apart=frozenset(apart),
+        push=push,
+        compression=config.resolve("compression", flag=compression, environ=environ, config=config.load()).value,
+    )
+
+
+def _outputs(name: str, targets: Sequence[str], here: str) -> tuple[str, ...]:
+    if name.partition(":")[0] in image_names.LOCATORS:
+        if len(targets) > 1:
+            raise UsageError(f"{name} takes one package, and --target names {len(targets)}", slug="usage")
+        return (image_names.output(name, here),)
+    stem = name.removesuffix(SUFFIX)
+    if len(targets) < 2:
+        return (f"oci-archive:{os.path.join(here, stem + SUFFIX)}",)
+    files = [f"{stem}-{one.replace('/', '-')}{SUFFIX}" for one in targets]
+    return tuple(f"oci-archive:{os.path.join(here, file)}" for file in files)
+
+
+def _platform(text: str) -> tuple[str, str, str]:
+    parts = text.split("/")
+    if not 2 <= len(parts) <= 3 or not all(part.isascii() and part.replace("-", "").isalnum() for part in parts):
+        raise UsageError(
+            f"{text!r} is not a platform",
+            slug="usage",
+            cause="it has to be OS/ARCH or OS/ARCH/VARIANT",
+            tries=("--target linux/arm64",),
+        )
+    if parts[0] != "linux":
+        raise UsageError(
+            f"packages are made for linux, not for {parts[0]}", slug="usage", tries=("--target linux/amd64",)
+        )
+    return (parts[0], parts[1], parts[2] if len(parts) > 2 else "")
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"{text!r} is not a label", slug="usage", tries=("--label NAME=VALUE",))
+    return name, value

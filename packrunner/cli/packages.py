@@ -1,0 +1,42 @@
+"""The bodies of `packrunner buildpack package` and `inspect`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from packrunner import config, events
+from packrunner.cli import package_page
+from packrunner.console import units
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.cli.package_wish import PackageWish
+    from packrunner.cli.session import Session
+
+
+def package(session: Session, wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[str]) -> int:
+    """Make a package; one result line for each place."""
+    began = time.monotonic()
+    chosen = config.resolve("insecure-registry", flag=tuple(insecure), environ=session.environ).value
+    made = session.services.package(wish, insecure=chosen, ca_certs=ca_certs, reporter=session.renderer())
+    inside = ", ".join(made.contents)
+    spent = units.duration(time.monotonic() - began)
+    session.renderer().emit(events.Finished(text=f"Packaged {inside} in {spent}."))
+    for place, digest in made.made:
+        session.result(f"{place}@{digest}")
+    return 0
+
+
+def inspect(
+    session: Session, reference: str, *, json: bool, depth: int, insecure: Sequence[str], ca_certs: Sequence[str]
+) -> int:
+    """Show what is in a package."""
+    chosen = config.resolve("insecure-registry", flag=tuple(insecure), environ=session.environ).value
+    found = session.services.look_into(reference, insecure=chosen, ca_certs=ca_certs, reporter=session.renderer())
+    if json:
+        session.document("package/1", package_page.facts(found))
+    else:
+        session.result("\n".join(package_page.page(found, depth=depth)))
+    return 0

@@ -1,0 +1,115 @@
+"""Packages of buildpacks, made and looked at, composed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from packrunner import paths
+from packrunner.cli.package_page import Looked
+from packrunner.cli.services import Packaged
+from packrunner.cli.wiring import delivering, places
+from packrunner.cli.wiring.transferring import Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.catalog.stage import StagedBuildpack
+    from packrunner.cli.package_wish import PackageWish
+    from packrunner.events import Reporter
+    from packrunner.images.image import Image
+    from packrunner.names import Digest
+
+
+def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Packaged:
+    """Package a buildpack or an extension, with what it names."""
+    from packrunner.catalog import package as packages
+    from packrunner.catalog import packing
+    from packrunner.images.transfer import parse_locator, write_output
+
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
+        if wish.push:
+            delivering.check(transfer.registries, wish.names, nothing="nothing was packaged")
+        store = transfer.images
+        opened = _Opened(stack, transfer)
+        contents = packing.gather(
+            wish.directory,
+            wish.config,
+            stage=opened.stage,
+            builtin_dir=opened.builtin_dir,
+            packaged=opened.members,
+            flat=wish.flat,
+            apart=wish.apart,
+        )
+        made: list[tuple[str, Digest]] = []
+        platforms = wish.platforms or (("linux", places.architecture(), ""),)
+        for (system, architecture, variant), output in zip(
+            platforms, wish.outputs or ("",) * len(platforms), strict=True
+        ):
+            platform = packages.Platform(os=system, architecture=architecture, variant=variant)
+            image = packages.make(contents, platform=platform, labels=wish.labels, store=store)
+            if output:
+                write_output(parse_locator(output), image, store, "package")
+                made.append((output.partition(":")[2], image.digest))
+            if wish.names:
+                store.write(image, wish.names)
+                there = _pushed(transfer, image, wish) if wish.push else image.digest
+                made += [(name, there) for name in wish.names]
+        return Packaged(made=tuple(made), contents=tuple(packages.full_name(one) for one in contents.all))
+
+
+def _pushed(transfer: Transfer, image: Image, wish: PackageWish) -> Digest:
+    return delivering.push(
+        transfer.registries,
+        image,
+        wish.names,
+        transfer.images,
+        compression=wish.compression,
+        reporter=transfer.reporter,
+    ).digest
+
+
+def look_into(reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Looked:
+    """What a package says of itself: a file, a layout, an image of the store or of a registry, of which no layer is
+    fetched. Raises UsageError (`not-a-package`, `unknown-image`).
+    """
+    from packrunner.catalog import packaged
+
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
+        place = locator(reference)
+        image = transfer.finder("if-not-present").peek(place)
+        if image is None:
+            image = transfer.find(place, "never")
+        return Looked(place=reference, image=image, package=packaged.read(image, where=reference))
+
+
+def locator(text: str) -> str:
+    """A place of a package as places of images are written: a file is an archived layout (DST-01)."""
+    text = text.removeprefix("docker://").removeprefix("file://")
+    return f"oci-archive:{text}" if os.path.isfile(text) else text
+
+
+class _Opened:
+    """The stage, and packages that are staged into it."""
+
+    def __init__(self, stack: ExitStack, transfer: Transfer) -> None:
+        from packrunner.catalog.selection import CatalogSettings
+        from packrunner.catalog.stage import Stage
+
+        settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
+        self.builtin_dir = settings.builtin_dir
+        self.stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
+        self._transfer = transfer
+        self._snapshots = places.snapshots()
+        stack.callback(self._snapshots.close)
+
+    def members(self, reference: str) -> tuple[StagedBuildpack, ...]:
+        """Everything in a package, the one that it is of first."""
+        from packrunner.catalog.packaged import stage_all
+
+        image = self._transfer.find(locator(reference), "if-not-present")
+        entry, others = stage_all(image, self._snapshots.lowers(image), where=reference, stage=self.stage)
+        return (entry, *others)
