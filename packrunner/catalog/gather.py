@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner.catalog import builtin
+from packrunner.catalog.elsewhere import Elsewhere
 from packrunner.catalog.locate import Located, check_version, locate, locate_extension, unknown
+from packrunner.catalog.places import Place, classify
 from packrunner.catalog.selection import CatalogSettings, Selection
 from packrunner.catalog.shelf import Shelf
 from packrunner.catalog.stage import Stage, StagedBuildpack
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from packrunner.catalog.carried import Carried
+    from packrunner.catalog.check import Kind
 
 _OF_BUILDER = ("urn:cnb:builder:", "from=builder:")
 
@@ -36,6 +39,7 @@ class Gathering:
         self.inputs: dict[str, None] = {}
         self._shelf = shelf or Shelf(())
         self._stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
+        self._elsewhere = Elsewhere(self._stage, settings.stage_dir, settings.reach)
         self._found: dict[tuple[str, str], StagedBuildpack] = {}
         self._sources: dict[str, StagedBuildpack] = {}
 
@@ -50,8 +54,41 @@ class Gathering:
             if found is not None:
                 return self._join(found)
             if bare != text or (_is_id(identity) and "/" in identity and not _is_ours(identity, bare)):
+                if bare == text and self._is_package(bare):
+                    return self._brought(Place(kind="image", text=bare, path=bare))
                 raise self.carried.unknown(bare)
-        return self.add(locate(bare, builtin_dir=self.settings.builtin_dir))
+        place = classify(bare)
+        if place.kind not in {"name", "directory"}:
+            return self._brought(place)
+        try:
+            return self.add(locate(place.path, builtin_dir=self.settings.builtin_dir))
+        except UsageError:
+            if place.kind == "name" and self._is_package(bare):
+                return self._brought(Place(kind="image", text=bare, path=bare))
+            raise
+
+    def _is_package(self, name: str) -> bool:
+        """Whether a name that nothing else has is that of an image: it names a registry, or the store has it."""
+        first, slash, _ = name.partition("/")
+        named = bool(slash) and ("." in first or ":" in first or first == "localhost")
+        reach = self.settings.reach
+        return reach is not None and (named or reach.holds(name))
+
+    def _brought(self, place: Place, kind: Kind = "buildpack") -> StagedBuildpack:
+        """Stage what is elsewhere; whatever comes along with it can be named by composites."""
+        entry, *others = self._elsewhere.stage(place)
+        if entry.kind != kind:
+            raise UsageError(
+                f"{place.text} is no {kind} but an {entry.kind}"
+                if kind == "buildpack"
+                else f"{place.text} is no {kind}",
+                slug=f"unknown-{kind}",
+                tries=(f"--{entry.kind} {place.text}",),
+            )
+        for one in (entry, *others) if kind == "buildpack" else ():
+            _refuse_twin(self._found, one)
+            self._found[one.id, one.version] = one
+        return entry
 
     def _join(self, carried: StagedBuildpack) -> StagedBuildpack:
         """Let a buildpack of the builder take part, unless one that was added has its id and version."""
@@ -73,10 +110,14 @@ class Gathering:
         self._complete()
         staged: dict[tuple[str, str], StagedBuildpack] = {}
         for directory in directories:
-            found = self._stage.add(locate_extension(directory).source, "extension")
+            place = classify(directory)
+            if place.kind in {"name", "directory"}:
+                found = self._stage.add(locate_extension(place.path).source, "extension")
+                self.inputs[found.source] = None
+            else:
+                found = self._brought(place, "extension")
             _refuse_twin(staged | self._found, found)
             staged[found.id, found.version] = found
-            self.inputs[found.source] = None
         return staged
 
     def carried_extensions(
@@ -163,7 +204,9 @@ class Gathering:
             system=system,
             buildpacks=_distinct(self._found),
             root=self._stage.combine(own) if own or not self.carried else "",
-            inputs=tuple(self.inputs),
+            inputs=(*self.inputs, *self._elsewhere.inputs),
+            images=self._elsewhere.images,
+            moving=self._elsewhere.moving,
             extensions=_distinct(staged),
             extensions_root=self._stage.combine(staged.values()) if staged else "",
             beside=self.carried is not None,

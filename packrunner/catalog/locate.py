@@ -10,8 +10,6 @@ from packrunner.catalog.builtin import NAMESPACE, short_names
 from packrunner.errors import UsageError
 from packrunner.paths import readable
 
-_SUFFIXES = (".cnb", ".tgz", ".tar.gz", ".tar")
-
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
     """A buildpack's directory; `version` is the one asked for, empty for any."""
@@ -26,12 +24,10 @@ def locate(text: str, *, builtin_dir: str) -> Located:
     """Find a buildpack by the name of a built-in one, `id@version`, or a directory.
 
     A path starts with `/`, `./` or `../`; any other text is the name of a built-in buildpack, else a directory that
-    holds a buildpack.toml. Raises UsageError, slug `unknown-buildpack`, or `buildpack-locator` for the kinds of
-    places that are not read yet.
+    holds a buildpack.toml. Raises UsageError, slug `unknown-buildpack`.
     """
     if text in {".", ".."} or text.startswith(("/", "./", "../")):
         return _directory(text)
-    _refuse_later_kinds(text)
     identity, _, version = text.partition("@")
     name = identity.removeprefix(NAMESPACE)
     if name in short_names(builtin_dir):
@@ -94,23 +90,4 @@ def _directory(text: str) -> Located:
         slug="unknown-buildpack",
         cause="a buildpack is a directory with buildpack.toml, bin/detect and bin/build",
         tries=("--buildpack ./DIR, for the directory that holds it",),
-    )
-
-
-def _refuse_later_kinds(text: str) -> None:
-    """Places of buildpacks that a later version reads (DST-09)."""
-    scheme, found, _ = text.partition("://")
-    if found:
-        kind = f"{scheme}://"
-    elif text.startswith(("urn:", "oci:", "from=")):
-        kind = text[: text.index(":") + 1] if ":" in text else text.partition("=")[0] + "="
-    elif text.endswith(_SUFFIXES):
-        kind = "a packaged buildpack"
-    else:
-        return
-    raise UsageError(
-        f"buildpacks from {kind} come with a later version of packrunner",
-        slug="buildpack-locator",
-        at=f"--buildpack {text}",
-        tries=("unpack it, and name the directory: --buildpack ./DIR",),
     )

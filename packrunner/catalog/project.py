@@ -99,6 +99,9 @@ def _place(uri: str, directory: str) -> str:
         from urllib.parse import unquote, urlsplit
 
         return unquote(urlsplit(uri).path)
-    if "://" in uri or uri.startswith("urn:"):
+    if "://" in uri or uri.startswith(("urn:", "docker:")):
         return uri
+    kind, colon, path = uri.partition(":")
+    if colon and kind in {"oci", "oci-archive", "docker-archive"}:
+        return f"{kind}:{os.path.normpath(os.path.join(directory, path))}"
     return os.path.normpath(os.path.join(directory, uri))

@@ -15,14 +15,19 @@ from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from packrunner.catalog.elsewhere import Reach
     from packrunner.catalog.stage import StagedBuildpack
     from packrunner.formats.group import Order, System
 
 
 class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where things are: the built-in buildpacks, the stage directory, the SDK that is copied into buildpacks."""
+    """Where things are: the built-in buildpacks, the stage directory, the SDK that is copied into buildpacks.
+
+    `reach` brings packages, and what is on the network; without one only directories are read.
+    """
 
     stage_dir: str
+    reach: Reach | None = None
     builtin_dir: str = msgspec.field(default_factory=builtin.builtin_dir)
     sdk_dir: str = msgspec.field(default_factory=builtin.sdk_dir)
 
@@ -43,8 +48,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     Every version in `order` and `system` is explicit. `root` is the host directory of the staged buildpacks, in the
     layout of /cnb/buildpacks; `extensions_root` that of extensions; "" without any. `inputs` are host files and
-    directories: as long as their fingerprints stay the same, so does the selection. `beside`: what is staged joins what
-    the builder carries, and does not hide it.
+    directories: as long as their fingerprints stay the same, and `images` are what they were, so does the selection.
+    `beside`: what is staged joins what the builder carries, and does not hide it.
     """
 
     order: Order
@@ -55,6 +60,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     extensions: Mapping[tuple[str, str], StagedBuildpack] = msgspec.field(default_factory=dict)
     extensions_root: str = ""
     beside: bool = False
+    images: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Digests of the packages that were read by a name."""
+    moving: bool = False
+    """Whether only asking again tells that something is still the same."""
 
     @property
     def mounts(self) -> tuple[Mount, ...]:

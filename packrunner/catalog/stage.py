@@ -5,6 +5,8 @@
       selections/<digest>/<id>/<version>/     hard links to the trees of one selection: one bind shows them all
       selections/<digest>.table               what a stat of the selection said when it was made
       inline/<digest>/                        buildpacks that stand in project files, written out
+      unpacked/<digest>/  git/<digest>/       what archives and git repositories held, see archives.py
+      downloads/<digest>                      archives from the network
       sources/<hash of a source path>         which tree a source was staged to, and the fingerprint it had then
       new/                                    trees and selections in the making
       lock                                    held while a selection is made or things are pruned
@@ -112,7 +114,7 @@ class Stage:
         limit = time.time() - unused_for
         freed = 0
         with self._lock():
-            for kind in ("selections", "trees", "inline", "new"):
+            for kind in ("selections", "trees", "inline", "unpacked", "git", "downloads", "new"):
                 for name in _names(os.path.join(self._directory, kind)):
                     path = os.path.join(self._directory, kind, name)
                     if not name.endswith(".table") and _older(path, limit):
@@ -285,7 +287,9 @@ def _older(path: str, limit: float) -> bool:
 
 
 def _only_here(root: str) -> int:
-    """The bytes below `root` that no other tree shares."""
+    """The bytes of a file, or below a directory, that no other tree shares."""
+    if not os.path.isdir(root):
+        return os.lstat(root).st_size
     total = 0
     for directory, _, names in os.walk(root):
         for name in names:

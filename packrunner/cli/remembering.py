@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What else a record says: `moving` where other images may be found the next time, `elsewhere` what was sent."""
+    """What else a record says: `moving` where other images may be found the next time, `elsewhere` what was sent.
+
+    `packages` are those that buildpacks came from, by the names by which they were asked for, with their digests.
+    """
 
     builder: Builder
     store: LocalStore
     line: str
     moving: bool = False
+    packages: Mapping[str, str] = msgspec.field(default_factory=dict)
     elsewhere: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -100,6 +104,11 @@ def remember(
                 "names": {
                     **{ImageName.parse(name).tagged: str(image.digest) for name in all_names(request)},
                     **_images(request, report, builder, store),
+                    **{
+                        ImageName.parse(name).tagged: digest
+                        for name, digest in found.packages.items()
+                        if "@" not in name
+                    },
                 },
                 "blobs": [[path, os.stat(path).st_size] for path in map(store.blob_path, digests)],
             },

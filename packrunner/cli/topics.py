@@ -19,7 +19,7 @@ Application   build  run  detect
 Development   dev  sync-rules
 Images        images  inspect  rebase  rm  prune
               push  pull  load  save  login  logout
-Composing     builder
+Composing     buildpack  builder
 Platforms     lifecycle
 Machine       doctor  completion
 Help          packrunner COMMAND --help, packrunner help exit-codes|environment|configuration|project|bindings|errors"""

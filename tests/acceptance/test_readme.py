@@ -29,9 +29,12 @@ def steps(text: str) -> list[tuple[str, str]]:
 
 
 def plain(output: str) -> list[str]:
-    """Output without what differs from run to run: numbers, units, digests, layout and signs of slowness."""
+    """Output without what differs from run to run: numbers, units, digests, layout and signs of slowness.
+
+    Where a text is broken into lines depends on how wide the time beside it is.
+    """
     lines = [line for line in output.splitlines() if line.strip() and "still running" not in line]
-    text = "\n".join(lines)
+    text = re.sub(r"(?: {2,}\d\S*)?\n {20,}", " ", "\n".join(lines))
     text = re.sub(r"\b(?=[a-f]*\d)[0-9a-f]{12,64}\b", "HEX", text)
     text = re.sub(r"\d+([.,:-]\d+)*", "N", text)
     text = re.sub(r"\bNm Ns\b", "N", text)

@@ -11,6 +11,7 @@ import msgspec
 
 from packrunner import paths
 from packrunner.cli.wiring import bases, engines, places, reach
+from packrunner.cli.wiring.bringing import Bringing
 from packrunner.cli.wiring.finding import Finder
 from packrunner.cli.wiring.registries import Registries
 from packrunner.cli.wiring.sending import Sending
@@ -74,7 +75,8 @@ def build(
         stack.enter_context(images.lease())
         run_image = bases.run_image(request, builder, finder)
         bases.check_platform(request, builder, run_image)
-        selection = _select(request, builder)
+        bringing = Bringing(finder, registries, unpacked, reporter)
+        selection = _select(request, builder, bringing)
         suitable = suiting.Suit(builder.labels, run_image.image.labels, builder.platform_api)
         suiting.check_mixins(suitable, ((b.id, b.descriptor.stacks) for b in selection.buildpacks.values()))
         for doubt in suiting.doubts(suitable, builder.target, run_image.target):
@@ -101,7 +103,12 @@ def build(
         line = f"{request.name}@{sent.digest or report.image.digest}"
         if known is not None:
             found = remembering.Findings(
-                builder=builder, store=images, line=line, moving=finder.moving, elsewhere=sent.facts()
+                builder=builder,
+                store=images,
+                line=line,
+                moving=finder.moving or selection.moving,
+                packages=selection.images,
+                elsewhere=sent.facts(),
             )
             remembering.remember(request, known.record, scan, report, found)
     hint = f"Start it: packrunner run {request.name}" if report.first else ""
@@ -195,7 +202,7 @@ def detect(
             env={**held.variables, **dict(request.env)},
             bindings=held.bindings,
             place=_place(request, builder),
-            selection=_select(request, builder, order, directories),
+            selection=_select(request, builder, Bringing(finder, registries, unpacked, reporter), order, directories),
             rootfs=builder.build_rootfs(),
             image=builder.image,
             image_env=builder.build_env,
@@ -216,11 +223,15 @@ def detect(
 
 
 def _select(
-    request: BuildRequest, builder: Builder, order: str | None = None, directories: tuple[str, ...] = ()
+    request: BuildRequest,
+    builder: Builder,
+    bringing: Bringing,
+    order: str | None = None,
+    directories: tuple[str, ...] = (),
 ) -> Selection:
     from packrunner.catalog.select import Around, CatalogSettings, select, select_order
 
-    settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
+    settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"), reach=bringing)
     if order is not None:
         found = select_order(
             order, directories, settings=settings, extensions=request.extensions, carried=builder.carried

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from packrunner.images.manifest import PlatformFile
     from packrunner.images.registry.credentials import Logins
     from packrunner.images.registry.registry import Registry
+    from packrunner.images.registry.settings import RegistrySettings
 
 
 class Registries:
@@ -51,24 +52,28 @@ class Registries:
         if self._client is None:
             from packrunner.images.registry.logins import StoredLogins
             from packrunner.images.registry.registry import Registry
-            from packrunner.images.registry.settings import RegistrySettings
 
-            settings = RegistrySettings(
-                mirrors=mirrors(
-                    config.resolve("registry-mirrors", environ=os.environ, config=config.load()).value or ""
-                ),
-                insecure=frozenset(self._insecure),
-                ca_files=self._within.certificates.files,
-                certificate_directories=certificate_directories(os.environ),
-                offline=self._within.offline,
-                environ=os.environ,
-            )
+            settings = self.settings
             if self._platform:
                 settings = msgspec.structs.replace(settings, platform=_platform(self._platform))
             logins = self._logins or StoredLogins(os.environ, self._reporter)
             directory = os.path.join(paths.cache_dir(), "registry")
             self._client = self._stack.enter_context(Registry(settings, logins, directory=directory))
         return self._client
+
+    @property
+    def settings(self) -> RegistrySettings:
+        """How the network is to be used."""
+        from packrunner.images.registry.settings import RegistrySettings
+
+        return RegistrySettings(
+            mirrors=mirrors(config.resolve("registry-mirrors", environ=os.environ, config=config.load()).value or ""),
+            insecure=frozenset(self._insecure),
+            ca_files=self._within.certificates.files,
+            certificate_directories=certificate_directories(os.environ),
+            offline=self._within.offline,
+            environ=os.environ,
+        )
 
 
 def mirrors(text: str) -> dict[str, tuple[str, ...]]:

@@ -155,23 +155,12 @@ def test_a_directory_without_descriptor_is_said(
         assert "no buildpack.toml" in caught.value.brief + (caught.value.cause or "")
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        "docker://example.com/a:1",
-        "https://example.com/a.tgz",
-        "file:///x",
-        "urn:cnb:registry:a/b@1",
-        "from=nowhere",
-        "a.cnb",
-        "oci:dir",
-    ],
-)
-def test_other_places_come_later(settings: CatalogSettings, asked: str) -> None:
-    with pytest.raises(UsageError, match="later version") as caught:
+@pytest.mark.parametrize("asked", ["docker://example.com/a:1", "https://example.com/a.tgz", "oci:dir"])
+def test_other_places_need_a_reach(settings: CatalogSettings, asked: str) -> None:
+    with pytest.raises(UsageError) as caught:
         select((asked,), settings=settings)
     assert caught.value.slug == "buildpack-locator"
-    assert asked in (caught.value.at or "")
+    assert asked in caught.value.brief
 
 
 @pytest.mark.cnb("PRJ-07")

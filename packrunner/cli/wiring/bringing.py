@@ -1,0 +1,119 @@
+"""Buildpacks from elsewhere: images by the finder, addresses by HTTP; see catalog/elsewhere.py."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+from packrunner import paths
+from packrunner.disk import disk_error, temporary, write_all
+from packrunner.errors import NetworkError, UsageError
+from packrunner.events import Noted, StepDone, StepStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.cli.wiring.finding import Finder
+    from packrunner.cli.wiring.registries import Registries
+    from packrunner.events import Reporter
+    from packrunner.images.image import Image
+    from packrunner.images.snapshot import Snapshots
+
+_MOST = 1 << 30
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Bringing:
+    """Brings buildpacks for one command; the caller holds the store's lease, and closes `snapshots`."""
+
+    def __init__(self, finder: Finder, registries: Registries, snapshots: Snapshots, reporter: Reporter) -> None:
+        self._finder = finder
+        self._registries = registries
+        self._snapshots = snapshots
+        self._reporter = reporter
+
+    def image(self, reference: str) -> Image:
+        """An image of this machine, an engine or a registry."""
+        return self._finder.read(reference)
+
+    def holds(self, name: str) -> bool:
+        """Whether this machine's store has an image of this name."""
+        try:
+            return self._finder.here(name) is not None
+        except UsageError:  # it cannot be the name of one
+            return False
+
+    def lowers(self, image: Image) -> Sequence[str]:
+        """Its unpacked layers."""
+        return self._snapshots.lowers(image)
+
+    def download(self, address: str, digest: str = "") -> tuple[str, str]:
+        """What is at an address, as a file, with its digest; with `digest`, what was fetched once is not again."""
+        folder = os.path.join(paths.cache_dir(), "stage", "downloads")
+        kept = os.path.join(folder, digest.removeprefix("sha256:"))
+        if digest and os.path.isfile(kept):
+            os.utime(kept)  # prune goes by this
+            return kept, digest
+        began = time.monotonic()
+        shown = address.partition("://")[2].partition("/")[0].rpartition("@")[2]
+        self._reporter.emit(StepStarted(phase="fetch", subject=shown))
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            new = os.path.join(folder, temporary("download"))
+            try:
+                size, found = self._receive(address, new)
+                kept = os.path.join(folder, found.removeprefix("sha256:"))
+                os.rename(new, kept)
+            finally:
+                if os.path.lexists(new):
+                    os.unlink(new)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        from packrunner.console import units
+
+        self._reporter.emit(
+            StepDone(phase="fetch", subject=shown, detail=units.size(size), seconds=time.monotonic() - began)
+        )
+        if not digest:
+            self._reporter.emit(Noted(text=f"{_plain(address)}#sha256={found.removeprefix('sha256:')} would keep it"))
+        return kept, found
+
+    def _receive(self, address: str, path: str) -> tuple[int, str]:
+        from packrunner.images.registry.failures import Failure
+        from packrunner.images.registry.transport import Ask, Transport
+
+        transport = Transport(self._registries.settings)
+        fd = os.open(path, _CREATE, 0o600)
+        try:
+            with transport.send(Ask(method="GET", url=address)) as answer:
+                if answer.status != 200:
+                    raise _refused(address, answer.status)
+                hashed, size = hashlib.sha256(), 0
+                for piece in answer.pieces():
+                    size += len(piece)
+                    if size > _MOST:
+                        raise UsageError(f"{_plain(address)} has more than {_MOST >> 20} MB", slug="buildpack-locator")
+                    hashed.update(piece)
+                    write_all(fd, piece)
+        except Failure as failure:
+            raise failure.error() from failure
+        finally:
+            os.close(fd)
+            transport.close()
+        return size, f"sha256:{hashed.hexdigest()}"
+
+
+def _refused(address: str, status: int) -> NetworkError | UsageError:
+    brief = f"{_plain(address)} cannot be fetched"
+    if status >= 500 or status == 429:
+        return NetworkError(brief, slug="buildpack-address", cause=f"the server answers with status {status}")
+    return UsageError(brief, slug="buildpack-address", cause=f"the server answers with status {status}")
+
+
+def _plain(address: str) -> str:
+    """An address without a login, and without what may be one."""
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

@@ -1,0 +1,113 @@
+"""Packages of buildpacks, by the installed command: made, looked at, sent, and built with."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real_registry import real_registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.conftest import Cli
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.network]
+
+BUILD = """#!/bin/sh
+set -e
+mkdir "$CNB_LAYERS_DIR/tool"
+cat file > "$CNB_LAYERS_DIR/tool/made"
+printf '[types]\\nlaunch = true\\n' > "$CNB_LAYERS_DIR/tool.toml"
+cat > "$CNB_LAYERS_DIR/launch.toml" <<X
+[[processes]]
+type = "web"
+command = ["cat", "$CNB_LAYERS_DIR/tool/made"]
+default = true
+X
+"""
+ORDER = '[[order]]\n[[order.group]]\nid = "acme/tool"\nversion = "1.0.0"\n'
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """An application, a buildpack for it, and a composite that names that one by its package."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "file").write_text("from the application")
+    for name, more in (("tool", ""), ("all", ORDER)):
+        (tmp_path / name).mkdir()
+        text = f'api = "0.12"\n[buildpack]\nid = "acme/{name}"\nversion = "1.0.0"\n{more}'
+        (tmp_path / name / "buildpack.toml").write_text(text)
+    (tmp_path / "tool" / "bin").mkdir()
+    (tmp_path / "tool" / "bin" / "detect").write_text("#!/bin/sh\n")
+    (tmp_path / "tool" / "bin" / "build").write_text(BUILD)
+    (tmp_path / "all" / "package.toml").write_text('[buildpack]\nuri = "."\n[[dependencies]]\nuri = "../tool.cnb"\n')
+    return tmp_path
+
+
+@pytest.mark.cnb("DST-01", "DST-06", "DST-09")
+def test_a_build_is_the_same_wherever_the_buildpack_is(cli: Cli, app: Path) -> None:
+    cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", cwd=app)
+    cli.ok("buildpack", "package", "acme/all", "-p", "all", "--label", "team=a", cwd=app)
+    with tarfile.open(app / "tool.tgz", "w:gz") as archive:
+        archive.add(app / "tool", "tool-1.0.0")
+    digests = {
+        cli.ok("build", "packages", "-p", "app", "-b", place, cwd=app).digest
+        for place in ("./tool", "tool.cnb", "acme/all", "docker://acme/all", "./tool.tgz")
+    }
+    assert len(digests) == 1
+    assert cli.ok("run", "packages").out == "from the application"
+
+
+def test_a_repacked_buildpack_is_noticed(cli: Cli, app: Path) -> None:
+    cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", cwd=app)
+    cli.ok("buildpack", "package", "acme/noticed", "-p", "tool", cwd=app)
+    cli.ok("build", "noticed", "-p", "app", "-b", "acme/noticed", cwd=app)
+    again = cli.ok("build", "noticed", "-p", "app", "-b", "acme/noticed", cwd=app)
+    assert "Nothing changed" in again.err
+    (app / "tool" / "bin" / "build").write_text(BUILD.replace("cat file", "cat file file"))
+    cli.ok("buildpack", "package", "acme/noticed", "-p", "tool", cwd=app)
+    changed = cli.ok("build", "noticed", "-p", "app", "-b", "acme/noticed", cwd=app)
+    assert "Nothing changed" not in changed.err
+    assert changed.digest != again.digest
+
+
+@pytest.mark.registry
+@pytest.mark.cnb("DST-01", "DST-04")
+def test_a_package_in_a_registry(cli: Cli, app: Path) -> None:
+    (app / "registry").mkdir()
+    with real_registry(app / "registry") as registry:
+        name = f"{registry.host}/acme/tool:1.0.0"
+        made = cli.ok("buildpack", "package", name, "-p", "tool", "--push", cwd=app)
+        cli.ok("rm", name)
+        found = json.loads(cli.ok("buildpack", "inspect", name, "--json", cwd=app).out)
+        assert (found["id"], found["digest"]) == ("acme/tool", made.digest)
+        cli.ok("build", "from-registry", "-p", "app", "-b", name, cwd=app)
+    assert cli.ok("run", "from-registry").out == "from the application"
+
+
+def test_inspect_shows_orders_within_orders(cli: Cli, app: Path) -> None:
+    cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", cwd=app)
+    cli.ok("buildpack", "package", "all.cnb", "-p", "all", "-t", "linux/arm64", cwd=app)
+    shown = cli.ok("buildpack", "inspect", "all.cnb", cwd=app).out
+    assert "acme/all@1.0.0   buildpack   linux/arm64" in shown
+    assert "  order       group 1\n                acme/tool 1.0.0\n" in shown
+
+
+def test_what_goes_wrong_leaves_nothing(cli: Cli, app: Path) -> None:
+    ended = cli("buildpack", "package", "all.cnb", "-p", "all", cwd=app)
+    assert ended.code != 0
+    assert "tool.cnb" in ended.err
+    assert not (app / "all.cnb").exists()
+    for arguments, why in (
+        (("x.cnb", "-p", "tool", "--push"), "is a file"),
+        (("acme/x", "-p", "tool", "-t", "linux/amd64", "-t", "linux/arm64"), "one platform"),
+        (("acme/x", "-p", "tool", "-t", "windows/amd64"), "for linux"),
+        (("acme/x", "-p", "nowhere"), "no directory"),
+    ):
+        refused = cli("buildpack", "package", *arguments, cwd=app)
+        assert refused.code != 0
+        assert why in refused.err
