@@ -82,7 +82,7 @@ def test_a_package_in_a_registry(cli: Cli, app: Path) -> None:
     with real_registry(app / "registry") as registry:
         name = f"{registry.host}/acme/tool:1.0.0"
         made = cli.ok("buildpack", "package", name, "-p", "tool", "--push", cwd=app)
-        cli.ok("rm", name)
+        cli.ok("rm", "--yes", name)
         found = json.loads(cli.ok("buildpack", "inspect", name, "--json", cwd=app).out)
         assert (found["id"], found["digest"]) == ("acme/tool", made.digest)
         cli.ok("build", "from-registry", "-p", "app", "-b", name, cwd=app)
