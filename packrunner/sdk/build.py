@@ -65,9 +65,14 @@ class Build:
         default: bool = False,
         working_dir: str = "",
         exec_env: Sequence[str] = (),
+        reload: Literal["", "self", "restart"] = "",
     ) -> None:
-        """Declare a process. `command` always runs; a user's arguments take the place of `args` (LAU-06)."""
-        process: dict[str, toml.Value] = {"type": kind, "command": list(command)}
+        """Declare a process. `command` always runs; a user's arguments take the place of `args` (LAU-06).
+
+        With `reload`, an image for development starts it under the supervisor of the buildpack `live-reload`, where
+        that takes part: `self` for a program that takes changed files by itself, else `restart`.
+        """
+        process: dict[str, toml.Value] = {"type": kind, "command": [*self._supervisor(kind, reload), *command]}
         if args:
             process["args"] = list(args)
         if default:
@@ -77,6 +82,12 @@ class Build:
         if exec_env:
             process["exec-env"] = list(exec_env)
         self._launch.setdefault("processes", []).append(process)
+
+    def _supervisor(self, kind: str, reload: str) -> list[str]:
+        reloader = os.environ.get("PACKRUNNER_RELOADER", "")
+        if not reload or not reloader or self.exec_env != "development":
+            return []
+        return [reloader, "run", "--name", kind, *(["--self"] if reload == "self" else []), "--"]
 
     def label(self, key: str, value: str) -> None:
         """Add a label to the image."""
