@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from packrunner.console.terminal import Terminal
+    from packrunner.formats.sync import SyncRules
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.explain import GroupOutcome, MemberOutcome, Nearest
     from packrunner.lifecycle.request import BuildRequest
@@ -54,6 +55,7 @@ def summary(answer: Answer, terminal: Terminal, redact: Callable[[str], str]) ->
     rows = [("group", [f"{len(outcomes)} of {total}: {group_name(chosen)}"])]
     rows.append(("order", [", ".join(f"{m.short} {m.version}".strip() for m in kept)]))
     rows.append(("plan", _plan_rows(answer) or ["nothing is required or provided"]))
+    rows.append(("rules", _rule_rows(answer)))
     lines = []
     for label, texts in rows:
         for i, text in enumerate(texts):
@@ -122,9 +124,11 @@ def _row(word: str, name: str, why: str, face: _Face) -> list[str]:
 
 def _ending(answer: Answer, face: _Face) -> Iterator[str]:
     if answer.findings.resolution is not None:
-        for i, text in enumerate(_plan_rows(answer)):
-            yield from ([""] if i == 0 else [])
-            yield from layout.wrap(f"{'plan' if i == 0 else '':<{NAME}}{face.clean(text)}", face.terminal, indent=NAME)
+        for label, texts in (("plan", _plan_rows(answer)), ("rules", _rule_rows(answer))):
+            for i, text in enumerate(texts):
+                yield from ([""] if i == 0 and label == "plan" else [])
+                row = f"{label if i == 0 else '':<{NAME}}{face.clean(text)}"
+                yield from layout.wrap(row, face.terminal, indent=NAME)
         return
     if answer.findings.cut_off:
         yield from ("", *layout.wrap(f"not everything was tried: {answer.findings.cut_off}", face.terminal))
@@ -157,6 +161,23 @@ def _plan_rows(answer: Answer) -> list[str]:
     return rows
 
 
+def _rules(answer: Answer) -> SyncRules:
+    from packrunner.dev.rules import of_detection
+
+    return of_detection(answer)
+
+
+def _rule_rows(answer: Answer) -> list[str]:
+    """How many sync rules who states."""
+    counts: dict[str, int] = {}
+    for rule in _rules(answer).rules:
+        name = rule.buildpack.rpartition("/")[2]
+        counts[name] = counts.get(name, 0) + 1
+    if not counts:
+        return []
+    return [f"{', '.join(f'{number} from {name}' for name, number in counts.items())}: packrunner sync-rules"]
+
+
 def _requirers(answer: Answer) -> dict[str, list[str]]:
     """By name, who requires it in the trial that won."""
     found: dict[str, list[str]] = {}
@@ -183,6 +204,8 @@ def document(request: BuildRequest, answer: Answer, redact: Callable[[str], str]
         "chosen": len(answer.findings.outcomes) if found else None,
         "group": msgspec.to_builtins(answer.findings.group),
         "plan": msgspec.to_builtins(found.plan) if found else None,
+        "exec_env": request.shape.exec_env,
+        "rules": [msgspec.to_builtins(rule) for rule in _rules(answer).rules],
         "groups": [_group_json(i, g) for i, g in enumerate((*answer.findings.outcomes, *answer.untried), 1)],
         "cut_off": answer.findings.cut_off or None,
         "nearest": None if found else _nearest_json(nearest(answer.findings.outcomes, answer.app)),

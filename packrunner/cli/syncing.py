@@ -13,12 +13,14 @@ from packrunner.cli import building
 from packrunner.console import units
 from packrunner.console.redact import visible
 from packrunner.errors import UsageError
+from packrunner.events import Warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from packrunner.cli.session import Session
     from packrunner.console.terminal import Terminal
+    from packrunner.events import Reporter
     from packrunner.formats.sync import Rule, SyncRules
     from packrunner.lifecycle.given import Flags
     from packrunner.lifecycle.request import BuildRequest
@@ -71,7 +73,7 @@ def of_source(request: BuildRequest, session: Session) -> SyncRules:
     if (error := answer.error) is not None:
         error.more = error.more or detecting.command(request)
         raise error
-    return rules.of_detection(answer)
+    return rules.of_detection(answer, warn=_warner(session.reporter))
 
 
 def of_image(name: str, session: Session) -> SyncRules:
@@ -83,7 +85,11 @@ def of_image(name: str, session: Session) -> SyncRules:
         found = reference.looked_up(name, session, ())
     else:
         found = reference.find(name, session.services.store())
-    return rules.of_image(dict(found.image.labels))
+    return rules.of_image(dict(found.image.labels), warn=_warner(session.renderer()))
+
+
+def _warner(reporter: Reporter) -> Callable[[str], None]:
+    return lambda text: reporter.emit(Warned(text=text))
 
 
 def document(rules: SyncRules) -> dict[str, Any]:

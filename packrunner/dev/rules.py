@@ -13,30 +13,41 @@ import msgspec
 from packrunner.dev.patterns import matches
 from packrunner.errors import UsageError
 from packrunner.formats import labels
-from packrunner.formats.sync import LABEL, PLAN_ENTRY, VERSION, Rule, SyncRules
+from packrunner.formats.sync import LABEL, PLAN_ENTRY, VERSION, SyncRules
+from packrunner.sdk import sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from packrunner.formats.plan import Plan
+    from packrunner.formats.sync import Rule
     from packrunner.lifecycle.detect_only import Answer
 
 _LEGACY = "devmode.sync"
 
 
-def of_detection(answer: Answer) -> SyncRules:
-    """The rules that the chosen group's buildpacks state; none where nobody takes them, so that nothing could obey."""
+def _quiet(_: str) -> None:
+    """Nobody wants to know."""
+
+
+def of_detection(
+    answer: Answer, *, workspace: str = sync.WORKSPACE, warn: Callable[[str], object] = _quiet
+) -> SyncRules:
+    """The rules that the chosen group's buildpacks state; none where nobody takes them, so that nothing could obey.
+
+    `warn` is told about rules that are left out, and those that never apply.
+    """
     found = answer.findings.resolution
-    return of_plan(found.plan) if found is not None else SyncRules()
+    return of_plan(found.plan, workspace=workspace, warn=warn) if found is not None else SyncRules(workspace=workspace)
 
 
-def of_plan(plan: Plan) -> SyncRules:
-    """The rules in a build plan. Raises UsageError (`sync-rules`) for what is none."""
+def of_plan(plan: Plan, *, workspace: str = sync.WORKSPACE, warn: Callable[[str], object] = _quiet) -> SyncRules:
+    """The rules in a build plan."""
     stated = [r.metadata for entry in plan.entries for r in entry.requires if r.name == PLAN_ENTRY]
-    return _merged([one for one in stated if one])
+    return _merged(stated, workspace, warn)
 
 
-def of_image(found: Mapping[str, str]) -> SyncRules:
+def of_image(found: Mapping[str, str], *, warn: Callable[[str], object] = _quiet) -> SyncRules:
     """The rules that an image carries in its labels: packrunner's, or those that Google's buildpacks once wrote.
 
     Raises UsageError: `no-sync-rules` for none, `sync-rules` for what cannot be read.
@@ -44,17 +55,16 @@ def of_image(found: Mapping[str, str]) -> SyncRules:
     if LABEL in found:
         return _read(found[LABEL], LABEL)
     own = sorted(key for key in found if key.startswith(f"{LABEL}."))
-    if own:
-        return _merged([_document(found[key], key) for key in own])
-    legacy = tuple(_legacy(found.get(labels.BUILD, "{}")))
-    if not legacy:
+    stated = [_document(found[key], key) for key in own] or list(_legacy(found.get(labels.BUILD, "{}")))
+    rules = _merged(stated, sync.WORKSPACE, warn)
+    if not rules.rules:
         raise UsageError(
             "the image has no sync rules",
             slug="no-sync-rules",
             cause=f"it has no label {LABEL}; images that are made for development have it",
             tries=("packrunner build --exec-env development IMAGE",),
         )
-    return SyncRules(rules=legacy)
+    return rules
 
 
 def decide(rules: SyncRules, path: str) -> Rule | None:
@@ -66,18 +76,23 @@ def decide(rules: SyncRules, path: str) -> Rule | None:
     return None
 
 
-def _merged(stated: list[Mapping[str, Any]]) -> SyncRules:
-    rules: list[Rule] = []
-    versions = {}
-    for one in stated:
-        name = str(one.get("buildpack", ""))
-        versions[name] = str(one.get("version", ""))
-        rules += [_convert({"buildpack": name, **rule}, Rule, name) for rule in one.get("rules", ())]
-    return SyncRules(rules=tuple(rules), buildpacks=versions)
+def _merged(
+    stated: Iterable[Mapping[str, Any]], workspace: str = sync.WORKSPACE, warn: Callable[[str], object] = _quiet
+) -> SyncRules:
+    merged, warnings = sync.merge([one for one in stated if one], workspace=workspace)
+    for text in warnings:
+        warn(text)
+    return msgspec.convert(merged, SyncRules)
 
 
 def _read(text: str, where: str) -> SyncRules:
-    found: SyncRules = _convert(_document(text, where), SyncRules, where)
+    document = _document(text, where)
+    try:
+        found = msgspec.convert(document, SyncRules)
+        for rule in document.get("rules", ()):
+            sync.check(rule)
+    except (msgspec.ValidationError, sync.BadRule) as e:
+        raise _unreadable(where, str(e)) from e
     if found.version > VERSION:
         raise _unreadable(where, f"they are of version {found.version}, this packrunner reads {VERSION}")
     return found
@@ -93,23 +108,21 @@ def _document(text: str, where: str) -> dict[str, Any]:
     return value
 
 
-def _convert(value: Any, kind: type[msgspec.Struct], where: str) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as e:
-        raise _unreadable(where, str(e)) from e
-
-
 def _unreadable(where: str, cause: str) -> UsageError:
     return UsageError(f"the sync rules of {where} cannot be read", slug="sync-rules", cause=cause)
 
 
-def _legacy(text: str) -> Iterator[Rule]:
+def _legacy(text: str) -> Iterator[dict[str, Any]]:
     """`devmode.sync` of the bill of materials: files to copy; the application's own watcher does the rest."""
     entries = _document(text, labels.BUILD).get("bom")
     for entry in entries if isinstance(entries, list) else ():
         metadata = entry.get("metadata") if isinstance(entry, dict) else None
         stated = metadata.get(_LEGACY) if isinstance(metadata, dict) else None
         for one in stated if isinstance(stated, list) else ():
-            if isinstance(one, dict) and isinstance(one.get("src"), str) and isinstance(one.get("dest"), str):
-                yield Rule(src=(one["src"],), action="sync", dest=one["dest"], buildpack=str(entry.get("name", "")))
+            if isinstance(one, dict):
+                yield {"buildpack": entry.get("name"), "rules": [_of_google(one)]}
+
+
+def _of_google(stated: Mapping[str, Any]) -> dict[str, Any]:
+    dest = stated.get("dest")
+    return {"src": [stated.get("src")], "action": "sync"} | ({} if dest == sync.WORKSPACE else {"dest": dest})

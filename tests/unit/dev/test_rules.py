@@ -45,11 +45,13 @@ def test_without_anyone_who_takes_rules_there_are_none() -> None:
     assert of_plan(Plan()).rules == ()
 
 
-def test_what_is_no_rule_is_named_with_its_buildpack() -> None:
-    with pytest.raises(UsageError) as caught:
-        of_plan(plan({"buildpack": "acme/odd", "rules": [{"src": ["*"], "action": "explode"}]}))
-    assert caught.value.slug == "sync-rules"
-    assert "acme/odd" in str(caught.value.brief)
+def test_what_is_no_rule_is_left_out_and_named_with_its_buildpack() -> None:
+    warnings: list[str] = []
+    stated = {"buildpack": "acme/odd", "rules": [{"src": ["*"], "action": "explode"}, {"src": ["a"], "action": "sync"}]}
+    found = of_plan(plan(stated), warn=warnings.append)
+    assert [rule.action for rule in found.rules] == ["sync"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("acme/odd: sync rule 1")
 
 
 def test_the_first_rule_that_matches_counts_and_none_is_a_rebuild() -> None:
@@ -75,13 +77,23 @@ def test_labels_of_single_buildpacks_do_without_the_whole() -> None:
 
 
 def test_what_googles_buildpacks_wrote_is_read() -> None:
-    stated = {"devmode.sync": [{"src": "**/*.js", "dest": "/workspace"}, {"src": "public/**", "dest": "/workspace"}]}
+    stated = {"devmode.sync": [{"src": "**/*.js", "dest": "/workspace"}, {"src": "public/**", "dest": "/srv"}]}
     label = {"bom": [{"name": "other", "metadata": {}}, {"name": "devmode", "metadata": stated}], "buildpacks": []}
     found = of_image({"io.buildpacks.build.metadata": json.dumps(label)})
     assert [(r.src, r.action, r.dest) for r in found.rules] == [
-        (("**/*.js",), "sync", "/workspace"),
-        (("public/**",), "sync", "/workspace"),
+        (("**/*.js",), "sync", ""),
+        (("public/**",), "sync", "/srv"),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1", '{"src": 1, "dest": "/workspace"}', '{"src": "*.{js,ts}", "dest": "/workspace"}', '{"src": "a"}', "{}"],
+)
+def test_of_what_googles_buildpacks_wrote_only_what_can_be_meant_is_taken(text: str) -> None:
+    good = '{"src": "b", "dest": "/workspace"}'
+    label = f'{{"bom": [{{"name": "devmode", "metadata": {{"devmode.sync": [{text}, {good}]}}}}]}}'
+    assert [rule.src for rule in of_image({"io.buildpacks.build.metadata": label}).rules] == [("b",)]
 
 
 @pytest.mark.parametrize("labels", [{}, {"io.buildpacks.build.metadata": '{"bom": null}'}])
@@ -92,7 +104,16 @@ def test_an_image_for_production_has_none(labels: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["no json", "[]", '{"rules": 1}', '{"version": 2}', '{"rules": [{"src": ["a"], "action": "explode"}]}']
+    "text",
+    [
+        "no json",
+        "[]",
+        '{"rules": 1}',
+        '{"version": 2}',
+        '{"rules": [{"src": ["a"], "action": "explode"}]}',
+        '{"rules": [{"src": ["../a"], "action": "sync"}]}',
+        '{"rules": [{"src": ["a"], "action": "sync", "dest": "/proc"}]}',
+    ],
 )
 def test_a_label_that_cannot_be_read_says_why(text: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -26,7 +26,7 @@ def build(context: Build) -> None:
         )
     default = default_process(list(commands))
     for name, command in commands.items():
-        context.process(name, _argv(name, command), default=name == default)
+        context.process(name, _argv(name, command), default=name == default, reload="restart")
     context.step = ", ".join(f"{name}: {command}" for name, command in commands.items())
     if not default:
         say(f"note: none of {', '.join(commands)} starts by default; name one when starting the image")

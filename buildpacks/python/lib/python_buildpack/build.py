@@ -10,7 +10,7 @@ import sys
 
 from packrunner.sdk.report import Failure, say, warn
 
-from . import settings
+from . import development, settings
 from .install import Installer, make_environment, package_count, packages_dir, python_version
 from .requirements import NAME, Requirements
 from .start import Start
@@ -74,6 +74,8 @@ def _fill(context: Build, layer: Layer, requirements: Requirements) -> None:
         "distribution": context.distro,
         NAME: digest,
     }
+    if context.exec_env == development.NAME:
+        key["for"] = development.NAME
     if installer:
         from packrunner.sdk.digest import sha256
 
@@ -91,6 +93,9 @@ def _fill(context: Build, layer: Layer, requirements: Requirements) -> None:
     count = package_count(layer.path)
     layer.describe(f"{count} package{'' if count == 1 else 's'}")
     _set_variables(layer)
+    if context.exec_env == development.NAME:
+        for name, value in development.VARIABLES.items():
+            layer.env(name, value, "default", at="launch")
 
 
 def _set_variables(layer: Layer) -> None:

@@ -7,6 +7,7 @@ import os
 from packrunner.sdk.report import Failure, say
 from packrunner.sdk.shell import argv
 
+from . import development
 from .source import Application, asgi_twin, by_packages, find, places
 
 TYPE_CHECKING = False
@@ -50,7 +51,7 @@ class Start:
         if "web" in self._procfile:
             return
         if self._command:
-            self._context.process("web", argv(self._command), default=True)
+            self._process(argv(self._command))
             self._context.step = f"web: {self._command} (BP_START_COMMAND)"
         elif self._application:
             self._serve(self._application, bin_dir, installed)
@@ -62,6 +63,8 @@ class Start:
         server = _installed(_ASGI, bin_dir) if twin else ""
         if twin and server:
             application = twin
+        elif self._for_development(application, bin_dir):
+            return
         else:
             server = _installed(_ASGI if application.interface == "asgi" else _WSGI, bin_dir)
         if not server:
@@ -69,7 +72,22 @@ class Start:
                 say(f"note: no process `web`: {application.framework or 'an'} application, but no server installed")
                 return
             raise _no_server(application, self._context.app_dir)
-        self._context.process("web", _command(server, application), default=True)
+        self._process(_command(server, application))
+        self._tell(server, application)
+
+    def _for_development(self, application: Application, bin_dir: str) -> bool:
+        """Whether the framework's own server for development is the process."""
+        found = development.command(application, bin_dir) if self._context.exec_env == development.NAME else None
+        if found:
+            server, command = found
+            self._process(command)
+            self._tell(server, application)
+        return bool(found)
+
+    def _process(self, command: list[str]) -> None:
+        self._context.process("web", command, default=True, reload="restart")
+
+    def _tell(self, server: str, application: Application) -> None:
         call = "()" if application.factory else ""
         self._context.step = f"web: {server} {application.target}{call} ({application.framework} in {application.path})"
 
