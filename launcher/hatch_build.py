@@ -45,7 +45,7 @@ else:
     except ImportError:  # run by a developer: only the back end needs the hook
         BuildHookInterface = object
 
-PROGRAMS = ("agent", "launcher")
+PROGRAMS = ("agent", "launcher", "reloader")
 ARCHITECTURES = ("amd64", "arm64")
 MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 LDFLAGS = "-s -w -buildid="

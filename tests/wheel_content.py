@@ -20,10 +20,13 @@ NEEDED = (
     "packrunner/_buildpacks/python/bin/build",
     "packrunner/_buildpacks/environment-variables/bin/build",
     "packrunner/_buildpacks/procfile/bin/build",
+    "packrunner/_buildpacks/live-reload/bin/build",
     "packrunner/_bin/linux-amd64/launcher",
     "packrunner/_bin/linux-amd64/agent",
+    "packrunner/_bin/linux-amd64/reloader",
     "packrunner/_bin/linux-arm64/launcher",
     "packrunner/_bin/linux-arm64/agent",
+    "packrunner/_bin/linux-arm64/reloader",
 )
 ALLOWED = re.compile(r"packrunner/[\w./-]+|packrunner-[\w.+]+\.dist-info/[\w./-]+")
 FORBIDDEN = re.compile(r"__pycache__|\.pyc$|/tests?/|\.env$|~$")

@@ -23,6 +23,11 @@ def sdk_dir() -> str:
     return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "sdk")
 
 
+def programs_dir() -> str:
+    """The programs that go into sandboxes and images, in one directory for each architecture."""
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_bin")
+
+
 def short_names(directory: str) -> list[str]:
     """The short names of the built-in buildpacks, sorted; nothing when the directory is not there."""
     try:

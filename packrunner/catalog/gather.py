@@ -16,6 +16,7 @@ from packrunner.catalog.places import Place, classify
 from packrunner.catalog.selection import CatalogSettings, Selection
 from packrunner.catalog.shelf import Shelf
 from packrunner.catalog.stage import Stage, StagedBuildpack
+from packrunner.catalog.vendored import wanted
 from packrunner.errors import UsageError
 from packrunner.formats.buildpack import GroupRef, OrderGroup
 from packrunner.formats.group import Order, System
@@ -38,7 +39,7 @@ class Gathering:
         self.carried = carried
         self.inputs: dict[str, None] = {}
         self._shelf = shelf or Shelf(())
-        self._stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
+        self._stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir, programs_dir=settings.programs_dir)
         self._elsewhere = Elsewhere(self._stage, settings.stage_dir, settings.reach)
         self._found: dict[tuple[str, str], StagedBuildpack] = {}
         self._sources: dict[str, StagedBuildpack] = {}
@@ -199,6 +200,8 @@ class Gathering:
         own = [b for b in self._found.values() if b.digest]
         if any(b.sdk for b in (*self._found.values(), *staged.values())):
             self.inputs[self.settings.sdk_dir] = None
+        if any(wanted(b.descriptor).reloader for b in (*self._found.values(), *staged.values())):
+            self.inputs[self.settings.programs_dir] = None
         return Selection(
             order=order,
             system=system,

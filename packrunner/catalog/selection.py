@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where things are: the built-in buildpacks, the stage directory, the SDK that is copied into buildpacks.
+    """Where things are: the built-in buildpacks, the stage directory, what is copied into buildpacks that ask.
 
     `reach` brings packages, and what is on the network; without one only directories are read.
     """
@@ -30,6 +30,7 @@ class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
     reach: Reach | None = None
     builtin_dir: str = msgspec.field(default_factory=builtin.builtin_dir)
     sdk_dir: str = msgspec.field(default_factory=builtin.sdk_dir)
+    programs_dir: str = msgspec.field(default_factory=builtin.programs_dir)
 
 
 class Around(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Staged buildpacks: what a sandbox is shown, and what will be packaged, is one normalised, content-addressed tree.
 
     <stage dir>/
-      trees/<digest>/                         one buildpack's content, with the SDK inside where it asks for it
+      trees/<digest>/                         one buildpack's content, with what it asks for of packrunner's inside
       selections/<digest>/<id>/<version>/     hard links to the trees of one selection: one bind shows them all
       selections/<digest>.table               what a stat of the selection said when it was made
       inline/<digest>/                        buildpacks that stand in project files, written out
@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import fingerprint
-from packrunner.catalog import tree
+from packrunner.catalog import builtin, tree
 from packrunner.catalog.check import check_programs, read_descriptor
 from packrunner.catalog.tree import make_directory
+from packrunner.catalog.vendored import Vendored, Wanted, wanted
 from packrunner.confined import Root
 from packrunner.disk import FileLock, disk_error, temporary, write_atomic
 from packrunner.errors import StoreError
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from packrunner.catalog.check import Kind
     from packrunner.formats.buildpack import BuildpackDescriptor
 
-SDK_PLACE = "lib/packrunner"
 _ABANDONED_AFTER = 3600.0
 
 
@@ -66,10 +66,9 @@ class StagedBuildpack(msgspec.Struct, frozen=True, kw_only=True):
 class Stage:
     """The stage directory. Safe to use from several processes at once."""
 
-    def __init__(self, directory: str, *, sdk_dir: str) -> None:
+    def __init__(self, directory: str, *, sdk_dir: str, programs_dir: str = "") -> None:
         self._directory = directory
-        self._sdk_dir = sdk_dir
-        self._sdk: dict[str, bytes] | None = None
+        self._vendored = Vendored(sdk_dir=sdk_dir, programs_dir=programs_dir or builtin.programs_dir())
         for name in ("trees", "selections", "sources", "new"):
             make_directory(os.path.join(directory, name))
 
@@ -84,13 +83,13 @@ class Stage:
         recorded = _recorded(known)
         if recorded is not None and recorded[0] == fingerprint.digest(before):
             found = self._staged(source, recorded[1], kind)
-            if found is not None and recorded[2] == (self._sdk_digest() if found.sdk else "-"):
+            if found is not None and recorded[2] == self._vendored.digest(wanted(found.descriptor)):
                 return found
         found = self._copy(source, kind, shown or readable(source))
         # A source that changed meanwhile, or within the clock's tick, is looked at in full again next time.
         if fingerprint.settled(before, began) and before == _scan(source):
-            sdk = self._sdk_digest() if found.sdk else "-"
-            line = f"{fingerprint.digest(before)} {found.digest.removeprefix('sha256:')} {sdk}\n"
+            ours = self._vendored.digest(wanted(found.descriptor))
+            line = f"{fingerprint.digest(before)} {found.digest.removeprefix('sha256:')} {ours}\n"
             write_atomic(known, line.encode())
         return found
 
@@ -139,10 +138,10 @@ class Stage:
         """Copy, hash and check; the tree appears under its digest only when all is well."""
         self._sweep()
         # Read before the copy too: a directory that is no buildpack may be somebody's whole home.
-        wants_sdk = _wants_sdk(read_descriptor(source, shown=shown, kind=kind))
+        asked = wanted(read_descriptor(source, shown=shown, kind=kind))
         new = self._new()
         try:
-            digest = tree.normalise(source, new, extra=self._vendored() if wants_sdk else None)
+            digest = tree.normalise(source, new, extra=self._extra(asked))
             found = _describe(source, new, digest, kind, shown)
             if not found.descriptor.is_composite:
                 check_programs(new, shown=shown, kind=kind)
@@ -180,25 +179,10 @@ class Stage:
         make_directory(place)
         _link_tree(buildpack.path, os.path.join(place, buildpack.version))
 
-    def _vendored(self) -> dict[str, bytes]:
-        """The SDK's files, by their place in a staged tree."""
-        if self._sdk is None:
-            files = {f"{SDK_PLACE}/__init__.py": b""}
-            try:
-                for name in sorted(os.listdir(self._sdk_dir)):
-                    if name.endswith(".py"):
-                        with open(os.path.join(self._sdk_dir, name), "rb") as file:
-                            files[f"{SDK_PLACE}/sdk/{name}"] = file.read()
-            except OSError as error:
-                raise disk_error(error, self._sdk_dir) from error
-            self._sdk = files
-        return self._sdk
-
-    def _sdk_digest(self) -> str:
-        hashed = hashlib.sha256()
-        for path, data in self._vendored().items():
-            hashed.update(f"{path} {len(data)}\n".encode() + data)
-        return hashed.hexdigest()
+    def _extra(self, asked: Wanted) -> list[tree.Extra]:
+        files = [tree.Extra(path, data) for path, data in self._vendored.files(asked).items()]
+        programs = [tree.Extra(path, data, 0o755) for path, data in self._vendored.programs(asked).items()]
+        return files + programs
 
     def _new(self) -> str:
         return os.path.join(self._directory, "new", temporary("tree"))
@@ -235,14 +219,9 @@ def _describe(source: str, path: str, digest: str, kind: Kind, shown: str) -> St
         source=source,
         descriptor=descriptor,
         short=identity.rpartition("/")[2],
-        sdk=_wants_sdk(descriptor),
+        sdk=wanted(descriptor).sdk,
         kind=kind,
     )
-
-
-def _wants_sdk(descriptor: BuildpackDescriptor) -> bool:
-    own = descriptor.metadata.get("packrunner")
-    return isinstance(own, dict) and own.get("sdk") is True
 
 
 def _scan(source: str) -> bytes:

@@ -19,7 +19,7 @@ from packrunner.errors import UnsafeArchiveError
 from packrunner.paths import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
 MTIME_NS = 315532801 * 1_000_000_000
 """1980-01-01T00:00:01Z."""
@@ -35,7 +35,15 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def normalise(source: str, into: str, *, extra: Mapping[str, bytes] | None = None) -> str:
+class Extra(msgspec.Struct, frozen=True):
+    """A file that a copy has beyond its source."""
+
+    path: str
+    data: bytes
+    mode: int = 0o644
+
+
+def normalise(source: str, into: str, *, extra: Iterable[Extra] = ()) -> str:
     """Copy the tree at `source` into the new directory `into`, with `extra` files; the digest, in hexadecimal.
 
     Raises UnsafeArchiveError, slug `buildpack-tree`, for what cannot be part of a buildpack, StoreError for what the
@@ -44,8 +52,8 @@ def normalise(source: str, into: str, *, extra: Mapping[str, bytes] | None = Non
     copy = _Walk(source, into)
     try:
         make_directory(into)
-        for path, data in (extra or {}).items():
-            copy.add_file(path, data)
+        for file in extra:
+            copy.add_file(file)
         copy.walk()
         return copy.digest()
     except OSError as error:
@@ -95,9 +103,10 @@ class _Walk(msgspec.Struct):
         listing = "".join(f"{path}\0{what}\0" for path, what in sorted(self.entries.items()))
         return hashlib.sha256(os.fsencode(listing)).hexdigest()
 
-    def add_file(self, path: str, data: bytes) -> None:
+    def add_file(self, extra: Extra) -> None:
         """One file that the source does not have, with the directories above it."""
         assert self.into is not None
+        path = extra.path
         above = os.path.dirname(path)
         while above:
             self.entries[above] = "dir"
@@ -105,11 +114,11 @@ class _Walk(msgspec.Struct):
         parts = path.split("/")[:-1]
         for i in range(len(parts)):
             make_directory(os.path.join(self.into, *parts[: i + 1]))
-        self.entries[path] = f"file 644 {hashlib.sha256(data).hexdigest()}"
+        self.entries[path] = f"file {extra.mode:o} {hashlib.sha256(extra.data).hexdigest()}"
         target = os.open(os.path.join(self.into, path), _CREATE, 0o600)
         try:
-            write_all(target, data)
-            _finish(target, 0o644)
+            write_all(target, extra.data)
+            _finish(target, extra.mode)
         finally:
             os.close(target)
 
@@ -131,7 +140,7 @@ class _Walk(msgspec.Struct):
             if len(self.entries) >= MAX_ENTRIES:
                 raise self._refused(path, f"a buildpack has at most {MAX_ENTRIES} files")
             if self.entries.get(path, "dir") != "dir" or (path in self.entries and not stat.S_ISDIR(mode)):
-                raise self._refused(path, "packrunner puts its SDK there")
+                raise self._refused(path, "packrunner puts its SDK and programs there")
             if stat.S_ISDIR(mode):
                 self._subdirectory(fd, name, path, depth)
             elif stat.S_ISLNK(mode):

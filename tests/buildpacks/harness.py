@@ -39,6 +39,8 @@ class Buildpack:
     platform_env: Path
     plan: Path
     env: dict[str, str] = field(default_factory=dict)
+    entries: str = ""
+    """The build plan's entries for bin/build."""
     conventions: bool = True
     """Whether the platform reads what buildpack-conventions.md describes."""
 
@@ -51,6 +53,11 @@ class Buildpack:
         if metadata.get("packrunner", {}).get("sdk"):
             vendored = staged / "lib/packrunner/sdk"
             shutil.copytree(ROOT / "packrunner/sdk", vendored, ignore=shutil.ignore_patterns("__pycache__"))
+        if metadata.get("packrunner", {}).get("reloader"):
+            program = staged / "lib/packrunner/bin/linux-amd64/reloader"
+            program.parent.mkdir(parents=True)
+            program.write_text("#!/bin/sh\n")
+            program.chmod(0o755)
         made = cls(
             root=root,
             staged=staged,
@@ -86,7 +93,7 @@ class Buildpack:
         if self.conventions:
             (self.layers / ".packrunner").mkdir(exist_ok=True)
         target = {"CNB_TARGET_OS": "linux", "CNB_TARGET_ARCH": "amd64", "CNB_TARGET_DISTRO_NAME": "debian"}
-        self.plan.write_bytes(b"")
+        self.plan.write_text(self.entries)
         files = {"CNB_LAYERS_DIR": str(self.layers), "CNB_BP_PLAN_PATH": str(self.plan)}
         return self._run("build", (str(self.layers), str(self.platform), str(self.plan)), {**files, **target})
 

@@ -302,7 +302,8 @@ def test_the_real_builtins_can_be_selected(tmp_path: Path) -> None:
     assert {"python", "environment-variables", "procfile"} <= set(names)
     found = select((), settings=CatalogSettings(stage_dir=str(tmp_path / "stage")))
     assert {ref.id for group in found.order.order for ref in group.group} == {"packrunner/python"}
-    assert [ref.id for ref in found.system.system.pre.buildpacks] == ["packrunner/environment-variables"]
+    before = [ref.id for ref in found.system.system.pre.buildpacks]
+    assert before == ["packrunner/environment-variables", "packrunner/live-reload"]
     assert [ref.id for ref in found.system.system.post.buildpacks] == ["packrunner/procfile"]
     assert sdk_dir() in found.inputs
     for name in names:

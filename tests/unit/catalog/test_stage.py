@@ -16,7 +16,7 @@ from packrunner.catalog.stage import Stage
 from packrunner.errors import StoreError, UnsafeArchiveError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 DESCRIPTOR = 'api = "0.12"\n[buildpack]\nid = "acme/a"\nversion = "1.0.0"\n'
@@ -128,7 +128,7 @@ def test_a_source_just_written_is_read_again(stage: Stage, source: Path, monkeyp
     copies: list[str] = []
     real = tree.normalise
 
-    def count(origin: str, into: str, *, extra: dict[str, bytes] | None = None) -> str:
+    def count(origin: str, into: str, *, extra: Iterable[tree.Extra] = ()) -> str:
         copies.append(origin)
         return real(origin, into, extra=extra)
 
@@ -136,6 +136,27 @@ def test_a_source_just_written_is_read_again(stage: Stage, source: Path, monkeyp
     (source / "lib" / "data.txt").write_text("later")
     stage.add(str(source))
     assert copies == [str(source)]
+
+
+def test_the_reloader_is_put_in_for_each_architecture(source: Path, tmp_path: Path) -> None:
+    (source / "buildpack.toml").write_text(f"{DESCRIPTOR}[metadata.packrunner]\nreloader = true\n")
+    programs = tmp_path / "programs"
+    for architecture in ("amd64", "arm64"):
+        (programs / f"linux-{architecture}").mkdir(parents=True)
+        (programs / f"linux-{architecture}" / "reloader").write_text(architecture)
+        (programs / f"linux-{architecture}" / "agent").write_text("not wanted")
+    settle()
+    stage = Stage(str(tmp_path / "stage"), sdk_dir=str(tmp_path), programs_dir=str(programs))
+    first = stage.add(str(source))
+    placed = {path: mode for path, mode in listing(first.path).items() if path.startswith("lib/packrunner/bin/linux-")}
+    assert placed == {
+        f"lib/packrunner/bin/linux-{architecture}{name}": 0o755
+        for architecture in ("amd64", "arm64")
+        for name in ("", "/reloader")
+    }
+    assert stage.add(str(source)).digest == first.digest
+    (programs / "linux-amd64" / "reloader").write_text("new")
+    assert stage.add(str(source)).digest != first.digest
 
 
 def test_the_sdk_is_put_in(stage: Stage, source: Path, tmp_path: Path) -> None:

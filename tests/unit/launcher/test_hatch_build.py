@@ -32,7 +32,7 @@ if [ "$1" = version ]; then echo "go version go$FAKE_VERSION linux/amd64"; exit;
 [ -n "$FAKE_FAILS" ] && exit 1
 echo "$GOARCH" >> "$FAKE_LOG"
 while [ "$1" != -o ]; do shift; done
-for program in agent launcher; do env | grep ^GO | sort > "$2$program"; done
+for program in agent launcher reloader; do env | grep ^GO | sort > "$2$program"; done
 """
 
 
@@ -84,7 +84,7 @@ def test_each_architecture_is_compiled_once(project: Path) -> None:
     assert os.access(directories[0] / "launcher", os.X_OK)
     hook.compile_programs(project, ("amd64", "arm64"))
     assert compiled(project) == ["amd64", "arm64"]
-    assert {entry.name for entry in directories[0].iterdir()} == {"agent", "launcher", ".stamp"}
+    assert {entry.name for entry in directories[0].iterdir()} == {"agent", "launcher", "reloader", ".stamp"}
 
 
 def test_what_is_up_to_date_needs_no_go(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,19 +137,20 @@ def test_a_failed_compilation_leaves_the_old_programs(project: Path, monkeypatch
     with pytest.raises(hook.LauncherError, match="go build failed for linux/amd64"):
         hook.compile_programs(project, ("amd64",))
     assert (directory / "agent").read_bytes() == before
-    assert {entry.name for entry in directory.iterdir()} == {"agent", "launcher", ".stamp"}
+    assert {entry.name for entry in directory.iterdir()} == {"agent", "launcher", "reloader", ".stamp"}
 
 
 def test_a_wheel_takes_all_and_an_editable_installation_its_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hook.artifacts(project, "standard") == [
         f"/packrunner/_bin/linux-{architecture}/{program}"
         for architecture in ("amd64", "arm64")
-        for program in ("agent", "launcher")
+        for program in ("agent", "launcher", "reloader")
     ]
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert hook.artifacts(project, "editable") == [
         "/packrunner/_bin/linux-arm64/agent",
         "/packrunner/_bin/linux-arm64/launcher",
+        "/packrunner/_bin/linux-arm64/reloader",
     ]
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(hook.LauncherError, match="riscv64 is not supported"):

@@ -1,0 +1,1 @@
+"""packrunner/live-reload."""
