@@ -71,12 +71,8 @@ action = "rebuild"
 why = "packages"
 
 [[requires.metadata.rules]]
-src = ["pyproject.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock", "setup.py"]
-action = "rebuild"
-why = "decides how the image is built"
-
-[[requires.metadata.rules]]
-src = [".python-version", "runtime.txt", "Procfile"]
+src = [".python-version", "runtime.txt", "Procfile", "pyproject.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock",
+    "Pipfile", "Pipfile.lock", "setup.py"]
 action = "rebuild"
 why = "decides how the image is built"
 
