@@ -44,8 +44,13 @@ def is_image(path: str) -> bool:
 def unpack(path: str, stage_dir: str, *, shown: str) -> str:
     """The directory of the buildpack in a tar archive, gzipped or not: at its top, or in its only directory.
 
-    Raises CorruptError, UnsafeArchiveError, and UsageError (`unknown-buildpack`) where there is none.
+    Raises what `unpack_any` raises, and UsageError (`unknown-buildpack`) where there is none.
     """
+    return _top(unpack_any(path, stage_dir, shown=shown), shown)
+
+
+def unpack_any(path: str, stage_dir: str, *, shown: str) -> str:
+    """The directory of everything in a tar archive. Raises CorruptError, UnsafeArchiveError, StoreError."""
     place = os.path.join(stage_dir, UNPACKED, _digest(path))
 
     def fill(new: str) -> None:
@@ -58,7 +63,7 @@ def unpack(path: str, stage_dir: str, *, shown: str) -> str:
             raise
 
     _made_once(place, fill)
-    return _top(place, shown)
+    return place
 
 
 def checkout(place: Place, stage_dir: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from packrunner.catalog.locate import check_version, locate
 from packrunner.catalog.package import Contents, full_name
+from packrunner.catalog.places import classify
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
 from packrunner.formats import package
@@ -14,12 +16,15 @@ from packrunner.formats.positions import place
 from packrunner.paths import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from packrunner.catalog.check import Kind
+    from packrunner.catalog.places import Place
     from packrunner.catalog.stage import Stage, StagedBuildpack
     from packrunner.formats.package import PackageFile
 
 FILE = "package.toml"
+
+Packages = Callable[["Place"], "tuple[StagedBuildpack, ...]"]
+"""Stages what is at a place that is no directory: the one that was meant, and what is packaged with it."""
 
 
 def read_file(path: str) -> PackageFile:
@@ -51,13 +56,13 @@ def gather(
     *,
     stage: Stage,
     builtin_dir: str,
-    packaged: Callable[[str], tuple[StagedBuildpack, ...]],
+    packaged: Packages,
     flat: bool = False,
     apart: frozenset[str] = frozenset(),
 ) -> Contents:
     """What goes into the package of the buildpack or extension in `directory`, or that `config` names.
 
-    `packaged` stages what another package has. Raises UsageError (`package`, and what locating and staging raise).
+    Raises UsageError (`package`, and what locating and staging raise).
     """
     if config is None and os.path.isfile(os.path.join(directory, FILE)):
         config = os.path.join(directory, FILE)
@@ -68,9 +73,7 @@ def gather(
     entry = stage.add(_directory(source), "extension" if is_extension else "buildpack")
     others: dict[str, StagedBuildpack] = {}
     for one in file.dependencies if file else ():
-        found = (
-            packaged(f"docker://{one.image}") if one.image else _dependency(one.uri, home, stage, builtin_dir, packaged)
-        )
+        found = located(one.uri, one.image, home, stage=stage, builtin_dir=builtin_dir, packaged=packaged)
         for staged in found:
             twin = others.setdefault(full_name(staged), staged)
             if twin.digest != staged.digest:
@@ -88,19 +91,30 @@ def _entry(file: PackageFile, home: str) -> str:
     return os.path.realpath(os.path.join(home, uri.removeprefix("file://")))
 
 
-def _dependency(
-    uri: str, home: str, stage: Stage, builtin_dir: str, packaged: Callable[[str], tuple[StagedBuildpack, ...]]
+def located(
+    uri: str,
+    image: str,
+    home: str,
+    *,
+    stage: Stage,
+    builtin_dir: str,
+    packaged: Packages,
+    kind: Kind = "buildpack",
 ) -> tuple[StagedBuildpack, ...]:
+    """What a table of package.toml or builder.toml names, the one that was meant first; paths are from `home`."""
+    if image:
+        return packaged(classify(f"docker://{image}"))
     path = os.path.join(home, uri.removeprefix("file://"))
     if os.path.isdir(path):
-        return (stage.add(_directory(os.path.realpath(path))),)
-    if os.path.isfile(path):
-        return packaged(path)
-    if "://" in uri or uri.startswith("oci:"):
-        return packaged(uri)
-    located = locate(uri, builtin_dir=builtin_dir)
-    staged = stage.add(located.source)
-    check_version(located, staged.version)
+        return (stage.add(_directory(os.path.realpath(path)), kind),)
+    place = classify(path if os.path.isfile(path) else uri)
+    if place.kind == "directory":
+        _directory(path)
+    if place.kind != "name":
+        return packaged(place)
+    found = locate(uri, builtin_dir=builtin_dir)
+    staged = stage.add(found.source)
+    check_version(found, staged.version)
     return (staged,)
 
 

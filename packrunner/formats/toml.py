@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import tomli_w
@@ -17,6 +17,7 @@ T = TypeVar("T")
 _PATH = re.compile(r" - at `\$(?P<path>.*)`$")
 
 
+_UNKNOWN = re.compile(r"contains unknown field `(?P<name>[^`]*)`")
 _LINE = re.compile(r" \(at line (?P<line>\d+), column \d+\)$")
 
 
@@ -45,7 +46,32 @@ def convert(table: Any, kind: type[T], *, where: str, error: type[PackrunnerErro
         key = numbered(table, kind, found["path"].lstrip(".")) if found else ""
         plain = _PATH.sub("", str(e))
         plain = plain[:1].lower() + plain[1:]
+        unknown = _UNKNOWN.search(plain)
+        if unknown:
+            plain = f"there is no key {unknown['name']!r}{_meant(unknown['name'], kind)}"
+            key = f"{key}.{unknown['name']}".lstrip(".")
         raise error(f"{where}: {plain}", slug="toml", at=place(text, key, where) if key else where) from e
+
+
+def _meant(name: str, kind: Any) -> str:
+    """The nearest key that there is, anywhere in a file of this kind."""
+    # 4 ms that only a typo should cost.
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, _keys(kind, set()), n=1)
+    return f": did you mean {close[0]!r}" if close else ""
+
+
+def _keys(kind: Any, seen: set[type]) -> list[str]:
+    found: list[str] = []
+    for one in (kind, *get_args(kind)):
+        if isinstance(one, type) and issubclass(one, msgspec.Struct) and one not in seen:
+            seen.add(one)
+            for field in msgspec.structs.fields(one):
+                found += [field.encode_name, *_keys(field.type, seen)]
+        elif one is not kind:
+            found += _keys(one, seen)
+    return found
 
 
 def encode(value: Any) -> bytes:

@@ -8,15 +8,18 @@ import time
 from typing import TYPE_CHECKING
 
 from packrunner import paths
+from packrunner.cli.wiring import places
 from packrunner.disk import disk_error, temporary, write_all
 from packrunner.errors import NetworkError, UsageError
 from packrunner.events import Noted, StepDone, StepStarted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from packrunner.cli.wiring.finding import Finder
     from packrunner.cli.wiring.registries import Registries
+    from packrunner.cli.wiring.transferring import Transfer
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
@@ -51,7 +54,7 @@ class Bringing:
 
     def download(self, address: str, digest: str = "") -> tuple[str, str]:
         """What is at an address, as a file, with its digest; with `digest`, what was fetched once is not again."""
-        folder = os.path.join(paths.cache_dir(), "stage", "downloads")
+        folder = os.path.join(stage_dir(), "downloads")
         kept = os.path.join(folder, digest.removeprefix("sha256:"))
         if digest and os.path.isfile(kept):
             os.utime(kept)  # prune goes by this
@@ -117,3 +120,26 @@ def _plain(address: str) -> str:
     scheme, _, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
+
+class Opened:
+    """The stage of a command that composes, and what can be staged into it from elsewhere."""
+
+    def __init__(self, stack: ExitStack, transfer: Transfer) -> None:
+        from packrunner.catalog.elsewhere import Elsewhere
+        from packrunner.catalog.selection import CatalogSettings
+        from packrunner.catalog.stage import Stage
+
+        self.snapshots = places.snapshots()
+        stack.callback(self.snapshots.close)
+        finder = transfer.finder("if-not-present")
+        self.reach = Bringing(finder, transfer.registries, self.snapshots, transfer.reporter)
+        settings = CatalogSettings(stage_dir=stage_dir())
+        self.builtin_dir = settings.builtin_dir
+        self.stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
+        self.elsewhere = Elsewhere(self.stage, settings.stage_dir, self.reach)
+
+
+def stage_dir() -> str:
+    """Where buildpacks are staged."""
+    return os.path.join(paths.cache_dir(), "stage")

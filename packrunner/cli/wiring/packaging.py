@@ -6,16 +6,15 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from packrunner import paths
 from packrunner.cli.package_page import Looked
 from packrunner.cli.services import Packaged
 from packrunner.cli.wiring import delivering, places
+from packrunner.cli.wiring.bringing import Opened
 from packrunner.cli.wiring.transferring import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from packrunner.catalog.stage import StagedBuildpack
     from packrunner.cli.package_wish import PackageWish
     from packrunner.events import Reporter
     from packrunner.images.image import Image
@@ -33,13 +32,13 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
         if wish.push:
             delivering.check(transfer.registries, wish.names, nothing="nothing was packaged")
         store = transfer.images
-        opened = _Opened(stack, transfer)
+        opened = Opened(stack, transfer)
         contents = packing.gather(
             wish.directory,
             wish.config,
             stage=opened.stage,
             builtin_dir=opened.builtin_dir,
-            packaged=opened.members,
+            packaged=opened.elsewhere.stage,
             flat=wish.flat,
             apart=wish.apart,
         )
@@ -90,26 +89,3 @@ def locator(text: str) -> str:
     """A place of a package as places of images are written: a file is an archived layout (DST-01)."""
     text = text.removeprefix("docker://").removeprefix("file://")
     return f"oci-archive:{text}" if os.path.isfile(text) else text
-
-
-class _Opened:
-    """The stage, and packages that are staged into it."""
-
-    def __init__(self, stack: ExitStack, transfer: Transfer) -> None:
-        from packrunner.catalog.selection import CatalogSettings
-        from packrunner.catalog.stage import Stage
-
-        settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"))
-        self.builtin_dir = settings.builtin_dir
-        self.stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
-        self._transfer = transfer
-        self._snapshots = places.snapshots()
-        stack.callback(self._snapshots.close)
-
-    def members(self, reference: str) -> tuple[StagedBuildpack, ...]:
-        """Everything in a package, the one that it is of first."""
-        from packrunner.catalog.packaged import stage_all
-
-        image = self._transfer.find(locator(reference), "if-not-present")
-        entry, others = stage_all(image, self._snapshots.lowers(image), where=reference, stage=self.stage)
-        return (entry, *others)

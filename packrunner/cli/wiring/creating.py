@@ -1,0 +1,135 @@
+"""Builders, made: composed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from packrunner.cli.services import Created
+from packrunner.cli.wiring import bases, delivering, places, reach
+from packrunner.cli.wiring.bringing import Opened, stage_dir
+from packrunner.cli.wiring.transferring import Transfer
+from packrunner.errors import UsageError
+from packrunner.events import Warned
+from packrunner.formats.run import RunImageEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packrunner.catalog.builder import Builder
+    from packrunner.catalog.places import Place
+    from packrunner.cli.builder_wish import BuilderWish
+    from packrunner.events import Reporter
+    from packrunner.formats.builder_file import BuilderFile
+    from packrunner.images.image import Image
+
+
+def create_builder(
+    wish: BuilderWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
+) -> Created:
+    """Make a builder from a builder.toml."""
+    from packrunner.catalog import create, creating
+    from packrunner.images.transfer import parse_locator, write_output
+
+    file = creating.read_file(wish.config)
+    with ExitStack() as stack:
+        transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, docker_host=wish.docker_host)
+        if wish.push:
+            delivering.check(transfer.registries, wish.names, nothing="no builder was made")
+        opened = Opened(stack, transfer)
+        modules = creating.stage_modules(
+            file,
+            wish.config,
+            stage=opened.stage,
+            builtin_dir=opened.builtin_dir,
+            packaged=opened.elsewhere.stage,
+        )
+
+        def download(place: Place) -> str:
+            return opened.reach.checked(place.path, place.digest)
+
+        lifecycle = creating.lifecycle(
+            file.lifecycle,
+            wish.config,
+            architecture=places.architecture(),
+            stage_dir=stage_dir(),
+            download=download,
+        )
+        base = _base(file, wish, transfer, opened, ca_certs)
+        stack.callback(base.close)
+        image = create.make(
+            create.Ingredients(
+                file=file,
+                where=wish.config,
+                base=_image(base),
+                user=(base.user.uid, base.user.gid),
+                modules=modules,
+                run_images=_run_images(file, base, wish.config),
+                lifecycle=lifecycle,
+                labels=wish.labels,
+            ),
+            transfer.images,
+        )
+        if lifecycle is None and (wish.push or wish.load):
+            reporter.emit(
+                Warned(text="the builder has no lifecycle, which other platforms need: [lifecycle] in builder.toml")
+            )
+        transfer.images.write(image, wish.names)
+        for output in wish.outputs:
+            write_output(parse_locator(output), image, transfer.images, wish.names[0])
+        digest = image.digest
+        if wish.push:
+            digest = delivering.push(
+                transfer.registries,
+                image,
+                wish.names,
+                transfer.images,
+                compression=wish.compression,
+                reporter=reporter,
+            ).digest
+        if wish.load:
+            delivering.load(transfer.daemon(), image, wish.names, transfer.images, reporter)
+        return Created(digest=digest, modules=len(modules), base=base.reference)
+
+
+def _base(
+    file: BuilderFile, wish: BuilderWish, transfer: Transfer, opened: Opened, ca_certs: Sequence[str]
+) -> Builder:
+    """What the builder is made on: a base of packrunner's own, or an image that says who builds."""
+    from packrunner.bases.recipes import is_recipe
+
+    if not is_recipe(file.build_image):
+        return bases.image_builder(file.build_image, opened.snapshots, transfer.finder(wish.pull_policy))
+    from packrunner.bases import open_base
+
+    return open_base(
+        file.build_image,
+        settings=places.base_settings(reach.configured(ca_certs)),
+        store=transfer.images,
+        snapshots=opened.snapshots,
+        engine=places.engine(),
+        reporter=transfer.reporter,
+        images=("build", "python"),
+    )
+
+
+def _image(base: Builder) -> Image:
+    image = base.image
+    if image is None:
+        raise UsageError(
+            f"{base.reference} is no image that a builder can be made on", slug="builder-file", tries=('image = "debian:13"',)
+        )
+    return image
+
+
+def _run_images(file: BuilderFile, base: Builder, where: str) -> tuple[RunImageEntry, ...]:
+    named = tuple(RunImageEntry(image=one.image, mirrors=one.mirrors) for one in file.run_images)
+    found = named or tuple(base.run_images)
+    if not found:
+        raise UsageError(
+            f"{where}: it names no image to run on, and neither does {base.reference}",
+            slug="builder-file",
+            at=where,
+            tries=('[[run.images]] with image = "registry.example.com/run:1"',),
+        )
+    return found
