@@ -77,7 +77,9 @@ def _check(module: Module, staged: StagedBuildpack, kind: Kind, at: str) -> None
     for what, wanted, is_there in (("id", module.id, staged.id), ("version", module.version, staged.version)):
         if wanted and wanted != is_there:
             raise _wrong(
-                f"{module.uri or module.image} has the {what} {is_there}, and not {wanted}", at, f'{what} = "{is_there}"'
+                f"{module.uri or module.image} has the {what} {is_there}, and not {wanted}",
+                at,
+                f'{what} = "{is_there}"',
             )
 
 
@@ -110,7 +112,8 @@ def lifecycle(
     # A release links the phases to one program; each becomes a file of its own.
     links = {name: target for name, target in links.items() if target in names}
     return LifecycleFiles(
-        programs={name: os.path.join(programs, links.get(name, name)) for name in (*names, *links)}, descriptor=descriptor
+        programs={name: os.path.join(programs, links.get(name, name)) for name in (*names, *links)},
+        descriptor=descriptor,
     )
 
 

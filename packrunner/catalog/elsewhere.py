@@ -85,12 +85,7 @@ class Elsewhere:
         path, digest = self._reached(place.text).download(place.path, place.digest)
         self.moving = self.moving or not place.digest
         if place.digest and place.digest != digest:
-            raise UsageError(
-                f"{place.path} is not what was expected",
-                slug="buildpack-checksum",
-                cause=f"its SHA-256 is {digest}, and {place.digest} was asked for",
-                tries=("look at what has changed there before you take the new checksum",),
-            )
+            raise other_content(place.path, place.digest, digest)
         if archives.is_image(path):
             return self._package(place.text, f"oci-archive:{path}")
         found = archives.unpack(path, self._stage_dir, shown=place.text)
@@ -115,6 +110,16 @@ class Elsewhere:
                 tries=("unpack it, and name the directory: --buildpack ./DIR",),
             )
         return self._reach
+
+
+def other_content(address: str, wanted: str, found: str) -> UsageError:
+    """The error for other bytes than the checksum says."""
+    return UsageError(
+        f"{address} is not what was expected",
+        slug="buildpack-checksum",
+        cause=f"its SHA-256 is {found}, and {wanted} was asked for",
+        tries=("look at what has changed there before you take the new checksum",),
+    )
 
 
 def _kind(directory: str) -> archives.Kind:

@@ -46,6 +46,7 @@ COMMANDS = (
     "login",
     "logout",
     "builder update",
+    "builder create",
     "builder fetch",
     "buildpack package",
     "buildpack inspect",

@@ -81,7 +81,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
         platforms=tuple(_platform(text) for text in targets),
         names=names,
         outputs=_outputs(name, targets, here) if is_file else (),
-        labels=dict(_label(text) for text in labels),
+        labels=dict(label(text) for text in labels),
         flat=flat,
         apart=frozenset(apart),
         push=push,
@@ -117,7 +117,8 @@ def _platform(text: str) -> tuple[str, str, str]:
     return (parts[0], parts[1], parts[2] if len(parts) > 2 else "")
 
 
-def _label(text: str) -> tuple[str, str]:
+def label(text: str) -> tuple[str, str]:
+    """`NAME=VALUE`. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise UsageError(f"{text!r} is not a label", slug="usage", tries=("--label NAME=VALUE",))

@@ -1,4 +1,4 @@
-"""The bodies of `packrunner buildpack package` and `inspect`."""
+"""The bodies of `packrunner buildpack package` and `inspect`, and of `packrunner builder create`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from packrunner.console import units
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from packrunner.cli.builder_wish import BuilderWish
     from packrunner.cli.package_wish import PackageWish
     from packrunner.cli.session import Session
 
@@ -26,6 +27,21 @@ def package(session: Session, wish: PackageWish, *, insecure: Sequence[str], ca_
     session.renderer().emit(events.Finished(text=f"Packaged {inside} in {spent}."))
     for place, digest in made.made:
         session.result(f"{place}@{digest}")
+    return 0
+
+
+def create_builder(session: Session, wish: BuilderWish, *, insecure: Sequence[str], ca_certs: Sequence[str]) -> int:
+    """Make a builder; one result line for each name."""
+    began = time.monotonic()
+    chosen = config.resolve("insecure-registry", flag=tuple(insecure), environ=session.environ).value
+    made = session.services.create_builder(wish, insecure=chosen, ca_certs=ca_certs, reporter=session.renderer())
+    inside = units.number(made.modules, "buildpack")
+    spent = units.duration(time.monotonic() - began)
+    text = f"Created a builder on {made.base} with {inside} in {spent}."
+    hint = f"Build with it: packrunner build --builder {wish.names[0]}"
+    session.renderer().emit(events.Finished(text=text, hint=hint))
+    for name in wish.names:
+        session.result(f"{name}@{made.digest}")
     return 0
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from packrunner.bases.installed import Change
     from packrunner.cli.builder_page import BuilderFacts
+    from packrunner.cli.builder_wish import BuilderWish
     from packrunner.cli.package_page import Looked
     from packrunner.cli.package_wish import PackageWish
     from packrunner.engines.base import Engine
@@ -146,6 +147,14 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
     contents: tuple[str, ...]
 
 
+class Created(msgspec.Struct, frozen=True, kw_only=True):
+    """A builder that was made: on which base, with how many buildpacks and extensions."""
+
+    digest: Digest
+    modules: int
+    base: str
+
+
 class Services(Protocol):
     """The composition root."""
 
@@ -228,6 +237,11 @@ class Services(Protocol):
         self, wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
     ) -> Packaged:
         """Package a buildpack or an extension, with what it names."""
+
+    def create_builder(
+        self, wish: BuilderWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
+    ) -> Created:
+        """Make a builder from a builder.toml."""
 
     def look_into(
         self, reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter

@@ -111,3 +111,24 @@ def test_what_goes_wrong_leaves_nothing(cli: Cli, app: Path) -> None:
         refused = cli("buildpack", "package", *arguments, cwd=app)
         assert refused.code != 0
         assert why in refused.err
+
+
+@pytest.mark.cnb("IMG-09", "IMG-12")
+def test_a_builder_of_ones_own(cli: Cli, app: Path) -> None:
+    cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", cwd=app)
+    (app / "builder.toml").write_text(
+        '[[buildpacks]]\nuri = "tool.cnb"\n[[buildpacks]]\nuri = "all"\n[[order]]\n[[order.group]]\nid = "acme/all"\n'
+        '[build]\nimage = "debian:13"\n'
+    )
+    made = cli.ok("builder", "create", "acme/builder", "--output", "oci:builder", cwd=app)
+    assert cli.ok("builder", "create", "acme/builder", cwd=app).digest == made.digest
+    facts = json.loads(cli.ok("builder", "inspect", "acme/builder", "--json", cwd=app).out)
+    assert facts["buildpacks"] == [{"id": "acme/all", "version": "1.0.0"}, {"id": "acme/tool", "version": "1.0.0"}]
+    digests = {
+        cli.ok("build", "own-builder", "-p", "app", "--builder", builder, cwd=app).digest
+        for builder in ("acme/builder", "oci:builder")
+    }
+    assert digests == {
+        cli.ok("build", "own-builder", "-p", "app", "-b", "acme/tool", "--builder", "acme/builder", cwd=app).digest
+    }
+    assert cli.ok("run", "own-builder").out == "from the application"

@@ -2,6 +2,7 @@
 
 from packrunner.cli.wiring.accounts import log_in, log_out, logins
 from packrunner.cli.wiring.building import build, detect
+from packrunner.cli.wiring.creating import create_builder
 from packrunner.cli.wiring.fetching import fetch_builder, take_builders
 from packrunner.cli.wiring.inspecting import inspect_builder
 from packrunner.cli.wiring.keeping import prune, rebase, rebase_there, update_base
@@ -23,6 +24,7 @@ from packrunner.cli.wiring.transferring import load, look, pull, push, save
 __all__ = [
     "architecture",
     "build",
+    "create_builder",
     "detect",
     "develop",
     "engine",

@@ -52,6 +52,15 @@ class Bringing:
         """Its unpacked layers."""
         return self._snapshots.lowers(image)
 
+    def checked(self, address: str, digest: str) -> str:
+        """What is at an address, as a file; with `digest`, nothing else. Raises UsageError (`buildpack-checksum`)."""
+        from packrunner.catalog.elsewhere import other_content
+
+        path, found = self.download(address, digest)
+        if digest and digest != found:
+            raise other_content(address, digest, found)
+        return path
+
     def download(self, address: str, digest: str = "") -> tuple[str, str]:
         """What is at an address, as a file, with its digest; with `digest`, what was fetched once is not again."""
         folder = os.path.join(stage_dir(), "downloads")

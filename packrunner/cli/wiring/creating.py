@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from packrunner.cli.services import Created
 from packrunner.cli.wiring import bases, delivering, places, reach
 from packrunner.cli.wiring.bringing import Opened, stage_dir
+from packrunner.cli.wiring.finding import OWN
 from packrunner.cli.wiring.transferring import Transfer
 from packrunner.errors import UsageError
 from packrunner.events import Warned
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.formats.builder_file import BuilderFile
     from packrunner.images.image import Image
+    from packrunner.images.store import LocalStore
 
 
 def create_builder(
@@ -61,7 +63,7 @@ def create_builder(
             create.Ingredients(
                 file=file,
                 where=wish.config,
-                base=_image(base),
+                base=_image(base, transfer.images),
                 user=(base.user.uid, base.user.gid),
                 modules=modules,
                 run_images=_run_images(file, base, wish.config),
@@ -92,9 +94,7 @@ def create_builder(
         return Created(digest=digest, modules=len(modules), base=base.reference)
 
 
-def _base(
-    file: BuilderFile, wish: BuilderWish, transfer: Transfer, opened: Opened, ca_certs: Sequence[str]
-) -> Builder:
+def _base(file: BuilderFile, wish: BuilderWish, transfer: Transfer, opened: Opened, ca_certs: Sequence[str]) -> Builder:
     """What the builder is made on: a base of packrunner's own, or an image that says who builds."""
     from packrunner.bases.recipes import is_recipe
 
@@ -113,12 +113,32 @@ def _base(
     )
 
 
-def _image(base: Builder) -> Image:
-    image = base.image
-    if image is None:
-        raise UsageError(
-            f"{base.reference} is no image that a builder can be made on", slug="builder-file", tries=('image = "debian:13"',)
-        )
+def _image(base: Builder, images: LocalStore) -> Image:
+    """The image of the base; a tree becomes one, once for each of its versions."""
+    if base.image is not None:
+        return base.image
+    from packrunner.images.image import Image
+    from packrunner.images.layer import Tree, write_layer
+
+    name, mark = f"{OWN}{base.reference}-build", {"io.packrunner.base": base.full_reference}
+    kept = images.read(name)
+    if kept and kept.image.labels.get("io.packrunner.base") == base.full_reference:
+        return kept.image
+    user = base.user
+    owners = {user.home.strip("/"): (user.uid, user.gid)}
+    tree = Tree(source=base.build_rootfs()[0], target="/", uid=0, gid=0, owners=owners)
+    target = base.target
+    distro = {
+        "io.buildpacks.base.distro.name": target.distro_name,
+        "io.buildpacks.base.distro.version": target.distro_version,
+    }
+    image = Image(
+        architecture=target.arch,
+        env=tuple(base.build_env.items()),
+        user=f"{user.uid}:{user.gid}",
+        labels={**distro, **mark},
+    ).with_layers(write_layer(images, [tree], created_by=base.full_reference).layer)
+    images.write(image, (name,))
     return image
 
 

@@ -1,0 +1,70 @@
+"""What `packrunner builder create` is asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from packrunner import config
+from packrunner.cli.package_wish import label
+from packrunner.lifecycle import image_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from packrunner.images.compress import Compression
+    from packrunner.lifecycle.wishes import PullPolicy
+
+FILE = "builder.toml"
+
+
+class BuilderWish(msgspec.Struct, frozen=True, kw_only=True):
+    """A builder.toml, and where the builder goes: names in the store, further places as locators."""
+
+    config: str
+    names: tuple[str, ...]
+    outputs: tuple[str, ...]
+    labels: dict[str, str]
+    push: bool
+    load: bool
+    compression: Compression
+    pull_policy: PullPolicy
+    docker_host: str
+
+
+def wish(  # noqa: PLR0913  one parameter per flag
+    name: str,
+    *,
+    config_file: str | None,
+    tags: Sequence[str],
+    outputs: Sequence[str],
+    labels: Sequence[str],
+    push: bool,
+    load: bool,
+    compression: str | None,
+    pull_policy: str | None,
+    docker_host: str | None,
+    environ: Mapping[str, str],
+) -> BuilderWish:
+    """What was asked for. Raises UsageError."""
+    here, settings = os.getcwd(), config.load()
+    names = tuple(image_names.image_name(one) for one in (name, *tags))
+    if push:
+        image_names.check_registries(names)
+
+    def setting(key: str, flag: str | None) -> str:
+        return config.resolve(key, flag=flag, environ=environ, config=settings).value or ""
+
+    return BuilderWish(
+        config=os.path.join(here, config_file or FILE),
+        names=names,
+        outputs=tuple(image_names.output(text, here) for text in outputs),
+        labels=dict(label(text) for text in labels),
+        push=push,
+        load=load,
+        compression=setting("compression", compression),  # type: ignore[arg-type] # resolve() has checked it
+        pull_policy=setting("pull-policy", pull_policy),  # type: ignore[arg-type] # resolve() has checked it
+        docker_host=setting("docker-host", docker_host),
+    )
