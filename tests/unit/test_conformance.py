@@ -44,7 +44,7 @@ def test_the_list_is_whole() -> None:
         "PRJ": 8,
         "BND": 4,
         "STK": 4,
-        "DST": 1,
+        "DST": 9,
     }
 
 
