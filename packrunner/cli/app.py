@@ -48,6 +48,8 @@ COMMANDS = (
     "builder update",
     "builder create",
     "builder fetch",
+    "compose init",
+    "compose up",
     "buildpack package",
     "buildpack inspect",
     "doctor",

@@ -17,6 +17,7 @@ from packrunner.lifecycle import bindings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from packrunner.cli.services import BuildOutcome, Known
     from packrunner.cli.session import Session
     from packrunner.console.reporters import Progress, Renderer
     from packrunner.events import Reporter
@@ -107,14 +108,20 @@ def tell(request: BuildRequest, shown: Reporter) -> None:
 
 
 def perform(request: BuildRequest, session: Session) -> int:
-    """Build, then write the result line; every event also goes to the build's log."""
+    """Build, then write the result line."""
+    session.result(build(request, session, session.known).line)
+    return 0
+
+
+def build(request: BuildRequest, session: Session, known: Known | None = None) -> BuildOutcome:
+    """Build; every event also goes to the build's log."""
     held = bindings.hold(request.bindings, request.secrets, session.environ)
     shown = reporter(request, session, progress=request.progress, hidden=held.texts())
     written = log.LogReporter(os.path.join(paths.state_dir(), "logs"), request.name, redact=session.redact)
     session.reporter = Tee((shown, written))
     tell(request, session.reporter)
     try:
-        outcome = session.services.build(request, session.reporter, session.known, held)
+        return session.services.build(request, session.reporter, known, held)
     except (DetectNoneError, DetectErroredError) as e:
         from packrunner.cli import detecting
 
@@ -124,5 +131,3 @@ def perform(request: BuildRequest, session: Session) -> int:
         if e.foreign and e.more is None and written.path:
             e.more = f"all of it ({units.number(written.foreign, 'line')}): {paths.readable(written.path)}"
         raise
-    session.result(outcome.line)
-    return 0

@@ -296,3 +296,32 @@ TrustExtra = Annotated[bool, _idle("--trust-extra-buildpacks")]
 UsernsHost = Annotated[bool, _idle("--userns-host")]
 Interactive = Annotated[bool, _idle("--interactive")]
 LifecycleImage = Annotated[str | None, _idle("--lifecycle-image")]
+Service = Annotated[
+    str | None,
+    typer.Option(
+        "--service",
+        metavar="NAME",
+        help="The service's name in the compose file; the image's last name unless given.",
+        rich_help_panel=COMMON,
+    ),
+]
+ComposeFile = Annotated[
+    str | None,
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        help="The file to write: compose.yaml of the application, or compose.override.yaml beside it, unless given.",
+        rich_help_panel=COMMON,
+    ),
+]
+ComposePort = Annotated[
+    int,
+    typer.Option(
+        "--port",
+        metavar="PORT",
+        min=1,
+        max=65_535,
+        help="Where the application listens, here and in the container, as PORT in its environment.",
+        rich_help_panel=COMMON,
+    ),
+]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packrunner.engines.base import Engine
     from packrunner.errors import PackrunnerError
     from packrunner.events import Reporter
+    from packrunner.formats.sync import SyncRules
     from packrunner.images.compress import Compression
     from packrunner.images.image import Image
     from packrunner.images.registry.keeping import Kept
@@ -176,6 +177,21 @@ class Services(Protocol):
 
     def develop(self, request: BuildRequest, wish: Wish, shown: Shown, held: Held | None = None) -> None:
         """Build, run, and keep what runs like its source, until it is told to stop."""
+
+    def compose_version(self, request: BuildRequest) -> tuple[str, ...]:
+        """How Docker Compose is called here."""
+
+    def compose(
+        self,
+        request: BuildRequest,
+        rules: SyncRules,
+        files: Sequence[str],
+        service: str,
+        *,
+        again: Callable[[], bool],
+        reporter: Reporter,
+    ) -> int:
+        """Run Docker Compose with its watch, and build when a change needs it; its exit code."""
 
     def store(self) -> LocalStore:
         """The local image store."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from packrunner.cli.session import Session
     from packrunner.console.terminal import Terminal
+    from packrunner.dev.covering import Project
     from packrunner.events import Reporter
     from packrunner.formats.sync import Rule, SyncRules
     from packrunner.lifecycle.given import Flags
@@ -53,10 +54,19 @@ def perform(flags: Flags, session: Session, *, form: str | None, image: str | No
 def _written(form: str, request: BuildRequest, session: Session, image: str | None) -> str:
     """The rules in another tool's words; an image's, too, for the application that it is used with."""
     from packrunner.dev import writers
-    from packrunner.dev.covering import Project
 
     rules = of_image(image, session) if image is not None else of_source(request, session)
-    return writers.write(form, rules, Project(image=request.name, path=request.source))
+    return writers.write(form, rules, project_of(request))
+
+
+def project_of(request: BuildRequest, port: int = 8080) -> Project:
+    """What rules are written out for."""
+    from packrunner.cli.developing import development_name
+    from packrunner.dev.covering import Project
+
+    path, slash, last = request.name.rpartition("/")
+    image = path + slash + last.partition("@")[0].partition(":")[0]
+    return Project(image=image, development=development_name(request.name), path=request.source, port=port)
 
 
 def of_source(request: BuildRequest, session: Session) -> SyncRules:

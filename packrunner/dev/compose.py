@@ -18,29 +18,35 @@ if TYPE_CHECKING:
     from packrunner.dev.covering import Project
     from packrunner.formats.sync import Rule, SyncRules
 
-TAG = "dev"
 MADE_BY = "Made by packrunner compose init"
-_COMMENT = f"""{MADE_BY}: the image that `packrunner build IMAGE --exec-env development --load` gives,
+_COMMENT = f"""{MADE_BY}: the image that `packrunner build IMAGE --exec-env development --load` makes,
 and what its buildpacks say about changed files. Start it: packrunner compose up"""
 
 
 def render(rules: SyncRules, project: Project) -> str:
     """The file."""
-    return dump(document(rules, project), _COMMENT)
+    return text(document(rules, project, project.name))
 
 
-def document(rules: SyncRules, project: Project, service: str = "") -> dict[str, Any]:
-    """One service, by the image's last name unless given, whose image was made by packrunner."""
+def text(document: dict[str, Any]) -> str:
+    """A document as a file."""
+    return dump(document, _COMMENT)
+
+
+def document(
+    rules: SyncRules, project: Project, service: str, *, path: str = ".", adds: bool = False
+) -> dict[str, Any]:
+    """One service whose image is made by packrunner, for an application in `path`.
+
+    Where it `adds` to a service of the user's, only what that cannot have.
+    """
     port = str(project.port)
-    about: dict[str, Any] = {
-        "image": f"{project.image}:{TAG}",
-        "pull_policy": "never",
-        "environment": {"PORT": port},
-        "ports": [f"{port}:{port}"],
-    }
-    if entries := list(watch(rules)):
+    about: dict[str, Any] = {"image": project.development, "pull_policy": "never"}
+    if not adds:
+        about |= {"environment": {"PORT": port}, "ports": [f"{port}:{port}"]}
+    if entries := list(watch(rules, path)):
         about["develop"] = {"watch": entries}
-    return {"services": {service or project.image.rpartition("/")[2]: about}}
+    return {"services": {service: about}}
 
 
 def watch(rules: SyncRules, path: str = ".") -> Iterator[dict[str, Any]]:

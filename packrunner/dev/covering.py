@@ -21,11 +21,17 @@ SETTLE = ("/cnb/lifecycle/launcher", "--", "reloader", "settle")
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules are written out for: the image's name without a tag, the application's directory, its port."""
+    """What the rules are written out for; `image` has no tag, `development` is what it is built as."""
 
     image: str
+    development: str
     path: str
     port: int = 8080
+
+    @property
+    def name(self) -> str:
+        """The image's last name."""
+        return self.image.rpartition("/")[2]
 
 
 def sends(rule: Rule | None) -> bool:

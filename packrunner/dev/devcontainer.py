@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from packrunner.dev.compose import TAG
-
 if TYPE_CHECKING:
     from packrunner.dev.covering import Project
     from packrunner.formats.sync import SyncRules
@@ -25,7 +23,7 @@ def render(rules: SyncRules, project: Project) -> str:
 
 def document(rules: SyncRules, project: Project) -> dict[str, Any]:
     """Its properties. Commands of the editor go through the launcher, which sets what buildpacks want set."""
-    image = f"{project.image}:{TAG}"
+    image = project.development
     unwatched = {src: True for rule in rules.rules if rule.action == "ignore" for src in rule.src}
     settings: dict[str, Any] = {
         "terminal.integrated.defaultProfile.linux": "packrunner",
@@ -34,7 +32,7 @@ def document(rules: SyncRules, project: Project) -> dict[str, Any]:
     if unwatched:
         settings["files.watcherExclude"] = unwatched
     return {
-        "name": project.image.rpartition("/")[2],
+        "name": project.name,
         "initializeCommand": ["packrunner", "build", image, "--exec-env", "development", "--load"],
         "image": image,
         "overrideCommand": False,

@@ -52,7 +52,7 @@ def document(rules: SyncRules, project: Project) -> dict[str, Any]:
     return {
         "apiVersion": API,
         "kind": "Config",
-        "metadata": {"name": project.image.rpartition("/")[2]},
+        "metadata": {"name": project.name},
         "build": {"artifacts": [artifact]},
     }
 

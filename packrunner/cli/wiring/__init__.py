@@ -18,12 +18,14 @@ from packrunner.cli.wiring.places import (
     store,
 )
 from packrunner.cli.wiring.registries import registry
-from packrunner.cli.wiring.running import develop, run_app
+from packrunner.cli.wiring.running import compose, compose_version, develop, run_app
 from packrunner.cli.wiring.transferring import load, look, pull, push, save
 
 __all__ = [
     "architecture",
     "build",
+    "compose",
+    "compose_version",
     "create_builder",
     "detect",
     "develop",

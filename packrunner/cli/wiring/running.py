@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Literal
 from packrunner.cli.wiring import places
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from packrunner.cli.services import Shown, Wish
+    from packrunner.events import Reporter
+    from packrunner.formats.sync import SyncRules
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.request import BuildRequest
 
@@ -19,6 +23,28 @@ def develop(request: BuildRequest, wish: Wish, shown: Shown, held: Held | None =
     from packrunner.cli.wiring import developing
 
     developing.develop(request, wish, shown, held)
+
+
+def compose_version(request: BuildRequest) -> tuple[str, ...]:
+    """How Docker Compose is called here."""
+    from packrunner.cli.wiring import composing
+
+    return composing.compose_version(request)
+
+
+def compose(
+    request: BuildRequest,
+    rules: SyncRules,
+    files: Sequence[str],
+    service: str,
+    *,
+    again: Callable[[], bool],
+    reporter: Reporter,
+) -> int:
+    """Run Docker Compose with its watch, and build when a change needs it; its exit code."""
+    from packrunner.cli.wiring import composing
+
+    return composing.compose(request, rules, files, service, again=again, reporter=reporter)
 
 
 def run_app(

@@ -173,7 +173,9 @@ def test_compose_does_what_the_rules_say(held: str, rules: SyncRules) -> None:
 @given(tables)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_skaffold_does_what_the_rules_say(held: str, rules: SyncRules) -> None:
-    artifact = skaffold.document(rules, Project(image="shop", path=held))["build"]["artifacts"][0]
+    artifact = skaffold.document(rules, Project(image="shop", development="shop:dev", path=held))["build"]["artifacts"][
+        0
+    ]
     for path in HELD:
         kind, places = expected(rules, path)
         done, there = by_skaffold(artifact, path)
@@ -184,7 +186,7 @@ def test_skaffold_does_what_the_rules_say(held: str, rules: SyncRules) -> None:
 
 
 def test_tilt_is_told_paths_for_what_python_states(tmp_path: Path) -> None:
-    given = json.loads(write("tilt", PYTHON, Project(image="shop", path=tree(tmp_path, FILES))))
+    given = json.loads(write("tilt", PYTHON, Project(image="shop", development="shop:dev", path=tree(tmp_path, FILES))))
     assert given == {
         "schema": "packrunner.sync-rules.tilt/1",
         "ignore": ["**/.venv/**", "**/*.pyc", "**/__pycache__/**"],
@@ -222,14 +224,14 @@ def test_tilt_takes_the_innermost_directory_first(tmp_path: Path) -> None:
 
 def test_nothing_is_run_where_copying_is_all(tmp_path: Path) -> None:
     rules = SyncRules(rules=(Rule(src=("public/**",), action="sync"),))
-    project = Project(image="shop", path=str(tmp_path))
+    project = Project(image="shop", development="shop:dev", path=str(tmp_path))
     assert tilt.document(rules, str(tmp_path))["run"] == []
     assert [entry["action"] for entry in compose.watch(rules)] == ["sync"]
     assert "hooks" not in skaffold.document(rules, project)["build"]["artifacts"][0]["sync"]
 
 
 def test_every_command_goes_through_the_launcher(tmp_path: Path) -> None:
-    project = Project(image="shop", path=tree(tmp_path, FILES))
+    project = Project(image="shop", development="shop:dev", path=tree(tmp_path, FILES))
     assert list(SETTLE) == LAUNCHED
     artifact = yaml.safe_load(write("skaffold", PYTHON, project))["build"]["artifacts"][0]
     assert artifact["sync"]["hooks"] == {"after": [{"container": {"command": LAUNCHED}}]}
@@ -240,10 +242,18 @@ def test_every_command_goes_through_the_launcher(tmp_path: Path) -> None:
 def test_composes_file_fits_its_schema(tmp_path: Path) -> None:
     schema = json.loads((SCHEMAS / "compose-spec.json").read_text())
     for rules in (PYTHON, SyncRules()):
-        given = yaml.safe_load(write("compose", rules, Project(image="registry.example.com/team/shop", path=".")))
+        given = yaml.safe_load(
+            write(
+                "compose",
+                rules,
+                Project(
+                    image="registry.example.com/team/shop", development="registry.example.com/team/shop:dev", path="."
+                ),
+            )
+        )
         jsonschema.validate(given, schema)
         assert given["services"]["shop"]["image"] == "registry.example.com/team/shop:dev"
-    given = compose.document(PYTHON, Project(image="shop", path="."))
+    given = compose.document(PYTHON, Project(image="shop", development="shop:dev", path="."), "shop")
     given["services"]["shop"]["develop"] = {"watch": [{"path": ".", "action": "sync+reload"}]}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(given, schema)
@@ -255,7 +265,7 @@ def test_a_star_alone_is_written_so_that_compose_keeps_the_other_patterns() -> N
 
 
 def test_skaffold_is_told_kinds_of_file_where_a_pattern_would_take_too_much(tmp_path: Path) -> None:
-    project = Project(image="shop", path=tree(tmp_path, FILES))
+    project = Project(image="shop", development="shop:dev", path=tree(tmp_path, FILES))
     artifact = skaffold.document(PYTHON, project)["build"]["artifacts"][0]
     assert artifact["custom"]["dependencies"]["ignore"] == ["**/__pycache__/**", "**/*.pyc", "**/.venv/**"]
     assert [one["src"] for one in artifact["sync"]["manual"]] == [
@@ -270,7 +280,9 @@ def test_skaffold_is_told_kinds_of_file_where_a_pattern_would_take_too_much(tmp_
 
 
 def test_skaffolds_builder_pushes_or_loads_as_it_is_told(tmp_path: Path) -> None:
-    custom = skaffold.document(PYTHON, Project(image="shop", path=str(tmp_path)))["build"]["artifacts"][0]["custom"]
+    custom = skaffold.document(PYTHON, Project(image="shop", development="shop:dev", path=str(tmp_path)))["build"][
+        "artifacts"
+    ][0]["custom"]
     assert custom["buildCommand"] == (
         'packrunner build "$IMAGE" --path "$BUILD_CONTEXT" --exec-env development '
         '$([ "$PUSH_IMAGE" = true ] && echo --push || echo --load)'
@@ -278,7 +290,7 @@ def test_skaffolds_builder_pushes_or_loads_as_it_is_told(tmp_path: Path) -> None
 
 
 def test_a_development_container_has_the_application_in_place() -> None:
-    given = json.loads(write("devcontainer", PYTHON, Project(image="shop", path="/src/shop")))
+    given = json.loads(write("devcontainer", PYTHON, Project(image="shop", development="shop:dev", path="/src/shop")))
     assert given["initializeCommand"] == ["packrunner", "build", "shop:dev", "--exec-env", "development", "--load"]
     assert given["image"] == "shop:dev"
     assert given["workspaceMount"] == "source=${localWorkspaceFolder},target=/workspace,type=bind"
@@ -288,7 +300,7 @@ def test_a_development_container_has_the_application_in_place() -> None:
         "**/*.pyc": True,
         "**/.venv/**": True,
     }
-    assert given == devcontainer.document(PYTHON, Project(image="shop", path="/src/shop"))
+    assert given == devcontainer.document(PYTHON, Project(image="shop", development="shop:dev", path="/src/shop"))
 
 
 def test_unreadable_and_missing_directories_are_left_out(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Packrunner:
 
     def __call__(self, words: Sequence[str]) -> str:
         self.asked.append(list(words))
-        return write("tilt", self.rules, Project(image="shop", path="/nowhere"))
+        return write("tilt", self.rules, Project(image="shop", development="shop:dev", path="/nowhere"))
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Docker Compose with images that packrunner makes: its watch copies changed files, as buildpacks say."""
