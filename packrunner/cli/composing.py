@@ -57,7 +57,7 @@ def up(flags: Flags, session: Session, asked: Asked) -> int:
     session.services.compose_version(request)
     building.build(request, session)
     rules = _rules(request, session)
-    text = written(rules, asked_for, place, asked)
+    text = written(rules, asked_for, place, asked, user=_user(request, session))
     _write(place.file, text)
 
     def again() -> bool:
@@ -69,7 +69,7 @@ def up(flags: Flags, session: Session, asked: Asked) -> int:
             session.renderer().problem(error)
             session.renderer().emit(events.Noted(text="the old version still serves"))
             return False
-        if written(_rules(request, session), asked_for, place, asked) != text:
+        if written(_rules(request, session), asked_for, place, asked, user=_user(request, session)) != text:
             session.renderer().emit(events.Noted(text="the rules have changed: they count from the next start on"))
         return True
 
@@ -106,9 +106,9 @@ def ours(path: str) -> bool:
         return False
 
 
-def written(rules: SyncRules, request: BuildRequest, place: Place, asked: Asked) -> str:
+def written(rules: SyncRules, request: BuildRequest, place: Place, asked: Asked, *, user: str = "") -> str:
     """The file's text."""
-    project = syncing.project_of(request, asked.port)
+    project = syncing.project_of(request, asked.port, user)
     watched = os.path.relpath(request.source, os.path.dirname(place.file))
     return compose.text(compose.document(rules, project, place.service, path=watched, adds=bool(place.beside)))
 
@@ -121,6 +121,13 @@ def _rules(request: BuildRequest, session: Session) -> SyncRules:
         if error.slug != "no-sync-rules":
             raise
         return SyncRules()
+
+
+def _user(request: BuildRequest, session: Session) -> str:
+    """The number of the user of the image that was just built."""
+    found = session.services.store().read(request.name)
+    uid = found.image.user.partition(":")[0] if found else ""
+    return uid if uid.isdigit() else ""
 
 
 def _write(path: str, text: str) -> None:

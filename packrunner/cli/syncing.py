@@ -59,14 +59,28 @@ def _written(form: str, request: BuildRequest, session: Session, image: str | No
     return writers.write(form, rules, project_of(request))
 
 
-def project_of(request: BuildRequest, port: int = 8080) -> Project:
+def project_of(request: BuildRequest, port: int = 8080, user: str = "") -> Project:
     """What rules are written out for."""
     from packrunner.cli.developing import development_name
     from packrunner.dev.covering import Project
 
     path, slash, last = request.name.rpartition("/")
     image = path + slash + last.partition("@")[0].partition(":")[0]
-    return Project(image=image, development=development_name(request.name), path=request.source, port=port)
+    return Project(
+        image=image,
+        development=str(development_name(request.name)),
+        path=request.source,
+        port=port,
+        user=user or _user(request),
+    )
+
+
+def _user(request: BuildRequest) -> str:
+    """The number that images of our own bases have for their user, or that was asked for."""
+    from packrunner.bases.accounts import USER
+
+    uid = USER.uid if request.shape.uid is None else request.shape.uid
+    return str(uid) if request.builder.startswith("debian:") else ""
 
 
 def of_source(request: BuildRequest, session: Session) -> SyncRules:

@@ -16,7 +16,7 @@ Build container images from source, without a Dockerfile, a daemon or root.
   packrunner build shop -b python            choose the buildpack yourself
 
 Application   build  run  detect
-Development   dev  sync-rules
+Development   dev  sync-rules  compose
 Images        images  inspect  rebase  rm  prune
               push  pull  load  save  login  logout
 Composing     buildpack  builder

@@ -40,8 +40,10 @@ def document(
 
     Where it `adds` to a service of the user's, only what that cannot have.
     """
+    # The Docker engine refuses to copy into containers whose user is a pair, as images of buildpacks have it.
+    user = {"user": project.user} if project.user else {}
     port = str(project.port)
-    about: dict[str, Any] = {"image": project.development, "pull_policy": "never"}
+    about: dict[str, Any] = {"image": project.development, "pull_policy": "never", **user}
     if not adds:
         about |= {"environment": {"PORT": port}, "ports": [f"{port}:{port}"]}
     if entries := list(watch(rules, path)):

@@ -27,6 +27,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     development: str
     path: str
     port: int = 8080
+    user: str = ""
+    """The number of the image's user, where it is known."""
 
     @property
     def name(self) -> str:
