@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from packrunner import events, paths
 from packrunner.cli import building, syncing
 from packrunner.dev import compose
-from packrunner.errors import PackrunnerError, UsageError
+from packrunner.errors import PackrunnerError, StoppedError, UsageError
 from packrunner.formats.sync import SyncRules
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def up(flags: Flags, session: Session, asked: Asked) -> int:
     def again() -> bool:
         try:
             building.build(request, session)
+        except StoppedError:
+            raise
         except PackrunnerError as error:
-            if error.slug == "stopped":
-                raise
             session.renderer().problem(error)
-            session.renderer().emit(events.Noted(text="the old version still serves"))
+            session.renderer().emit(events.Warned(text="the old version still serves"))
             return False
         if written(_rules(request, session), asked_for, place, asked, user=_user(request, session)) != text:
-            session.renderer().emit(events.Noted(text="the rules have changed: they count from the next start on"))
+            session.renderer().emit(events.Warned(text="the rules have changed", hint="start it again"))
         return True
 
     files = tuple(filter(None, (place.beside, place.file)))
