@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .toml import Value
 
@@ -35,33 +35,39 @@ class BadRule(Exception):  # noqa: N818 - a rule, not this program, is at fault
 def merge(stated: Iterable[Mapping[str, object]], *, workspace: str = WORKSPACE) -> tuple[Rules, list[str]]:
     """One set of rules from the metadata of each `live-reload`, in group order; and what is wrong, for people to read.
 
-    The first rule that matches a path counts, so what earlier buildpacks say goes before what later ones say.
+    The first rule that matches a path counts, so what earlier buildpacks say goes before what later ones say; except
+    that a rule for everything is a default, and comes after the rules of all.
     """
-    rules: list[Rule] = []
     versions: dict[str, Value] = {}
     warnings: list[str] = []
+    named: list[tuple[int, Rule]] = []
     for one in stated:
         author = str(one.get("buildpack", "")) or "a buildpack without a name"
-        listed = one.get("rules", ())
-        if not isinstance(listed, list | tuple):
-            warnings.append(f"{author}: its sync rules are not a list; left out")
-            continue
         versions[author] = str(one.get("version", ""))
-        for number, rule in enumerate(listed, start=1):
-            try:
-                checked = check(rule)
-            except BadRule as wrong:
-                warnings.append(f"{author}: sync rule {number}{_shown(rule)}: {wrong}; the rule is left out")
-                continue
-            checked["buildpack"] = author
-            before = _before(checked, rules)
-            if before is not None and _differ(before, checked):
-                warnings.append(
-                    f"{author}: sync rule {number}{_shown(checked)} never applies, because {before['buildpack']} says "
-                    f"{_words(before)} first"
-                )
-            rules.append(checked)
+        named += _checked(author, one.get("rules", ()), warnings)
+    named.sort(key=lambda pair: pair[1]["src"] == [_ANY])
+    rules: list[Rule] = []
+    for number, rule in named:
+        before = _before(rule, rules)
+        if before is not None and _differ(before, rule):
+            warnings.append(
+                f"{rule['buildpack']}: sync rule {number}{_shown(rule)} never applies, because {before['buildpack']} "
+                f"says {_words(before)} first"
+            )
+        rules.append(rule)
     return {"version": VERSION, "workspace": workspace, "rules": rules, "buildpacks": versions}, warnings
+
+
+def _checked(author: str, listed: object, warnings: list[str]) -> Iterator[tuple[int, Rule]]:
+    """One buildpack's rules, with their numbers; `warnings` gets what is said about those that are left out."""
+    if not isinstance(listed, list | tuple):
+        warnings.append(f"{author}: its sync rules are not a list; left out")
+        return
+    for number, rule in enumerate(listed, start=1):
+        try:
+            yield number, {**check(rule), "buildpack": author}
+        except BadRule as wrong:
+            warnings.append(f"{author}: sync rule {number}{_shown(rule)}: {wrong}; the rule is left out")
 
 
 def check(rule: object) -> Rule:
@@ -79,7 +85,7 @@ def check(rule: object) -> Rule:
         if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
             raise BadRule(f"`{key}` is not a list of texts")
     _check_content(rule)
-    return {key: value for key, value in rule.items() if value}
+    return {key: list(value) if key in _LISTS else value for key, value in rule.items() if value}
 
 
 def _check_content(rule: Mapping[str, Sequence[str]]) -> None:

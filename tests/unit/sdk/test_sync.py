@@ -33,6 +33,24 @@ def test_rules_are_merged_in_group_order_and_say_whose_they_are() -> None:
     assert msgspec.convert(merged, SyncRules).rules[1].exec == ("go", "build")
 
 
+def test_a_rule_for_everything_comes_after_the_rules_of_all() -> None:
+    everything = {"src": ["**"], "action": "restart"}
+    merged, warnings = sync.merge(
+        [
+            stated("acme/a", everything, {"src": ["*.py"], "action": "reload"}),
+            stated("acme/b", {"src": ["*.go"], "action": "restart", "exec": ["make"]}, everything),
+        ]
+    )
+    rules = msgspec.convert(merged, SyncRules).rules
+    assert [(rule.src, rule.buildpack) for rule in rules] == [
+        (("*.py",), "acme/a"),
+        (("*.go",), "acme/b"),
+        (("**",), "acme/a"),
+        (("**",), "acme/b"),
+    ]
+    assert warnings == []
+
+
 @pytest.mark.parametrize("pattern", TABLE["bad"])
 def test_a_bad_pattern_is_none_here_as_everywhere(pattern: str) -> None:
     assert sync.pattern_problem(pattern)
