@@ -10,14 +10,18 @@ import (
 	"time"
 
 	"packrunner/launcher/internal/attach"
+	"packrunner/launcher/internal/follow"
 	"packrunner/launcher/internal/rules"
 	"packrunner/launcher/internal/supervise"
+	"packrunner/launcher/internal/tools"
 )
 
 const usage = `packrunner reloader: for images that were built for development.
   reloader run [--name NAME] [--self] -- PROGRAM..   run a program, and start it again when its files change;
                                                      --self: it takes most changes by itself
+  reloader settle                                    apply what has changed so far, and say how that went
   reloader attach                                    take changed files from packrunner dev
+  reloader tar, reloader rm                          what tools need that bring files by tar and rm
 `
 
 const (
@@ -37,6 +41,12 @@ func run(arguments []string) int {
 	switch {
 	case mode == "run":
 		return supervised(arguments)
+	case mode == "tar":
+		return tools.Tar(arguments, os.Stdin, os.Stdout, os.Stderr)
+	case mode == "rm":
+		return tools.Rm(arguments, os.Stdout, os.Stderr)
+	case mode == "settle" && len(arguments) == 0:
+		return settle()
 	case mode == "attach" && len(arguments) == 0:
 		found, err := rules.Load()
 		if err != nil {
@@ -60,7 +70,13 @@ func supervised(arguments []string) int {
 		return refuse("a program to run is missing")
 	}
 	settings.Argv = flags.Args()
-	settings.Follow = func(*supervise.Reaper) supervise.Follower { return idle{} }
+	found, err := rules.Load()
+	if err != nil {
+		return complain(err)
+	}
+	settings.Follow = func(reaper *supervise.Reaper) supervise.Follower {
+		return follow.Start(application(found), found, reaper)
+	}
 	settings.Grace = grace()
 	return supervise.Run(settings)
 }
@@ -96,10 +112,3 @@ func refuse(reason string) int {
 	fmt.Fprintf(os.Stderr, "packrunner reloader: %s\n%s", reason, usage)
 	return badUsage
 }
-
-type idle struct{}
-
-func (idle) Pause()                         {}
-func (idle) Resume(bool)                    {}
-func (idle) Settle(func(supervise.Message)) {}
-func (idle) Leads() bool                    { return false }

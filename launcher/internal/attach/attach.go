@@ -16,8 +16,6 @@ import (
 	"packrunner/launcher/internal/supervise"
 )
 
-const queued = 1024
-
 // session is one host at the other end.
 type session struct {
 	app     string
@@ -27,30 +25,31 @@ type session struct {
 	output  *json.Encoder
 	mutex   sync.Mutex // of output
 	holds   *supervise.Holds
-	work    chan func()
+	jobs    queue
 }
 
 // Run serves one host until it closes the input. The exit code is 0 unless it broke the protocol.
 func Run(app string, found *rules.Rules, input io.Reader, output io.Writer) int {
 	s := &session{
 		app: app, rules: found, input: bufio.NewReaderSize(input, 1<<20), output: json.NewEncoder(output),
-		work: make(chan func(), queued),
 	}
+	s.jobs.init()
 	s.output.SetEscapeHTML(false)
-	s.applier = &apply.Applier{Rules: found, App: app, Reaper: supervise.NewReaper(), Show: io.Discard}
+	s.applier = &apply.Applier{Rules: found, App: app, Reaper: supervise.NewReaper(), Show: io.Discard, Enough: s.jobs.waiting}
 	s.holds = supervise.HoldAll(func(m supervise.Message) {
 		s.send(crashed{Event: supervise.Crash, Process: m.Process, Code: m.Code, Signal: m.Signal})
 	})
 	s.send(hello{Event: "hello", Version: Version, App: app, Processes: s.holds.Processes()})
+	go supervise.Arrivals(s.holds.Look)
 	worked := make(chan struct{})
 	go func() {
 		defer close(worked)
-		for job := range s.work {
+		for job := s.jobs.take(); job != nil; job = s.jobs.take() {
 			job()
 		}
 	}()
 	err := s.read()
-	close(s.work)
+	s.jobs.put(nil)
 	<-worked
 	// What was copied has been applied, so the supervisors need not do it again.
 	s.holds.Release(errors.Is(err, io.EOF))
@@ -79,15 +78,15 @@ func (s *session) read() error {
 		}
 		switch {
 		case asked.Manifest:
-			s.work <- func() { s.manifest(asked.ID) }
+			s.jobs.put(func() { s.manifest(asked.ID) })
 		case asked.Restart != nil:
-			s.work <- func() { s.restart(asked.ID, *asked.Restart) }
+			s.jobs.put(func() { s.restart(asked.ID, *asked.Restart) })
 		case asked.Changes != nil:
 			paths, err := s.copy(asked)
 			if err != nil {
 				return err
 			}
-			s.work <- func() { s.apply(asked.ID, paths) }
+			s.jobs.put(func() { s.apply(asked.ID, paths) })
 		default:
 			s.send(refused{Event: "error", ID: asked.ID, Why: "a request of an unknown kind"})
 		}
@@ -137,7 +136,7 @@ func (s *session) place(dest string) (*confined.Tree, error) {
 }
 
 func (s *session) apply(id int64, paths []string) {
-	result := s.applier.Apply(paths, s.tell(id))
+	result := s.applier.Apply(paths, s.tell(id), func(apply.Result) {})
 	if result.Action == "" {
 		result.Action = rules.Sync
 	}
@@ -153,7 +152,7 @@ func (s *session) restart(id int64, names []string) {
 			result.Restarted = append(result.Restarted, peer.Process)
 		}
 	}
-	apply.Restart(chosen, s.tell(id))
+	s.applier.Restart(chosen, s.tell(id))
 	s.finish(id, result)
 }
 
@@ -171,6 +170,8 @@ func (s *session) tell(id int64) func(supervise.Message) {
 			s.send(happened{Event: m.Event, ID: id, Process: m.Process})
 		case supervise.Up:
 			s.send(happened{Event: m.Event, ID: id, Process: m.Process, MS: &m.MS})
+		case supervise.Failed:
+			s.send(refused{Event: "error", ID: id, Why: m.Process + ": " + m.Why})
 		}
 	}
 }

@@ -105,6 +105,17 @@ func (r *Rules) Ignores(directory string) bool {
 	return false
 }
 
+// IgnoresFor is Ignores for a directory that rules copy into.
+func (r *Rules) IgnoresFor(dest, directory string) bool {
+	for i := range r.Rules {
+		rule := &r.Rules[i]
+		if filepath.Clean(rule.Dest) == dest && slices.ContainsFunc(rule.Src, func(p string) bool { return mayMatchBelow(p, directory) }) {
+			return r.Ignores(directory)
+		}
+	}
+	return true
+}
+
 // covers reports whether pattern means the directory or one above it.
 func covers(pattern, directory string) bool {
 	for {

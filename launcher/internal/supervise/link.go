@@ -41,9 +41,12 @@ type Message struct {
 const (
 	Status     = "status"
 	Restarting = "restarting"
+	Started    = "started" // and not up yet, or ended already
 	Up         = "up"
+	Failed     = "failed" // the supervisor cannot be reached
 	Crash      = "crash"
 	Exec       = "exec"
+	Settled    = "settled"
 	held       = "held"
 	done       = "done"
 )
@@ -79,6 +82,21 @@ func status(path string) (Message, error) {
 // Restart starts the process again, or for the first time after it ended, and tells what happens until it is up.
 func (p Peer) Restart(tell func(Message)) error {
 	return converse(p.path, askRestart, tell)
+}
+
+// Settle has the supervisors look at the tree now, and tells what was run because of changes; its result is the exit
+// code of a command that failed. Without a supervisor there is nobody to look.
+func Settle(tell func(Message)) (code int, err error) {
+	for _, path := range sockets() {
+		err = errors.Join(err, converse(path, askSettle, func(m Message) {
+			if m.Event == Settled {
+				code = max(code, m.Code)
+				return
+			}
+			tell(m)
+		}))
+	}
+	return code, err
 }
 
 // converse asks and passes on the answers until the other side is done.

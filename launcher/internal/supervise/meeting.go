@@ -29,8 +29,8 @@ func places() []string {
 	return found
 }
 
-// meetingPlace is a directory that nobody else can enter, made where there is none.
-func meetingPlace() (string, error) {
+// MeetingPlace is a directory that nobody else can enter, made where there is none.
+func MeetingPlace() (string, error) {
 	for _, path := range places() {
 		if err := os.Mkdir(path, 0o700); err == nil || os.IsExist(err) {
 			if own(path) {

@@ -82,7 +82,7 @@ func Run(settings Settings) int {
 
 // open makes the supervisor reachable for others; without that, it only runs the process.
 func (s *Supervisor) open() (shut func()) {
-	place, err := meetingPlace()
+	place, err := MeetingPlace()
 	if err == nil {
 		var listener net.Listener
 		if listener, err = listen(place, s.settings.Name); err == nil {
@@ -231,6 +231,9 @@ func (s *Supervisor) start(answers chan<- Message) {
 	}
 	s.child = started
 	s.running.Store(true)
+	if answers != nil {
+		answers <- Message{Event: Started, Process: s.settings.Name}
+	}
 	go func() {
 		took, isUp := s.up.wait(started, busy)
 		if answers == nil {
