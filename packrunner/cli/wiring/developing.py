@@ -7,32 +7,29 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from packrunner.cli.wiring import building, engines, places, reach
+from packrunner.cli.wiring import engines, places, reach
+from packrunner.cli.wiring.versions import Builder
 from packrunner.dev import processes
 from packrunner.dev.app import App
-from packrunner.dev.doors import Built, Doors, Key, Over, Unbuilt, Version
-from packrunner.dev.recording import Recorder
+from packrunner.dev.doors import Doors, Key, Over
 from packrunner.dev.session import Session
-from packrunner.errors import PackrunnerError, StoppedError, UsageError
+from packrunner.errors import PackrunnerError
 from packrunner.formats.sync import LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from packrunner.cli.services import Shown, Wish
-    from packrunner.dev.doors import Item
+    from packrunner.dev.doors import Item, Version
     from packrunner.dev.watch import Watcher
     from packrunner.engines.base import Engine, Sandbox, SandboxSpec
-    from packrunner.events import Reporter, Warned
-    from packrunner.formats.sync import SyncRules
-    from packrunner.images.image import Image
+    from packrunner.events import Warned
     from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.request import BuildRequest
 
 KEYS = "r restart   b rebuild   l rules   q quit"
-_PATIENCE = 5.0
 
 
 def develop(request: BuildRequest, wish: Wish, shown: Shown, held: Held | None = None) -> None:
@@ -41,7 +38,7 @@ def develop(request: BuildRequest, wish: Wish, shown: Shown, held: Held | None =
     with ExitStack() as stack:
         watcher = stack.enter_context(_watcher(request, wish, shown.reporter.emit))
         mark = watcher.tree.mark()
-        builder = _Builder(request, shown, held)
+        builder = Builder(request, shown, held)
         stack.callback(builder.close)
         version = builder.first()
         shown.begin()
@@ -78,70 +75,6 @@ def _watch(watcher: Watcher, put: Callable[[Item], None]) -> None:
             put(batch)
     except PackrunnerError as error:
         put(Over(error))
-
-
-class _Builder:
-    """Makes versions, one at a time."""
-
-    def __init__(self, request: BuildRequest, shown: Shown, held: Held | None) -> None:
-        self.images = places.store()
-        self._request = request
-        self._shown = shown
-        self._held = held
-        self._recorder: Recorder | None = None
-        self._thread: threading.Thread | None = None
-
-    def first(self) -> Version:
-        """The version to begin with; its build is shown."""
-        return self._made(self._shown.first)
-
-    def again(self, put: Callable[[Item], None]) -> None:
-        """Make another one in the background; only what it comes to is told."""
-        self._recorder = Recorder()
-        self._thread = threading.Thread(target=self._run, args=(self._recorder, put), name="rebuild", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End a build that still runs."""
-        if self._thread and self._recorder:
-            self._recorder.stop()
-            self._thread.join(_PATIENCE)
-
-    def _run(self, recorder: Recorder, put: Callable[[Item], None]) -> None:
-        with self._shown.logged(recorder) as reporter:
-            try:
-                put(Built(self._made(reporter, recorder)))
-            except StoppedError:
-                return
-            except PackrunnerError as error:
-                put(Unbuilt(self._shown.explained(error)))
-
-    def _made(self, reporter: Reporter, recorder: Recorder | None = None) -> Version:
-        before = self.images.read(self._request.name)
-        building.build(self._request, reporter, None, self._held)
-        found = self.images.read(self._request.name)
-        assert found
-        fresh = before is None or before.digest != found.digest
-        return Version(
-            line=f"{self._request.name}@{found.digest.short}",
-            image=str(found.digest),
-            rules=_rules(found.image),
-            app=found.image.working_dir or "/workspace",
-            summary=recorder.summary if recorder and fresh else "",
-            built=time.time(),
-            fresh=fresh,
-        )
-
-
-def _rules(image: Image) -> SyncRules | None:
-    from packrunner.dev import rules
-
-    try:
-        return rules.of_image(dict(image.labels))
-    except UsageError as error:
-        if error.slug != "no-sync-rules":
-            raise
-        return None
 
 
 @contextmanager
