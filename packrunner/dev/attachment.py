@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from packrunner.dev.tree import Entry  # noqa: TC001  msgspec reads it
 from packrunner.engines.frames import protocol_error
 
 if TYPE_CHECKING:
@@ -82,17 +83,6 @@ class Done(msgspec.Struct, frozen=True, tag_field="event", tag="done"):
     action: str = "sync"
     self: tuple[str, ...] = ()
     restarted: tuple[str, ...] = ()
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """What is at a path inside."""
-
-    path: str
-    kind: str
-    mode: int = 0
-    size: int = 0
-    sha256: str = ""
-    target: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, tag_field="event", tag="manifest"):

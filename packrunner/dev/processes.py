@@ -14,13 +14,15 @@ from packrunner.formats import labels
 from packrunner.lifecycle import launching
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from packrunner.images.image import Image
 
 PROCFILE = "packrunner/procfile"
 NOT_SERVED = frozenset({"release"})
 """Runs once for each release, by an old agreement about Procfiles."""
+ATTACH = (launching.LAUNCHER, "--", "reloader", "attach")
+"""What speaks with this side, started by the launcher as everything else."""
 _FIRST_PORT = 8000
 
 
@@ -62,21 +64,33 @@ class Ports:
 
 
 def commands(
-    image: Image, lowers: Sequence[str], names: Sequence[str], *, env: Mapping[str, str], given: Ports
+    image: Image,
+    lowers: Sequence[str],
+    names: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    port: Callable[[str], int],
+    place: Callable[[int], str],
 ) -> list[Process]:
-    """What to start; the first process is the one that is shown. Raises LaunchError."""
+    """What to start, each with its port; where the first one is found is said. Raises LaunchError."""
     made = []
     for number, name in enumerate(names):
-        port = given.of(name)
-        start = launching.start(image, lowers, env={"PORT": str(port), **env}, process=name, args=(), command=False)
-        place = f"http://localhost:{start.env['PORT']}" if number == 0 else ""
-        made.append(Process(name=name, command=Command(argv=start.argv, env=start.env, cwd=start.cwd), place=place))
+        start = launching.start(
+            image, lowers, env={"PORT": str(port(name)), **env}, process=name, args=(), command=False
+        )
+        made.append(
+            Process(
+                name=name,
+                command=Command(argv=start.argv, env=start.env, cwd=start.cwd),
+                place=place(int(own)) if number == 0 and (own := start.env["PORT"]).isdigit() else "",
+            )
+        )
     return made
 
 
 def attach(image: Image, lowers: Sequence[str], *, env: Mapping[str, str]) -> Command:
     """The command that speaks with the reloader, through the launcher as everything else."""
-    start = launching.start(image, lowers, env=env, process=None, args=("reloader", "attach"), command=True)
+    start = launching.start(image, lowers, env=env, process=None, args=ATTACH[2:], command=True)
     return Command(argv=start.argv, env=start.env, cwd=start.cwd)
 
 

@@ -204,7 +204,7 @@ class Session:
         )
         if late := self._doors.source.since(mark):
             self._changed(Batch(changes=late, seen=self._doors.clock()))
-        if not self._app.attached:
+        if not (self._app.attached and self._app.processes):
             self._settled()
 
     def _settled(self) -> None:

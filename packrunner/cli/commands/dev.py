@@ -52,6 +52,23 @@ def command(  # noqa: PLR0913  one parameter per flag
             rich_help_panel=RUNNING,
         ),
     ] = None,
+    container: Annotated[
+        str | None,
+        typer.Option(
+            "--container",
+            metavar="NAME",
+            help="Build and start nothing: bring changes into this running container of a Docker engine.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None,
+    opens: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            help="Open a browser, at a proxy that makes it show each change by itself.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = False,
     poll: Annotated[
         float | None,
         typer.Option(
@@ -89,6 +106,7 @@ def command(  # noqa: PLR0913  one parameter per flag
     packrunner dev                          the application in this directory
     packrunner dev --process web            without its other processes
     packrunner dev --engine docker -e DEBUG=1
+    packrunner dev --container shop-web-1   a container that Compose, or you, started
     """
     from packrunner.cli import building, developing, variables
     from packrunner.cli.services import Wish
@@ -119,6 +137,8 @@ def command(  # noqa: PLR0913  one parameter per flag
         processes=tuple(process or ()),
         port=port,
         poll=poll,
+        container=container or "",
+        opens=opens,
         env=tuple(variables.pairs(env or (), session.environ)),
     )
     return developing.start(flags, session, wish)
