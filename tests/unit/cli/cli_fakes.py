@@ -19,7 +19,7 @@ from packrunner.names import Digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from packrunner.cli.services import Known, Pruned, Services
+    from packrunner.cli.services import Known, Pruned, Services, Shown, Wish
     from packrunner.events import Reporter
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
@@ -97,6 +97,7 @@ class FakeServices:
 
     on_build: Callable[[BuildRequest, Reporter], Outcome] = lambda request, reporter: Outcome()
     on_run: Callable[[], int] = lambda: 0
+    on_develop: Callable[[Shown], None] = lambda shown: None
     on_detect: Callable[[BuildRequest], Answer] = lambda request: pytest.fail("nobody was to be asked")
     images: FakeStore = field(default_factory=FakeStore)
     prunable: Sequence[Pruned] = ()
@@ -104,6 +105,7 @@ class FakeServices:
     orders: list[dict[str, Any]] = field(default_factory=list)
     runs: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     prunes: list[tuple[bool, bool]] = field(default_factory=list)
+    wishes: list[Wish] = field(default_factory=list)
     known: list[Known | None] = field(default_factory=list)
     held: list[Held | None] = field(default_factory=list)
 
@@ -120,6 +122,12 @@ class FakeServices:
         self.held.append(held)
         self.orders.append(order)
         return self.on_detect(request)
+
+    def develop(self, request: BuildRequest, wish: Wish, shown: Shown, held: Held | None = None) -> None:
+        self.requests.append(request)
+        self.held.append(held)
+        self.wishes.append(wish)
+        self.on_develop(shown)
 
     def store(self) -> FakeStore:
         return self.images
