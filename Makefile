@@ -33,7 +33,7 @@ check: setup launcher ## formatting, lint, types, import order, unit tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q -n auto tests/unit
 
 test: check ## everything; tiers whose service is missing are skipped and say why
 	cd launcher && ../$(BIN)/python hatch_build.py --test
