@@ -36,7 +36,8 @@ def merge(stated: Iterable[Mapping[str, object]], *, workspace: str = WORKSPACE)
     """One set of rules from the metadata of each `live-reload`, in group order; and what is wrong, for people to read.
 
     The first rule that matches a path counts, so what earlier buildpacks say goes before what later ones say; except
-    that a rule for everything is a default, and comes after the rules of all.
+    that a rule for everything is a default, and comes after the rules of all. Of several defaults the first is taken,
+    and nothing is wrong: a Procfile's is for applications in which no language has one.
     """
     versions: dict[str, Value] = {}
     warnings: list[str] = []
@@ -49,6 +50,8 @@ def merge(stated: Iterable[Mapping[str, object]], *, workspace: str = WORKSPACE)
     rules: list[Rule] = []
     for number, rule in named:
         before = _before(rule, rules)
+        if before is not None and rule["src"] == before["src"] == [_ANY]:
+            continue
         if before is not None and _differ(before, rule):
             warnings.append(
                 f"{rule['buildpack']}: sync rule {number}{_shown(rule)} never applies, because {before['buildpack']} "

@@ -33,12 +33,13 @@ def test_rules_are_merged_in_group_order_and_say_whose_they_are() -> None:
     assert msgspec.convert(merged, SyncRules).rules[1].exec == ("go", "build")
 
 
-def test_a_rule_for_everything_comes_after_the_rules_of_all() -> None:
+def test_of_the_rules_for_everything_the_first_counts_after_those_of_all() -> None:
     everything = {"src": ["**"], "action": "restart"}
+    another = {**everything, "exec": ["make"]}
     merged, warnings = sync.merge(
         [
             stated("acme/a", everything, {"src": ["*.py"], "action": "reload"}),
-            stated("acme/b", {"src": ["*.go"], "action": "restart", "exec": ["make"]}, everything),
+            stated("acme/b", {"src": ["*.go"], "action": "restart", "exec": ["make"]}, another),
         ]
     )
     rules = msgspec.convert(merged, SyncRules).rules
@@ -46,7 +47,6 @@ def test_a_rule_for_everything_comes_after_the_rules_of_all() -> None:
         (("*.py",), "acme/a"),
         (("*.go",), "acme/b"),
         (("**",), "acme/a"),
-        (("**",), "acme/b"),
     ]
     assert warnings == []
 
