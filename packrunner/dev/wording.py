@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from packrunner.formats.sync import Rule, SyncRules
 
-_RULES_WIDTH = 76
+_RULES_WIDTH = 88
 
 
 def subject(paths: Sequence[str]) -> str:
@@ -29,7 +29,9 @@ def rules_line(rules: SyncRules | None) -> str:
     if rules is None or not rules.rules:
         return "none: no buildpack states any, each change is a rebuild"
     stated = sorted({rule.buildpack for rule in rules.rules if rule.buildpack})
-    origin = ", ".join(f"{name} {rules.buildpacks.get(name, '')}".rstrip() for name in stated)
+    origin = ", ".join(
+        f"{name.removeprefix('packrunner/')} {rules.buildpacks.get(name, '')}".rstrip() for name in stated
+    )
     head = f"{len(rules.rules)}{f' from {origin}' if origin else ''}: "
     told = [rule for rule in rules.rules if rule.action != "ignore"] or list(rules.rules)
     words: list[str] = []

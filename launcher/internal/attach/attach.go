@@ -36,10 +36,18 @@ func Run(app string, found *rules.Rules, input io.Reader, output io.Writer) int 
 	s.jobs.init()
 	s.output.SetEscapeHTML(false)
 	s.applier = &apply.Applier{Rules: found, App: app, Reaper: supervise.NewReaper(), Show: io.Discard, Enough: s.jobs.waiting}
+	greeted := make(chan struct{})
 	s.holds = supervise.HoldAll(func(m supervise.Message) {
-		s.send(crashed{Event: supervise.Crash, Process: m.Process, Code: m.Code, Signal: m.Signal})
+		<-greeted
+		switch m.Event {
+		case supervise.Crash:
+			s.send(crashed{Event: m.Event, Process: m.Process, Code: m.Code, Signal: m.Signal})
+		case supervise.Up:
+			s.send(happened{Event: m.Event, Process: m.Process, MS: &m.MS})
+		}
 	})
 	s.send(hello{Event: "hello", Version: Version, App: app, Processes: s.holds.Processes()})
+	close(greeted)
 	go supervise.Arrivals(s.holds.Look)
 	worked := make(chan struct{})
 	go func() {

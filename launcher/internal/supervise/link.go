@@ -137,7 +137,8 @@ func each(connection net.Conn, tell func(Message)) error {
 	return lines.Err()
 }
 
-// Hold makes a supervisor leave the tree to the caller, and tells of crashes, until release is called. With baseline,
+// Hold makes a supervisor leave the tree to the caller, and tells of crashes and of what comes up by itself, or is up
+// already, until release is called. With baseline,
 // the tree as it is then has been seen to, and the supervisor does nothing about it.
 func (p Peer) Hold(tell func(Message)) (release func(baseline bool), err error) {
 	connection, err := dial(p.path)

@@ -23,6 +23,7 @@ type server struct {
 	requests chan<- request
 	holds    *holders
 	running  *atomic.Bool
+	isUp     func() bool
 	follower Follower
 }
 
@@ -76,6 +77,9 @@ func (s *server) hold(lines *bufio.Scanner, tell *json.Encoder) {
 	told := s.holds.add()
 	s.follower.Pause()
 	tell.Encode(Message{Event: held})
+	if s.isUp() {
+		tell.Encode(Message{Event: Up, Process: s.settings.Name})
+	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -51,7 +51,8 @@ type Supervisor struct {
 	holds    holders
 
 	child   *child
-	running atomic.Bool // the same for others
+	running atomic.Bool           // the same for others
+	shown   atomic.Pointer[child] // the latest that was up
 	started time.Time
 	ended   os.Signal // the signal by which the supervisor was told to end
 	pause   time.Duration
@@ -86,7 +87,7 @@ func (s *Supervisor) open() (shut func()) {
 	if err == nil {
 		var listener net.Listener
 		if listener, err = listen(place, s.settings.Name); err == nil {
-			server := server{settings: s.settings, requests: s.requests, holds: &s.holds, running: &s.running}
+			server := server{settings: s.settings, requests: s.requests, holds: &s.holds, running: &s.running, isUp: s.isUp}
 			server.follower = s.settings.Follow(s.reaper)
 			go server.serve(listener)
 			return func() { listener.Close() }
@@ -236,14 +237,35 @@ func (s *Supervisor) start(answers chan<- Message) {
 	}
 	go func() {
 		took, isUp := s.up.wait(started, busy)
+		up := Message{Event: Up, Process: s.settings.Name, MS: took.Milliseconds()}
+		if isUp {
+			s.shown.Store(started)
+		}
+		if isUp && answers == nil {
+			s.holds.tell(up) // nobody asked: at first, or after a pause
+		}
 		if answers == nil {
 			return
 		}
 		if isUp {
-			answers <- Message{Event: Up, Process: s.settings.Name, MS: took.Milliseconds()}
+			answers <- up
 		}
 		close(answers)
 	}()
+}
+
+// isUp reports whether the process was up and has not ended, for others.
+func (s *Supervisor) isUp() bool {
+	shown := s.shown.Load()
+	if shown == nil {
+		return false
+	}
+	select {
+	case <-shown.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 func (s *Supervisor) launch() (*child, error) {
