@@ -52,6 +52,7 @@ COMMANDS = (
     "compose up",
     "buildpack package",
     "buildpack inspect",
+    "config",
     "doctor",
     "lifecycle analyze",
     "lifecycle detect",
