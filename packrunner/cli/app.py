@@ -53,6 +53,7 @@ COMMANDS = (
     "buildpack package",
     "buildpack inspect",
     "config",
+    "schema",
     "doctor",
     "lifecycle analyze",
     "lifecycle detect",

@@ -75,6 +75,30 @@ def drop(name: str) -> int:
     return 0
 
 
+def schema() -> dict[str, Any]:
+    """The JSON schema of config.toml."""
+    from packrunner.formats.schemas import DIALECT
+
+    kinds: dict[str, dict[str, Any]] = {
+        "text": {"type": "string"},
+        "list": {"type": "array", "items": {"type": "string"}},
+        "switch": {"type": "boolean"},
+    }
+    properties = {}
+    for setting in config.SETTINGS.values():
+        if setting.in_config:
+            default = {} if setting.default is None else {"default": setting.default}
+            choices = {"enum": list(setting.choices)} if setting.choices else {}
+            properties[setting.name] = {"description": setting.doc, **kinds[setting.kind], **choices, **default}
+    return {
+        "$schema": DIALECT,
+        "title": "config.toml",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
 def _setting(name: str) -> Setting:
     """A setting that config.toml may have. Raises UsageError (`config-key`)."""
     found = config.SETTINGS.get(name)

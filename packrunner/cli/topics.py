@@ -21,7 +21,7 @@ Images        images  inspect  rebase  rm  prune
               push  pull  load  save  login  logout
 Composing     buildpack  builder
 Platforms     lifecycle
-Machine       config  doctor  completion
+Machine       config  schema  doctor  completion
 Help          packrunner COMMAND --help, packrunner help exit-codes|environment|configuration|project|bindings|errors"""
 
 PAGES = ("exit-codes", "environment", "configuration", "project", "bindings", "errors")

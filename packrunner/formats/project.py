@@ -102,6 +102,21 @@ class _Buildpacks(msgspec.Struct, frozen=True):
     env: _BuildAlias = _BuildAlias()
 
 
+class _Own(_Descriptive, frozen=True, rename="kebab"):
+    schema_version: str = ""
+
+
+class _Io(msgspec.Struct, frozen=True):
+    buildpacks: _Buildpacks = _Buildpacks()
+
+
+class ProjectFile(msgspec.Struct, frozen=True):
+    """The file of 0.2 and 0.3 as it is written; tables of other organisations are beside these."""
+
+    own: _Own = msgspec.field(default=_Own(), name="_")
+    io: _Io = _Io()
+
+
 class _Build(msgspec.Struct, frozen=True):
     """`[build]` of 0.1."""
 
