@@ -62,7 +62,11 @@ def develop(request: BuildRequest, wish: Wish, shown: Shown, held: Held | None =
         )
         if wish.keys:
             stack.enter_context(wish.keys(lambda key: session.queue.put(Key(key))))
-        threading.Thread(target=_watch, args=(watcher, session.queue.put), name="watch", daemon=True).start()
+        thread = threading.Thread(target=_watch, args=(watcher, session.queue.put), name="watch", daemon=True)
+        thread.start()
+        # It has to be gone before the watcher gives up its descriptors.
+        stack.callback(thread.join, 5)
+        stack.callback(watcher.close)
         session.run(version, began=began, mark=mark)
 
 
