@@ -16,12 +16,13 @@ from packrunner.events import Warned
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from packrunner.dev.inodes import Inodes
     from packrunner.dev.node import NodeKind
     from packrunner.dev.source import Cursor
 
 _NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _HASHED = 8 << 20
-"""Larger files are hashed when they are sent."""
+"""Larger files are not read for having been written just before we began."""
 
 
 class Ignored(Protocol):
@@ -56,6 +57,7 @@ class Look:
         cursor: Cursor,
         ignored: Ignored,
         *,
+        inodes: Inodes,
         watching: Watching | None,
         notice: Callable[[Warned], None],
         now: int,
@@ -66,6 +68,7 @@ class Look:
         self._top = top
         self._cursor = cursor
         self._ignored = ignored
+        self._inodes = inodes
         self._watching = watching
         self._notice = notice
         self._now = now
@@ -73,6 +76,7 @@ class Look:
         self._pending: list[tuple[str, Node]] = []
         self._listed: set[str] = set()
         self._again: set[str] = set()
+        self._namesakes: dict[str, None] = {}
 
     def at(self, path: str, *, deep: bool) -> None:
         """Compare what is at the path, and below it where that is asked for or news."""
@@ -100,7 +104,14 @@ class Look:
         self._descend()
 
     def finish(self) -> None:
-        """Where a `.gitignore` changed, look once more by the new one: what it ignores now is not reported."""
+        """Look at other names of files that changed; where a `.gitignore` did, once more by the new one."""
+        looked: set[str] = set()
+        while self._namesakes:
+            path = next(iter(self._namesakes))
+            del self._namesakes[path]
+            if path not in looked:
+                looked.add(path)
+                self.at(path, deep=False)
         again, self._again = self._again, set()
         for directory in sorted(again):
             self.at(directory, deep=True)
@@ -132,7 +143,7 @@ class Look:
             path, node = self._pending.pop()
             try:
                 directory = self._cursor.at(path)
-                if self._watching:
+                if self._watching is not None:
                     self._watching.enter(path, directory)
                 with os.scandir(directory) as found:
                     entries = {entry.name: entry for entry in found}
@@ -163,6 +174,8 @@ class Look:
         if self._out(path, kind):
             if known:
                 self._forget(parent, path)
+            elif kind == "dir" and self._watching is not None:
+                self._watching.leave(path)
         elif kind is None:
             self._gone(parent, path)
         elif kind == "dir":
@@ -199,6 +212,7 @@ class Look:
         known = parent.children.get(name)
         mode = stat.S_IMODE(found.st_mode) & 0o777
         if known is None or known.kind != "dir":
+            self._forget(parent, path)
             known = parent.children[name] = Node(kind="dir")
         if known.mode != mode or not known.stamp:
             known.mode, known.stamp = mode, (mode,)
@@ -227,7 +241,7 @@ class Look:
         try:
             if kind == "link":
                 node.target = self._cursor.link(path)
-            elif found.st_size <= _HASHED and not (self._adopt and node.sure):
+            elif self._only_bytes_tell(known, node):
                 node.digest = digest_of(self._cursor, path)
         except OSError as error:
             node.stamp = ()
@@ -238,11 +252,29 @@ class Look:
                 parent.children[name] = node
             return
         parent.children[name] = node
+        self._named(path, known, node)
         alike = known is not None and bool(known.stamp) and _alike(known, node)
         if not alike:
             self.changes.append(node.change(path))
         if not alike or (known and known.stamp != stamp):
             self.touched.append(path)
+
+    def _named(self, path: str, known: Node | None, node: Node) -> None:
+        """The path is a name of another file now, or this file is another: its other names are to be looked at."""
+        if known and known.stamp:
+            self._inodes.remove(path, known.stamp)
+            self._namesakes.update(dict.fromkeys(self._inodes.paths(known.stamp)))
+        if not self._adopt:
+            self._namesakes.update(dict.fromkeys(self._inodes.paths(node.stamp)))
+        self._inodes.add(path, node.stamp)
+
+    def _only_bytes_tell(self, known: Node | None, found: Node) -> bool:
+        """Whether all else is as it was; other files are read once, when they are sent."""
+        if self._adopt:
+            return not found.sure and found.size <= _HASHED
+        if known is None or known.kind != "file" or not known.digest or not known.stamp:
+            return False
+        return known.size == found.size and known.mode == found.mode
 
     def _gone(self, parent: Node, path: str) -> None:
         if self._forget(parent, path):
@@ -254,9 +286,12 @@ class Look:
             return False
         if path.rpartition("/")[2] == ".gitignore":
             self._other_ignored(path)
-        self.touched.append(path)
-        self.touched += [below for below, _ in node.below(path)]
-        if node.kind == "dir" and self._watching:
+        for below, inner in ((path, node), *node.below(path)):
+            self.touched.append(below)
+            if inner.kind != "dir":
+                self._inodes.remove(below, inner.stamp)
+                self._namesakes.update(dict.fromkeys(self._inodes.paths(inner.stamp)))
+        if node.kind == "dir" and self._watching is not None:
             self._watching.leave(path)
         return True
 

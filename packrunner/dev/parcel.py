@@ -6,10 +6,9 @@ sent; should it be written to meanwhile, its size stays as announced, and it is 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import stat
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,9 +45,13 @@ class Reader:
     def whole(self, cursor: Cursor, path: str) -> tuple[bytes, os.stat_result] | None:
         """The bytes of a small file as it is now; None where it cannot be had."""
         try:
-            with _opened(cursor, path) as fd:
-                found = os.fstat(fd)
-                data = b"".join(_read(fd, _SMALL + 1))
+            fd, found = cursor.open(path)
+            try:
+                data = os.read(fd, _SMALL + 1)
+                if len(data) < found.st_size:
+                    data = b"".join((data, *_read(fd, _SMALL + 1 - len(data))))
+            finally:
+                os.close(fd)
         except OSError as error:
             self.refused(path, error)
             return None
@@ -59,14 +62,18 @@ class Reader:
         """Exactly `size` bytes, of the file as far as it goes."""
         left = size
         try:
-            with Cursor(self.root) as cursor, _opened(cursor, path) as fd:
-                found, digest = os.fstat(fd), hashlib.sha256()
+            with Cursor(self.root) as cursor:
+                fd, found = cursor.open(path)
+            digest = hashlib.sha256()
+            try:
                 for piece in _read(fd, size):
                     digest.update(piece)
                     left -= len(piece)
                     yield piece
-                # Before it was read: whatever was written since leaves another stamp.
-                self.sent(path, stamp_of(found) if found.st_size == size else (), digest.digest())
+            finally:
+                os.close(fd)
+            # The stamp of before it was read: whatever was written since leaves another one.
+            self.sent(path, stamp_of(found) if found.st_size == size else (), digest.digest())
         except OSError as error:
             self.refused(path, error)
         if left:
@@ -77,7 +84,7 @@ class Reader:
 
     def refused(self, path: str, error: OSError) -> None:
         """One that is gone has an event of its own; the others the user should know of (LIV-15)."""
-        gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+        gone = error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
         text = f"{path} is not sent: {os.strerror(error.errno or 0)}"
         self.unread(path, None if gone else Warned(text=text))
 
@@ -133,21 +140,13 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 def digest_of(cursor: Cursor, path: str) -> bytes:
     """The SHA-256 of a file's bytes; OSError where it is no regular file now."""
     digest = hashlib.sha256()
-    with _opened(cursor, path) as fd:
-        for piece in _read(fd, 1 << 62):
-            digest.update(piece)
-    return digest.digest()
-
-
-@contextmanager
-def _opened(cursor: Cursor, path: str) -> Iterator[int]:
-    fd = cursor.open(path)
+    fd, found = cursor.open(path)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise FileNotFoundError(2, "not a regular file now", path)
-        yield fd
+        for piece in _read(fd, found.st_size):
+            digest.update(piece)
     finally:
         os.close(fd)
+    return digest.digest()
 
 
 def _read(fd: int, size: int) -> Iterator[bytes]:

@@ -5,7 +5,9 @@ Paths are relative, with `/`; "" is the root.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,14 +25,17 @@ class Cursor:
     that the path is no directory now.
     """
 
-    __slots__ = ("_fds", "_parts")
+    __slots__ = ("_fds", "_here", "_parts")
 
     def __init__(self, root: str) -> None:
         self._parts: list[str] = []
+        self._here: str | None = ""
         self._fds = [os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
 
     def at(self, directory: str) -> int:
         """A descriptor of the directory, good until the next call."""
+        if directory == self._here:
+            return self._fds[-1]
         parts = directory.split("/") if directory else []
         shared = 0
         for ours, wanted in zip(self._parts, parts, strict=False):
@@ -38,9 +43,11 @@ class Cursor:
                 break
             shared += 1
         self._back(shared)
+        self._here = None
         for name in parts[shared:]:
             self._fds.append(os.open(name, _DIRECTORY, dir_fd=self._fds[-1]))
             self._parts.append(name)
+        self._here = directory
         return self._fds[-1]
 
     def stat(self, path: str) -> os.stat_result | None:
@@ -57,10 +64,18 @@ class Cursor:
         above, _, name = path.rpartition("/")
         return os.readlink(name, dir_fd=self.at(above))
 
-    def open(self, path: str) -> int:
-        """A descriptor of what is at the path, to be read and closed by the caller."""
+    def open(self, path: str) -> tuple[int, os.stat_result]:
+        """A descriptor of the regular file at the path, to be read and closed by the caller, and what it is.
+
+        FileNotFoundError: what is there is no regular file.
+        """
         above, _, name = path.rpartition("/")
-        return os.open(name, _READ, dir_fd=self.at(above))
+        fd = os.open(name, _READ, dir_fd=self.at(above))
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, "not a regular file now", path)
+        return fd, found
 
     def _back(self, depth: int) -> None:
         while len(self._parts) > depth:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner.dev.changes import Change, Kind
+from packrunner.dev.inodes import Inodes
 from packrunner.dev.look import Look
 from packrunner.dev.node import Node
 from packrunner.dev.parcel import Parcel, Reader, digest_of
@@ -62,6 +63,7 @@ class Tree:
         self._notice = notice
         self._clock = clock
         self._top = Node(kind="dir", children={})
+        self._inodes = Inodes()
         self._count = 0
         self._touched: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -81,6 +83,7 @@ class Tree:
                 self._top,
                 cursor,
                 self._ignored,
+                inodes=self._inodes,
                 watching=watching,
                 notice=self._notice,
                 now=self._clock(),
@@ -105,6 +108,16 @@ class Tree:
         """These paths as they are now."""
         with self._lock:
             return self._described(paths)
+
+    def knows(self, path: str) -> bool:
+        """Whether the other side was given something at this path."""
+        with self._lock:
+            return self._top.find(path) is not None
+
+    def names(self, inode: int) -> tuple[str, ...]:
+        """The paths that were names of a file at the last look."""
+        with self._lock:
+            return self._inodes.of(inode)
 
     def everything(self) -> tuple[Change, ...]:
         """All of the model."""
@@ -131,13 +144,18 @@ class Tree:
         with self._lock:
             for path in paths:
                 if node := self._top.find(path):
+                    self._inodes.remove(path, node.stamp)
                     node.stamp, node.digest = (), b""
 
     def _sent(self, path: str, stamp: tuple[int, ...], digest: bytes) -> None:
         with self._lock:
             node = self._top.find(path)
             if node and node.kind == "file":
+                self._inodes.remove(path, node.stamp)
+                self._inodes.add(path, stamp)
                 node.stamp, node.digest, node.sure = stamp, digest, False
+                if stamp:
+                    node.size, node.mtime_ns = stamp[:2]
 
     def _unread(self, path: str, why: Warned | None) -> None:
         self.failed([path])

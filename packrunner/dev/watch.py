@@ -43,6 +43,8 @@ _NEW = inotify.CREATE | inotify.MOVED_TO
 _GONE = inotify.DELETE | inotify.MOVED_FROM
 _ITSELF = inotify.DELETE_SELF | inotify.MOVE_SELF
 _RETURN = 2.0
+_STEP = 0.02
+"""The kernel's queue is not to fill meanwhile."""
 
 
 class Watcher:
@@ -113,17 +115,27 @@ class Watcher:
 
     def _await(self) -> bool:
         """Wait until something is due; false once closed."""
-        poll = select.poll()
-        for fd in (self._wake[0], self._inotify.fd if self._inotify else -1):
-            if fd >= 0:
-                poll.register(fd, select.POLLIN)
         while not self._closed:
-            due, now = self._due(), time.monotonic()
-            if due is not None and due <= now:
-                return True
-            poll.poll(None if due is None else (due - now) * 1000 + 1)
-            self._hear()
+            due = self._due()
+            if due is not None and due <= time.monotonic():
+                self._hear()
+                if (self._due() or due) <= time.monotonic():
+                    return True
+            else:
+                self._sleep(due)
+                self._hear()
         return False
+
+    def _sleep(self, due: float | None) -> None:
+        """Until an event, or until something is due. While a batch gathers, events wait in the kernel for a moment."""
+        poll = select.poll()
+        poll.register(self._wake[0], select.POLLIN)
+        left = None if due is None else max(due - time.monotonic(), 0.0005)
+        if self._news.gathering and left:
+            left = min(left, _STEP)
+        elif self._inotify:
+            poll.register(self._inotify.fd, select.POLLIN)
+        poll.poll(None if left is None else left * 1000)
 
     def _due(self) -> float | None:
         times = [self._news.due(), self._polling.due if self._polling else None]
@@ -178,18 +190,28 @@ class Watcher:
                 self._watches.leave(path)
             if mask & _NEW and self._watches:
                 self._grow(path, self._watches)
-            self._news.add(path, now, deep=bool(mask & _NEW))
-        elif mask & inotify.MODIFY or (mask & inotify.CREATE and self._being_written(path)):
+                self._news.add(path, now, deep=True)
+            elif mask & _GONE:
+                self._news.gone(path, now)
+            else:
+                self._news.add(path, now)
+        elif mask & inotify.MODIFY or (mask & inotify.CREATE and self._being_written(path, now)):
             self._news.writing(path, now)
+        elif mask & _GONE and self.tree.knows(path):
+            self._news.gone(path, now)
         else:
             self._news.add(path, now)
 
-    def _being_written(self, path: str) -> bool:
+    def _being_written(self, path: str, now: float) -> bool:
         """Whether a new name is a file that somebody is likely to write to: no link of any kind."""
         try:
             found = os.lstat(os.path.join(self.root, path))
         except OSError:
             return False
+        if found.st_nlink > 1:
+            # The file may be written to by this name, and the name be gone again, before anybody looks.
+            for name in self.tree.names(found.st_ino):
+                self._news.add(name, now)
         return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
     def _grow(self, path: str, watches: Watches) -> None:

@@ -47,6 +47,8 @@ class Watches:
 
     def leave(self, path: str) -> None:
         """Watch neither this directory nor those below it; "" is the root, with all."""
+        if path and path not in self._numbers:
+            return
         inside = path + "/" if path else ""
         for one in [one for one in self._numbers if one == path or one.startswith(inside)]:
             self._drop(one)
