@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNTS = {"ARC": 42, "REG": 36, "STO": 23, "SBX": 43, "PRO": 15, "NET": 11, "K8S": 14}
+COUNTS = {"ARC": 42, "REG": 36, "STO": 23, "SBX": 43, "PRO": 15, "NET": 11, "LIV": 16, "K8S": 14}
 FAULTS = [f"{section}-{number:02}" for section, count in COUNTS.items() for number in range(1, count + 1)]
 _ID = re.compile(rf"\b(?:{'|'.join(COUNTS)})-\d\d\b")
 
