@@ -79,6 +79,12 @@ def test_a_supervised_process_with_the_frameworks_own_server(
     assert started(python, files, programs) == [*WRAPPED, *expected]
 
 
+@pytest.mark.parametrize(("programs", "told"), [(("flask",), True), (("flask", "gunicorn"), False)])
+def test_what_is_missing_for_production_is_told(python: Buildpack, programs: tuple[str, ...], told: bool) -> None:
+    started(python, {"app.py": FLASK}, programs)
+    assert ("an image for production needs a server" in python.build().output) is told
+
+
 def test_without_a_reloader_the_frameworks_own_does_it(python: Buildpack) -> None:
     del python.env["PACKRUNNER_RELOADER"]
     assert started(python, {"app.py": FLASK}, ("flask",))[:3] == [

@@ -82,6 +82,8 @@ class Start:
             server, command = found
             self._process(command)
             self._tell(server, application)
+            if not _installed((*_WSGI, *_ASGI), bin_dir):
+                say("note: an image for production needs a server: add gunicorn to requirements.txt")
         return bool(found)
 
     def _process(self, command: list[str]) -> None:
