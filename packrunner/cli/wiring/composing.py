@@ -64,12 +64,13 @@ def compose(
     with _watcher(request, rules, reporter) as watcher, _running([*program, "up", "--watch"], environment) as child:
         threading.Thread(target=_end, args=(child, watcher), name="compose", daemon=True).start()
         for batch in watcher.batches():
-            if _needs_image(batch, rules) and again():
+            if needs_image(batch, rules) and again():
                 subprocess.run([*program, "up", "--detach", "--no-deps", service], env=environment, check=False)
         return child.wait()
 
 
-def _needs_image(batch: Batch, rules: SyncRules) -> bool:
+def needs_image(batch: Batch, rules: SyncRules) -> bool:
+    """Whether something changed that cannot be copied; directories by themselves mean nothing."""
     from packrunner.dev.rules import decide
 
     found = (decide(rules, change.path) for change in batch.changes if change.kind != "dir")

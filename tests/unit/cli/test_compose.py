@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from packrunner.cli.wiring import composing
+from packrunner.dev.changes import Batch, Change
 from packrunner.errors import BuildError, StoppedError, UsageError
 from packrunner.formats.sync import LABEL, Rule, SyncRules
 from packrunner.lifecycle.request import BuildRequest
@@ -230,6 +231,21 @@ RULES = SyncRules(rules=(Rule(src=("uv.lock",), action="rebuild"), Rule(src=("**
 
 def request(source: Path) -> BuildRequest:
     return BuildRequest(name="shop:dev", source=str(source))
+
+
+@pytest.mark.parametrize(
+    ("changed", "needed"),
+    [
+        ([("file", "app.py")], False),
+        ([("file", "app.py"), ("file", "uv.lock")], True),
+        ([("gone", "uv.lock")], True),
+        ([("file", "unheard.of")], True),
+        ([("dir", "unheard.of"), ("file", "unheard.of/app.py")], False),
+    ],
+)
+def test_what_needs_an_image(changed: list[tuple[Any, str]], needed: bool) -> None:
+    changes = tuple(Change(kind=kind, path=path) for kind, path in changed)
+    assert composing.needs_image(Batch(changes=changes, seen=0), RULES) is needed
 
 
 @pytest.mark.parametrize("version", ["2.32.0", "v2.40.1", "5.0.1", "dev"])
