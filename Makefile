@@ -46,7 +46,7 @@ fuzz: setup ## fuzz the Go programs, each target for FUZZTIME (20s)
 	@$(BIN)/python launcher/hatch_build.py --fuzz $(FUZZTIME)
 
 bench: setup launcher ## time packrunner beside the peers on this machine
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(CASES)
 
 docs: setup ## write the generated reference pages
 	$(BIN)/python -m packrunner.cli.manual docs/reference

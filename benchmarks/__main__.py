@@ -1,4 +1,4 @@
-"""`make bench [CASES="start detect launch flask rebase many large push engine"]`: one table, with peers and goals.
+"""`make bench [CASES="start detect launch flask rebase many large push engine reload"]`: a table with peers and goals.
 
 Peers (docker, pack, ko) are measured when they are on this machine and work; what is missing is said.
 """
@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import orders, registries, trees
+from benchmarks import orders, registries, reloads, trees
 from benchmarks.timing import Timing, bare_start, measure, measure_in_turn
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -227,6 +227,17 @@ class Bench:
         what = "Docker engine: one line changed, loaded"
         self.rows.append(Row(what=what, ours=ours, goal=1.5, peer="pack build", theirs=peer))
 
+    def reload(self) -> None:
+        """A saved file until the running sample shows it, with the process started again or not."""
+        place = reloads.copied(self.scratch)
+        with reloads.running(PACKRUNNER, place, self.env) as address:
+            for what, name, old, new in (
+                ("a saved .py file until the page shows it", "app.py", '"Hello"', '"Hello {}"'),
+                ("a saved template until the page shows it", "templates/index.html", "</h1>", " {}</h1>"),
+            ):
+                ours = reloads.edits(address, os.path.join(place, name), old, new, self.runs * 2)
+                self.rows.append(Row(what=what, ours=ours, goal=0.6))
+
     def _warm(self, name: str, app: str) -> list[str]:
         """The command that builds `app`, with the base image made before."""
         empty = os.path.join(self.scratch, "empty")
@@ -303,7 +314,9 @@ def main() -> None:
     """Run the chosen cases."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument(
-        "cases", nargs="*", default=["start", "detect", "launch", "flask", "rebase", "many", "large", "push", "engine"]
+        "cases",
+        nargs="*",
+        default=["start", "detect", "launch", "flask", "rebase", "many", "large", "push", "engine", "reload"],
     )
     parser.add_argument("--runs", type=int, default=7)
     chosen = parser.parse_args()
@@ -320,6 +333,7 @@ def main() -> None:
                 "large": bench.large,
                 "push": bench.push,
                 "engine": bench.engine,
+                "reload": bench.reload,
             }[case]()
         bench.print()
     missing = [name for name in ("pack", "ko") if not shutil.which(name)]
