@@ -61,7 +61,7 @@ buildpack = "packrunner/python"
 version = "0.1.0"
 
 [[requires.metadata.rules]]
-src = ["**/__pycache__/**", "**/*.pyc", "**/.*_cache/**", "**/.venv/**", "**/venv/**"]
+src = ["**/__pycache__/**", "**/*.pyc", "**/.*_cache/**", "**/.venv/**", "venv/**"]
 action = "ignore"
 why = "made by Python and its tools"
 

@@ -54,7 +54,13 @@ def test_what_is_no_rule_is_left_out_and_named_with_its_buildpack() -> None:
     assert warnings[0].startswith("acme/odd: sync rule 1")
 
 
-def test_the_first_rule_that_matches_counts_and_none_is_a_rebuild() -> None:
+def test_the_first_rule_that_matches_counts() -> None:
+    first, second = Rule(src=("docs/*", "a*"), action="ignore"), Rule(src=("**/*.py",), action="sync")
+    rules = SyncRules(rules=(first, second))
+    assert [decide(rules, path) for path in ("docs/x.py", "app.py", "shop.py")] == [first, first, second]
+
+
+def test_what_no_rule_matches_is_a_rebuild() -> None:
     rules = of_plan(plan(PYTHON, GO))
     assert [decide(rules, path) for path in ("requirements.txt", "a/b.py", "main.go", "Makefile")] == [
         *rules.rules,
