@@ -331,3 +331,11 @@ def test_a_stop_interrupts_compose_once(shop: Path, tmp_path: Path, monkeypatch:
 def test_the_engine_that_got_the_image_is_the_one_of_compose(tmp_path: Path) -> None:
     there = composing._environment(BuildRequest(name="shop", source=str(tmp_path), docker_host="ssh://me@builder"))
     assert there["DOCKER_HOST"] == "ssh://me@builder"
+
+
+def test_an_images_rules_are_written_for_tools_too(capsys: Capture) -> None:
+    fake = Composing(images=built())
+    assert call("sync-rules", "--from-image", "shop:dev", "--format", "compose", fake=fake) == 0
+    service = yaml.safe_load(capsys.readouterr().out)["services"]["shop"]
+    assert [one["include"] for one in service["develop"]["watch"]] == [["**/*.py"]]
+    assert fake.requests == []
