@@ -171,6 +171,8 @@ def _rule_rows(answer: Answer) -> list[str]:
     """How many sync rules who states."""
     counts: dict[str, int] = {}
     for rule in _rules(answer).rules:
+        if not rule.buildpack:
+            continue
         name = rule.buildpack.rpartition("/")[2]
         counts[name] = counts.get(name, 0) + 1
     if not counts:

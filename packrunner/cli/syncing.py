@@ -146,7 +146,7 @@ def _row(rule: Rule, terminal: Terminal, redact: Callable[[str], str]) -> Iterat
     if rule.dest:
         patterns += _wrapped(visible(redact(f"to {rule.dest}")), PATTERNS)
     who = rule.buildpack.rpartition("/")[2]
-    about = visible(redact(f"{who}: {rule.why}" if rule.why else who))
+    about = visible(redact(": ".join(filter(None, (who, rule.why)))))
     reasons = _wrapped(about, max(20, terminal.width - ACTION - PATTERNS - 3))
     words = [_word(rule.action, terminal)]
     for word, pattern, reason in zip_longest(words, patterns, reasons, fillvalue=""):

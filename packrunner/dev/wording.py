@@ -32,7 +32,8 @@ def rules_line(rules: SyncRules | None) -> str:
     origin = ", ".join(
         f"{name.removeprefix('packrunner/')} {rules.buildpacks.get(name, '')}".rstrip() for name in stated
     )
-    head = f"{len(rules.rules)}{f' from {origin}' if origin else ''}: "
+    count = sum(bool(rule.buildpack) for rule in rules.rules) or len(rules.rules)
+    head = f"{count}{f' from {origin}' if origin else ''}: "
     told = [rule for rule in rules.rules if rule.action != "ignore"] or list(rules.rules)
     words: list[str] = []
     for rule in told:

@@ -21,6 +21,17 @@ VERSION = 1
 WORKSPACE = "/workspace"
 ACTIONS = ("sync", "reload", "restart", "rebuild", "ignore")
 
+PASSING: Rule = {
+    "src": [
+        *("**/.git/**", "**/.idea/**", "**/.vscode/**", "**/.DS_Store"),
+        *("**/.*.sw?", "**/*~", "**/4913", "**/.#*", "**/#*#", "**/*___jb_???___", "**/.goutputstream-*"),
+    ],
+    "action": "ignore",
+    "buildpack": "",
+    "why": "of editors and git, not of the application",
+}
+"""What stands before the rules of all buildpacks: vim's swap file in the directory is no reason to restart."""
+
 _ANY = "**"
 _TEXTS = ("dest", "buildpack", "why")
 _LISTS = ("src", "exec")
@@ -35,9 +46,9 @@ class BadRule(Exception):  # noqa: N818 - a rule, not this program, is at fault
 def merge(stated: Iterable[Mapping[str, object]], *, workspace: str = WORKSPACE) -> tuple[Rules, list[str]]:
     """One set of rules from the metadata of each `live-reload`, in group order; and what is wrong, for people to read.
 
-    The first rule that matches a path counts, so what earlier buildpacks say goes before what later ones say; except
-    that a rule for everything is a default, and comes after the rules of all. Of several defaults the first is taken,
-    and nothing is wrong: a Procfile's is for applications in which no language has one.
+    The first rule that matches a path counts, so what earlier buildpacks say goes before what later ones say. PASSING
+    is in front of all of them; a rule for everything is a default, and comes at the end. Of several defaults the first
+    is taken, and nothing is wrong: a Procfile's is for applications in which no language has one.
     """
     versions: dict[str, Value] = {}
     warnings: list[str] = []
@@ -58,6 +69,8 @@ def merge(stated: Iterable[Mapping[str, object]], *, workspace: str = WORKSPACE)
                 f"says {_words(before)} first"
             )
         rules.append(rule)
+    if rules:
+        rules.insert(0, PASSING)
     return {"version": VERSION, "workspace": workspace, "rules": rules, "buildpacks": versions}, warnings
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from packrunner.sdk.sync import PASSING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -68,7 +70,7 @@ def test_build_puts_the_rules_into_a_layer_and_labels(live_reload: Buildpack) ->
         "io.packrunner.sync": {
             "version": 1,
             "workspace": str(live_reload.app),
-            "rules": [first, second],
+            "rules": [PASSING, first, second],
             "buildpacks": {"acme/a": "1.0", "acme/b": "2.0"},
         },
         "io.packrunner.sync.acme/a": {"buildpack": "acme/a", "version": "1.0", "rules": [first]},

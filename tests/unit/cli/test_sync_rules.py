@@ -83,8 +83,12 @@ def test_a_table_of_the_rules_in_the_order_in_which_they_count(capsys: Capture) 
     assert (code, err) == (0, "")
     assert fake.requests[0].shape.exec_env == "development"
     assert out.splitlines() == [
-        "3 rules for files of /workspace; the first that matches counts",
+        "4 rules for files of /workspace; the first that matches counts",
         "",
+        "  ignore   **/.git/**, **/.idea/**, **/.vscode/**,     of editors and git, not",
+        "           **/.DS_Store, **/.*.sw?, **/*~, **/4913,    of the application",
+        "           **/.#*, **/#*#, **/*___jb_???___,",
+        "           **/.goutputstream-*",
         "  rebuild  requirements.txt                            python: packages",
         "  reload   **/*.py, **/templates/**,                   python",
         "           **/a-rather-long-name-of-a-directory/**",
@@ -98,7 +102,9 @@ def test_a_table_of_the_rules_in_the_order_in_which_they_count(capsys: Capture) 
 def test_a_document_for_programs(capsys: Capture) -> None:
     code, _ = asked("sync-rules", "--format", "json", found=answer(GO))
     assert code == 0
-    assert json.loads(capsys.readouterr().out) == {
+    found = json.loads(capsys.readouterr().out)
+    assert found["rules"].pop(0)["action"] == "ignore"
+    assert found == {
         "schema": "packrunner.sync-rules/1",
         "version": 1,
         "workspace": "/workspace",
@@ -157,7 +163,7 @@ def test_detect_has_them_for_programs(capsys: Capture) -> None:
     _, fake = asked("detect", "--exec-env", "development", "--json", found=answer(PYTHON))
     found = json.loads(capsys.readouterr().out)
     assert found["exec_env"] == fake.requests[0].shape.exec_env == "development"
-    assert [rule["action"] for rule in found["rules"]] == ["rebuild", "reload"]
+    assert [rule["action"] for rule in found["rules"]] == ["ignore", "rebuild", "reload"]
 
 
 def test_without_rules_detect_says_nothing_of_them(capsys: Capture) -> None:

@@ -32,7 +32,7 @@ def plan(*stated: dict[str, Any]) -> Plan:
 
 def test_the_rules_of_a_plan_are_those_stated_for_live_reload_in_the_groups_order() -> None:
     found = of_plan(plan(PYTHON, {}, GO))
-    assert [(rule.buildpack, rule.action) for rule in found.rules] == [
+    assert [(rule.buildpack, rule.action) for rule in found.rules[1:]] == [
         ("packrunner/python", "rebuild"),
         ("packrunner/python", "reload"),
         ("acme/go", "restart"),
@@ -49,7 +49,7 @@ def test_what_is_no_rule_is_left_out_and_named_with_its_buildpack() -> None:
     warnings: list[str] = []
     stated = {"buildpack": "acme/odd", "rules": [{"src": ["*"], "action": "explode"}, {"src": ["a"], "action": "sync"}]}
     found = of_plan(plan(stated), warn=warnings.append)
-    assert [rule.action for rule in found.rules] == ["sync"]
+    assert [rule.action for rule in found.rules[1:]] == ["sync"]
     assert len(warnings) == 1
     assert warnings[0].startswith("acme/odd: sync rule 1")
 
@@ -60,10 +60,28 @@ def test_the_first_rule_that_matches_counts() -> None:
     assert [decide(rules, path) for path in ("docs/x.py", "app.py", "shop.py")] == [first, first, second]
 
 
+@pytest.mark.parametrize(
+    "path", [".git/index", "a/.idea/x.xml", ".app.py.swp", "a/.x.swx", "app.py~", "4913", ".#app.py", "a/#app.py#"]
+)
+def test_what_editors_leave_for_a_moment_causes_nothing(path: str) -> None:
+    everything = {"buildpack": "acme/x", "rules": [{"src": ["**"], "action": "restart"}]}
+    rule = decide(of_plan(plan(everything)), path)
+    assert rule is not None
+    assert rule.action == "ignore"
+
+
+@pytest.mark.parametrize("path", ["app.swp.py", "swp", "a~b", "49131", "git/x", "#1.md"])
+def test_and_what_only_looks_like_it_does(path: str) -> None:
+    everything = {"buildpack": "acme/x", "rules": [{"src": ["**"], "action": "restart"}]}
+    rule = decide(of_plan(plan(everything)), path)
+    assert rule is not None
+    assert rule.action == "restart"
+
+
 def test_what_no_rule_matches_is_a_rebuild() -> None:
     rules = of_plan(plan(PYTHON, GO))
     assert [decide(rules, path) for path in ("requirements.txt", "a/b.py", "main.go", "Makefile")] == [
-        *rules.rules,
+        *rules.rules[1:],
         None,
     ]
 
@@ -79,14 +97,14 @@ def test_an_images_label_has_all_of_it() -> None:
 
 def test_labels_of_single_buildpacks_do_without_the_whole() -> None:
     found = of_image({"io.packrunner.sync.acme/go": json.dumps(GO), "other": "x"})
-    assert [rule.buildpack for rule in found.rules] == ["acme/go"]
+    assert [rule.buildpack for rule in found.rules[1:]] == ["acme/go"]
 
 
 def test_what_googles_buildpacks_wrote_is_read() -> None:
     stated = {"devmode.sync": [{"src": "**/*.js", "dest": "/workspace"}, {"src": "public/**", "dest": "/srv"}]}
     label = {"bom": [{"name": "other", "metadata": {}}, {"name": "devmode", "metadata": stated}], "buildpacks": []}
     found = of_image({"io.buildpacks.build.metadata": json.dumps(label)})
-    assert [(r.src, r.action, r.dest) for r in found.rules] == [
+    assert [(r.src, r.action, r.dest) for r in found.rules[1:]] == [
         (("**/*.js",), "sync", ""),
         (("public/**",), "sync", "/srv"),
     ]
@@ -99,7 +117,7 @@ def test_what_googles_buildpacks_wrote_is_read() -> None:
 def test_of_what_googles_buildpacks_wrote_only_what_can_be_meant_is_taken(text: str) -> None:
     good = '{"src": "b", "dest": "/workspace"}'
     label = f'{{"bom": [{{"name": "devmode", "metadata": {{"devmode.sync": [{text}, {good}]}}}}]}}'
-    assert [rule.src for rule in of_image({"io.buildpacks.build.metadata": label}).rules] == [("b",)]
+    assert [rule.src for rule in of_image({"io.buildpacks.build.metadata": label}).rules[1:]] == [("b",)]
 
 
 @pytest.mark.parametrize("labels", [{}, {"io.buildpacks.build.metadata": '{"bom": null}'}])

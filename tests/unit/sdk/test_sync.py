@@ -27,10 +27,10 @@ def test_rules_are_merged_in_group_order_and_say_whose_they_are() -> None:
     assert merged == {
         "version": 1,
         "workspace": "/app",
-        "rules": [{**one, "buildpack": "acme/a"}, {**two, "buildpack": "acme/b"}],
+        "rules": [sync.PASSING, {**one, "buildpack": "acme/a"}, {**two, "buildpack": "acme/b"}],
         "buildpacks": {"acme/a": "1.0", "acme/b": "1.0"},
     }
-    assert msgspec.convert(merged, SyncRules).rules[1].exec == ("go", "build")
+    assert msgspec.convert(merged, SyncRules).rules[2].exec == ("go", "build")
 
 
 def test_of_the_rules_for_everything_the_first_counts_after_those_of_all() -> None:
@@ -43,7 +43,7 @@ def test_of_the_rules_for_everything_the_first_counts_after_those_of_all() -> No
         ]
     )
     rules = msgspec.convert(merged, SyncRules).rules
-    assert [(rule.src, rule.buildpack) for rule in rules] == [
+    assert [(rule.src, rule.buildpack) for rule in rules[1:]] == [
         (("*.py",), "acme/a"),
         (("*.go",), "acme/b"),
         (("**",), "acme/a"),
@@ -82,7 +82,7 @@ WRONG = [
 def test_a_rule_that_cannot_be_meant_is_left_out_and_named(rule: Any, problem: str) -> None:
     good = {"src": ["b"], "action": "sync"}
     merged, warnings = sync.merge([{"buildpack": "acme/a", "rules": [good, rule]}])
-    assert merged["rules"] == [{**good, "buildpack": "acme/a"}]
+    assert merged["rules"] == [sync.PASSING, {**good, "buildpack": "acme/a"}]
     (warning,) = warnings
     assert warning.startswith("acme/a: sync rule 2")
     assert f": {problem}" in warning
@@ -93,7 +93,7 @@ def test_a_rule_that_an_earlier_one_contradicts_is_named() -> None:
     first = stated("acme/a", {"src": ["**/*.py", "static/**"], "action": "sync"})
     never = stated("acme/b", {"src": ["a/*_test.py", "static/css/**"], "action": "restart"})
     merged, warnings = sync.merge([first, never])
-    assert msgspec.convert(merged, SyncRules).rules[1].action == "restart"
+    assert msgspec.convert(merged, SyncRules).rules[2].action == "restart"
     (warning,) = warnings
     assert warning == (
         "acme/b: sync rule 1 (`a/*_test.py` and 1 more restart) never applies, because acme/a says `**/*.py` and 1 more"
@@ -110,6 +110,14 @@ def test_a_rule_that_an_earlier_one_contradicts_is_named() -> None:
 )
 def test_what_is_no_contradiction_is_no_warning(rule: dict[str, Any]) -> None:
     assert sync.merge([stated("acme/a", {"src": ["**/*.py"], "action": "sync"}), stated("acme/b", rule)])[1] == []
+
+
+def test_nothing_stands_before_no_rules() -> None:
+    assert sync.merge([])[0]["rules"] == sync.merge([stated("acme/a")])[0]["rules"] == []
+
+
+def test_what_stands_before_the_rules_can_be_meant() -> None:
+    assert sync.check({key: value for key, value in sync.PASSING.items() if value})
 
 
 COVERS = [

@@ -35,7 +35,7 @@ def build(context: Build) -> None:
         own = [rule for rule in rules["rules"] if rule["buildpack"] == name]
         one = {"buildpack": name, "version": rules["buildpacks"][name], "rules": own}
         context.label(f"{LABEL}.{name}", _json(one))
-    count = len(rules["rules"])
+    count = sum(bool(rule["buildpack"]) for rule in rules["rules"])
     context.step = f"{count} {'rule' if count == 1 else 'rules'} from {', '.join(rules['buildpacks']) or 'nobody'}"
 
 
