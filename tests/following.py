@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import stat
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
+import packrunner
+from packrunner.dev import attachment
 from packrunner.dev.ignored import Ignored
 from packrunner.dev.watch import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Self
 
     from packrunner.dev.changes import Batch, Change
     from packrunner.dev.parcel import Parcel
+    from packrunner.dev.tree import Entry
     from packrunner.events import Warned
 
 PATIENCE = 60.0
@@ -144,3 +149,69 @@ def listing(root: str, *, without: Iterable[str] = ()) -> dict[str, str]:
                 with open(entry.path, "rb") as file:
                     found[path] = f"file {mode & 0o777:o} {hashlib.sha256(file.read()).hexdigest()}"
     return found
+
+
+class Reloader:
+    """The reloader itself as the other side, asked by the lines that `packrunner dev` uses; a context manager."""
+
+    def __init__(self, root: str, scratch: str) -> None:
+        machine = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+        program = os.path.join(os.path.dirname(packrunner.__file__), "_bin", f"linux-{machine}", "reloader")
+        # Its rules are found beside its directory: there are none.
+        own = os.path.join(scratch, "layer", "bin", "reloader")
+        os.makedirs(os.path.dirname(own))
+        shutil.copy2(program, own)
+        self._process = subprocess.Popen(
+            [own, "attach"],
+            env={"CNB_APP_DIR": root, "PACKRUNNER_RELOADER_DIR": scratch},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._reader = attachment.Reader()
+        self._number = 0
+        self.failed: list[attachment.Refused] = []
+
+    def take(self, parcel: Parcel) -> None:
+        """Send the parcel, and wait until it says that all is done."""
+        assert self._process.stdin
+        self._number += 1
+        self._process.stdin.write(attachment.changes(self._number, parcel.changes))
+        for piece in parcel.pieces():
+            self._process.stdin.write(piece)
+        self._process.stdin.flush()
+        for event in self._events():
+            if isinstance(event, attachment.Copied):
+                self.failed += event.failed
+            assert not isinstance(event, attachment.Failed), event
+            if isinstance(event, attachment.Done):
+                return
+
+    def manifest(self) -> list[Entry]:
+        """What it says that there is."""
+        assert self._process.stdin
+        self._number += 1
+        self._process.stdin.write(attachment.manifest(self._number))
+        self._process.stdin.flush()
+        found: list[Entry] = []
+        for event in self._events():
+            if isinstance(event, attachment.Manifest):
+                found += event.files
+                if event.end:
+                    break
+        return found
+
+    def _events(self) -> Iterator[attachment.Event]:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            yield from self._reader.feed(line)
+        raise AssertionError("the reloader ended")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(PATIENCE)
+        self._process.stdout.close()
