@@ -59,6 +59,11 @@ class Ignored:
             )
         return known
 
+    def follow(self, rules: Sequence[Rule]) -> None:
+        """From now on these are the sync rules."""
+        self._rules = rules
+        self.forget("")
+
     def forget(self, directory: str) -> None:
         """The `.gitignore` in this directory is another one now."""
         self._specs.pop(directory, None)

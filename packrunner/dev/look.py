@@ -14,11 +14,12 @@ from packrunner.dev.parcel import digest_of
 from packrunner.events import Warned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from packrunner.dev.inodes import Inodes
     from packrunner.dev.node import NodeKind
     from packrunner.dev.source import Cursor
+    from packrunner.formats.sync import Rule
 
 _NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _HASHED = 8 << 20
@@ -37,6 +38,9 @@ class Ignored(Protocol):
     def forget(self, directory: str) -> None:
         """The `.gitignore` in this directory is another one now."""
 
+    def follow(self, rules: Sequence[Rule]) -> None:
+        """From now on these are the sync rules: what they ignore need not be looked into."""
+
 
 class Watching(Protocol):
     """Who wants to know of directories."""
@@ -49,7 +53,10 @@ class Watching(Protocol):
 
 
 class Look:
-    """Paths are looked at in order; `changes` and `touched` are what came out."""
+    """Paths are looked at in order; `changes` is what came out.
+
+    `touched` is more than that: what is again as it was, too. `dropped` is ignored from now on.
+    """
 
     def __init__(
         self,
@@ -64,7 +71,8 @@ class Look:
         adopt: bool,
     ) -> None:
         self.changes: list[Change] = []
-        self.touched: list[str] = []
+        self.touched: dict[str, None] = {}
+        self.dropped: set[str] = set()
         self._top = top
         self._cursor = cursor
         self._ignored = ignored
@@ -116,7 +124,8 @@ class Look:
         for directory in sorted(again):
             self.at(directory, deep=True)
         if again:
-            self.changes = [c for c in self.changes if c.kind == "gone" or self._top.find(c.path)]
+            latest = {c.path: c for c in self.changes}.values()
+            self.changes = [c for c in latest if c.kind == "gone" or self._top.find(c.path)]
 
     def _first_unknown(self, path: str) -> None:
         parts = path.split("/")
@@ -173,7 +182,7 @@ class Look:
         kind = kind_of(found)
         if self._out(path, kind):
             if known:
-                self._forget(parent, path)
+                self._forget(parent, path, drop=True)
             elif kind == "dir" and self._watching is not None:
                 self._watching.leave(path)
         elif kind is None:
@@ -217,7 +226,7 @@ class Look:
         if known.mode != mode or not known.stamp:
             known.mode, known.stamp = mode, (mode,)
             deep = True
-            self.touched.append(path)
+            self.touched[path] = None
             if not self._ignored(path, True):
                 self.changes.append(known.change(path))
         if deep:
@@ -245,7 +254,7 @@ class Look:
                 node.digest = digest_of(self._cursor, path)
         except OSError as error:
             node.stamp = ()
-            self.touched.append(path)
+            self.touched[path] = None
             if error.errno not in _NO_DIRECTORY:
                 self._refused(path, error)
             if known is None or known.kind != kind:
@@ -257,7 +266,7 @@ class Look:
         if not alike:
             self.changes.append(node.change(path))
         if not alike or (known and known.stamp != stamp):
-            self.touched.append(path)
+            self.touched[path] = None
 
     def _named(self, path: str, known: Node | None, node: Node) -> None:
         """The path is a name of another file now, or this file is another: its other names are to be looked at."""
@@ -280,14 +289,18 @@ class Look:
         if self._forget(parent, path):
             self.changes.append(Change(path=path, kind="gone"))
 
-    def _forget(self, parent: Node, path: str) -> bool:
+    def _forget(self, parent: Node, path: str, *, drop: bool = False) -> bool:
         node = parent.children.pop(path.rpartition("/")[2], None)
         if node is None:
             return False
         if path.rpartition("/")[2] == ".gitignore":
             self._other_ignored(path)
         for below, inner in ((path, node), *node.below(path)):
-            self.touched.append(below)
+            if drop:
+                self.touched.pop(below, None)
+                self.dropped.add(below)
+            else:
+                self.touched[below] = None
             if inner.kind != "dir":
                 self._inodes.remove(below, inner.stamp)
                 self._namesakes.update(dict.fromkeys(self._inodes.paths(inner.stamp)))

@@ -92,6 +92,8 @@ class Tree:
             for path in sorted(paths, key=_parts):
                 look.at(path, deep=paths[path])
             look.finish()
+            for path in look.dropped:
+                self._touched.pop(path, None)
             self._touched.update(dict.fromkeys(look.touched, self._count))
             return tuple(look.changes)
 

@@ -5,6 +5,7 @@
         for batch in watcher.batches():                                 blocks; no CPU at rest
             parcel = watcher.tree.parcel(batch.changes)                 what to send, with its bytes (tree.py has more)
     watcher.touch("a.py")       from any thread: look at this again (at everything, without a path)
+    watcher.follow(rules)       from any thread: the sync rules are these; directories that they ignore are let go
     watcher.close()             from any thread: `batches` ends
 
 Directories that are ignored are not watched. Where the kernel lost events everything is looked at again (LIV-06);
@@ -32,12 +33,13 @@ from packrunner.dev.watches import Watches
 from packrunner.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     from packrunner.dev.changes import Change
     from packrunner.dev.look import Ignored
     from packrunner.events import Warned
+    from packrunner.formats.sync import Rule
 
 _NEW = inotify.CREATE | inotify.MOVED_TO
 _GONE = inotify.DELETE | inotify.MOVED_FROM
@@ -62,6 +64,8 @@ class Watcher:
         self._notice = notice
         self._news = News()
         self._asked: deque[str] = deque()
+        self._rules: deque[Sequence[Rule]] = deque()
+        self._followed: Sequence[Rule] | None = None
         self._closed = False
         self._wake = (-1, -1)
         self._inotify: Inotify | None = None
@@ -100,6 +104,13 @@ class Watcher:
         """Look at these paths again; without any, at everything."""
         self._asked.extend(paths or ("",))
         self._ring()
+
+    def follow(self, rules: Sequence[Rule]) -> None:
+        """Watch no more what these rules ignore, and again what others ignored."""
+        if self._followed != (wanted := tuple(rules)):
+            self._followed = wanted
+            self._rules.append(wanted)
+            self._ring()
 
     def close(self) -> None:
         """End `batches`, in whatever thread it waits."""
@@ -149,6 +160,9 @@ class Watcher:
                 pass
         except BlockingIOError:
             pass
+        while self._rules:
+            self._ignored.follow(self._rules.popleft())
+            self._news.add("", now, deep=True)
         while self._asked:
             path = self._asked.popleft()
             self._news.add(path, now, deep=not path)

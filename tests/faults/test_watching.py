@@ -13,6 +13,7 @@ import pytest
 
 from packrunner.dev.ignored import Ignored
 from packrunner.errors import StoreError
+from packrunner.formats.sync import Rule
 from tests.following import Following, listing
 
 if TYPE_CHECKING:
@@ -259,6 +260,7 @@ import subprocess, sys, threading
 from packrunner.dev.ignored import Ignored
 from packrunner.dev.watch import Watcher
 from packrunner.errors import StoreError
+from packrunner.formats.sync import Rule
 subprocess.run(["mount", "-t", "tmpfs", "none", sys.argv[1]], check=True)
 with Watcher(sys.argv[1], Ignored(sys.argv[1]), notice=print) as watcher:
     subprocess.run(["umount", sys.argv[1]], check=True)
@@ -351,6 +353,23 @@ def test_ignored_directories_are_not_watched_and_cause_nothing(following: Follow
     following.settle()
     assert following.watcher.watched == watched
     assert listing(str(source), without=["ignored", "built", "src/one.log"]) == listing(following.target)
+
+
+@pytest.mark.fault("LIV-10")
+def test_directories_that_rules_ignore_are_let_go(following: Following, source: Path) -> None:
+    (source / "src" / "cache" / "deep").mkdir(parents=True)
+    (source / "src" / "kept").mkdir()
+    following.settle()
+    assert following.watcher.watched == 5
+    ignoring = Rule(src=("**/cache/**", "*.log"), action="ignore")
+    following.watcher.follow([Rule(src=("src/kept/*.py",), action="sync"), ignoring])
+    following.settle()
+    assert following.watcher.watched == 3
+    (source / "src" / "cache" / "file").write_text("x")
+    following.watcher.follow([])
+    following.settle()
+    assert following.watcher.watched == 5
+    assert (source.parent / "target" / "src" / "cache" / "file").read_text() == "x"
 
 
 def test_what_is_ignored_no_more_is_sent(following: Following, source: Path) -> None:

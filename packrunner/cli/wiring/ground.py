@@ -62,6 +62,7 @@ class Ground:
                 scratch=True,
                 publish=self._published(names),
             )
+            self._watcher.follow(version.rules.rules if version.rules else ())
             return App(
                 _held(self._engine, spec, unpacked),
                 started,
@@ -105,10 +106,11 @@ class Abroad:
             line=about.image, rules=rules.of_image(about.labels), app=about.directory, built=time.time()
         )
 
-    def start(self, version: Version, run: int, put: Callable[[Item], None]) -> Running:  # noqa: ARG002  as Ground's
+    def start(self, version: Version, run: int, put: Callable[[Item], None]) -> Running:
         """Begin to speak with it."""
         from packrunner.dev.guest import Guest
 
+        self._watcher.follow(version.rules.rules if version.rules else ())
         return Guest(
             self._visit.about.name,
             lambda stdin, output, ended: self._visit.feed(processes.ATTACH, stdin, output, ended),

@@ -86,6 +86,16 @@ def test_what_was_touched_since_a_mark_is_sent_again_as_it_is_now(tree: Tree, tm
     assert [(c.path, c.kind) for c in tree.since(mark)] == [("old", "gone"), ("src/a.py", "file")]
 
 
+def test_what_is_ignored_from_now_on_is_not_gone(tree: Tree, tmp_path: Path) -> None:
+    mark = tree.mark()
+    (tmp_path / "src" / "a.py").write_text("touched, then ignored")
+    looked(tree)
+    (tmp_path / ".gitignore").write_text("src/\n")
+    assert looked(tree) == [(".gitignore", "file")]
+    assert [(c.path, c.kind) for c in tree.since(mark)] == [(".gitignore", "file")]
+    assert [c.path for c in tree.everything()] == [".gitignore"]
+
+
 def test_what_could_not_be_taken_is_sent_with_the_next_touch(tree: Tree) -> None:
     tree.failed(["src/a.py"])
     changes = tree.look({"src/a.py": False})
