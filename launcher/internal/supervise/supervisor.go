@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -69,6 +71,8 @@ type request struct {
 func Run(settings Settings) int {
 	// The process is told of its parent's end by the kernel, which means the thread that started it.
 	runtime.LockOSThread()
+	// Orphans fall to the supervisor, also where it is not the first process.
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	s := &Supervisor{settings: settings, reaper: NewReaper(), requests: make(chan request), up: upness{port: ownPort()}}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
