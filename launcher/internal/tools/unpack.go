@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,6 +61,8 @@ type unpacking struct {
 	where       string
 	tree        *confined.Tree
 	directories []*tar.Header
+	// Links that may lead out of the archive's tree are made last, so that no member can go through one.
+	links []*tar.Header
 }
 
 func (u *unpacking) leave() {
@@ -83,6 +87,18 @@ func (u *unpacking) one(header *tar.Header, content io.Reader) error {
 		u.directories = append(u.directories, header)
 		return os.MkdirAll(full, 0o755)
 	}
+	if header.Typeflag == tar.TypeSymlink && mayLeave(header.Linkname) {
+		u.links = append(u.links, header)
+		return nil
+	}
+	return u.make(header, full, content)
+}
+
+func mayLeave(target string) bool {
+	return filepath.IsAbs(target) || slices.Contains(strings.Split(target, "/"), "..")
+}
+
+func (u *unpacking) make(header *tar.Header, full string, content io.Reader) error {
 	if err := u.enter(filepath.Dir(full)); err != nil {
 		return err
 	}
@@ -146,8 +162,14 @@ func (u *unpacking) time(header *tar.Header) time.Time {
 	return header.ModTime
 }
 
-// finish gives directories their modes and times, the deepest first: what was made in them has changed the latter.
+// finish makes the links that had to wait, and gives directories their modes and times, the deepest first: what was made in them has changed the latter.
 func (u *unpacking) finish() {
+	for _, header := range u.links {
+		path, _ := clean(header.Name)
+		if err := u.make(header, filepath.Join(u.call.directory, path), nil); err != nil {
+			u.call.complain("%s: %v", header.Name, reason(err))
+		}
+	}
 	for i := len(u.directories) - 1; i >= 0; i-- {
 		header := u.directories[i]
 		path, _ := clean(header.Name)
