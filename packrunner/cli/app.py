@@ -52,6 +52,8 @@ COMMANDS = (
     "compose up",
     "buildpack package",
     "buildpack inspect",
+    "buildpack validate",
+    "buildpack pull",
     "config",
     "schema",
     "doctor",

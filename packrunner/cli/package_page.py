@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from packrunner.catalog.packaged import Package
+    from packrunner.catalog.validate import Verdict
     from packrunner.formats.buildpack import OrderGroup
     from packrunner.images.image import Image
 
@@ -93,3 +94,17 @@ def _order(found: Looked, identity: str, version: str, depth: int, level: int = 
 def _shown_platform(found: Looked) -> str:
     image = found.image
     return "/".join(filter(None, (image.os, image.architecture, image.variant)))
+
+
+def verdict(found: Verdict) -> list[str]:
+    """What was found out about a buildpack: a line for it, two for each finding."""
+    errors = sum(one.level == "error" for one in found.findings)
+    warnings = len(found.findings) - errors
+    state = "cannot be used" if errors else units.number(warnings, "warning") if warnings else "fine"
+    lines = [f"{found.name or visible(found.directory)}   {found.kind}   {state}"]
+    for one in found.findings:
+        lines.append(visible(f"  {one.level}: {one.text}"))
+        lines.append(visible(f"    at:  {one.at}"))
+        if one.fix:
+            lines.append(visible(f"    try: {one.fix}"))
+    return lines

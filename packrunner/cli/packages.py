@@ -1,4 +1,4 @@
-"""The bodies of `packrunner buildpack package` and `inspect`, and of `packrunner builder create`."""
+"""The bodies of `packrunner buildpack` and of `packrunner builder create`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from packrunner import config, events
 from packrunner.cli import package_page
 from packrunner.console import units
+from packrunner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,3 +57,22 @@ def inspect(
     else:
         session.result("\n".join(package_page.page(found, depth=depth)))
     return 0
+
+
+def check_package(session: Session, name: str, *, insecure: Sequence[str], ca_certs: Sequence[str]) -> None:
+    """Refuse an image that is no package, before any layer of it is fetched."""
+    chosen = config.resolve("insecure-registry", flag=tuple(insecure), environ=session.environ).value
+    session.services.look_into(name, insecure=chosen, ca_certs=ca_certs, reporter=session.renderer())
+
+
+def validate(session: Session, directories: Sequence[str], *, strict: bool, json: bool) -> int:
+    """Look over buildpacks; 2 when one of them cannot be used."""
+    import msgspec
+
+    verdicts = session.services.validate(directories)
+    if json:
+        session.document("validation/1", {"buildpacks": [msgspec.to_builtins(one) for one in verdicts]})
+    else:
+        session.result("\n".join(line for one in verdicts for line in package_page.verdict(one)))
+    good = all(one.is_good and not (strict and one.findings) for one in verdicts)
+    return 0 if good else UsageError.exit_code

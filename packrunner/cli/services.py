@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from packrunner.bases.installed import Change
+    from packrunner.catalog.validate import Verdict
     from packrunner.cli.builder_page import BuilderFacts
     from packrunner.cli.builder_wish import BuilderWish
     from packrunner.cli.package_page import Looked
@@ -253,6 +254,9 @@ class Services(Protocol):
         self, wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
     ) -> Packaged:
         """Package a buildpack or an extension, with what it names."""
+
+    def validate(self, directories: Sequence[str]) -> list[Verdict]:
+        """Look over buildpacks and extensions."""
 
     def create_builder(
         self, wish: BuilderWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter

@@ -6,7 +6,7 @@ from packrunner.cli.wiring.creating import create_builder
 from packrunner.cli.wiring.fetching import fetch_builder, take_builders
 from packrunner.cli.wiring.inspecting import inspect_builder
 from packrunner.cli.wiring.keeping import prune, rebase, rebase_there, update_base
-from packrunner.cli.wiring.packaging import look_into, package
+from packrunner.cli.wiring.packaging import look_into, package, validate
 from packrunner.cli.wiring.places import (
     architecture,
     engine,
@@ -55,4 +55,5 @@ __all__ = [
     "store",
     "take_builders",
     "update_base",
+    "validate",
 ]

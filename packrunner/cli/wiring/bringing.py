@@ -145,7 +145,7 @@ class Opened:
         self.reach = Bringing(finder, transfer.registries, self.snapshots, transfer.reporter)
         settings = CatalogSettings(stage_dir=stage_dir())
         self.builtin_dir = settings.builtin_dir
-        self.stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir)
+        self.stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir, programs_dir=settings.programs_dir)
         self.elsewhere = Elsewhere(self.stage, settings.stage_dir, self.reach)
 
 

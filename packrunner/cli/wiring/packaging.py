@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from packrunner.cli.package_page import Looked
 from packrunner.cli.services import Packaged
 from packrunner.cli.wiring import delivering, places
-from packrunner.cli.wiring.bringing import Opened
+from packrunner.cli.wiring.bringing import Opened, stage_dir
 from packrunner.cli.wiring.transferring import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from packrunner.catalog.validate import Verdict
     from packrunner.cli.package_wish import PackageWish
     from packrunner.events import Reporter
     from packrunner.images.image import Image
@@ -89,3 +90,14 @@ def locator(text: str) -> str:
     """A place of a package as places of images are written: a file is an archived layout (DST-01)."""
     text = text.removeprefix("docker://").removeprefix("file://")
     return f"oci-archive:{text}" if os.path.isfile(text) else text
+
+
+def validate(directories: Sequence[str]) -> list[Verdict]:
+    """Look over buildpacks and extensions."""
+    from packrunner.catalog import validate as validation
+    from packrunner.catalog.selection import CatalogSettings
+    from packrunner.catalog.stage import Stage
+
+    settings = CatalogSettings(stage_dir=stage_dir())
+    stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir, programs_dir=settings.programs_dir)
+    return [validation.validate(directory, stage) for directory in directories]
