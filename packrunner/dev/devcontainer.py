@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from packrunner.dev.rules import PASSING
+
 if TYPE_CHECKING:
     from packrunner.dev.covering import Project
     from packrunner.formats.sync import SyncRules
@@ -24,7 +26,9 @@ def render(rules: SyncRules, project: Project) -> str:
 def document(rules: SyncRules, project: Project) -> dict[str, Any]:
     """Its properties. Commands of the editor go through the launcher, which sets what buildpacks want set."""
     image = project.development
-    unwatched = {src: True for rule in rules.rules if rule.action == "ignore" for src in rule.src}
+    # The editor has a use for its own files, and for git's.
+    ignored = {src for rule in rules.rules if rule.action == "ignore" for src in rule.src}
+    unwatched = dict.fromkeys(sorted(ignored.difference(PASSING)), True)
     settings: dict[str, Any] = {
         "terminal.integrated.defaultProfile.linux": "packrunner",
         "terminal.integrated.profiles.linux": {"packrunner": {"path": _LAUNCHER, "args": ["bash"]}},

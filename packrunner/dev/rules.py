@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from packrunner.formats.sync import Rule
     from packrunner.lifecycle.detect_only import Answer
 
+PASSING = frozenset(msgspec.convert(sync.PASSING["src"], list[str]))
+"""Patterns of what is ignored whatever buildpacks say."""
+
 _LEGACY = "devmode.sync"
 
 

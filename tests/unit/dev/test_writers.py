@@ -290,7 +290,9 @@ def test_skaffolds_builder_pushes_or_loads_as_it_is_told(tmp_path: Path) -> None
 
 
 def test_a_development_container_has_the_application_in_place() -> None:
-    given = json.loads(write("devcontainer", PYTHON, Project(image="shop", development="shop:dev", path="/src/shop")))
+    passing = Rule(src=("**/.git/**", "**/*~"), action="ignore")
+    rules = SyncRules(rules=(passing, *PYTHON.rules))
+    given = json.loads(write("devcontainer", rules, Project(image="shop", development="shop:dev", path="/src/shop")))
     assert given["initializeCommand"] == ["packrunner", "build", "shop:dev", "--exec-env", "development", "--load"]
     assert given["image"] == "shop:dev"
     assert given["workspaceMount"] == "source=${localWorkspaceFolder},target=/workspace,type=bind"
