@@ -15,7 +15,8 @@ while [ $# -gt 0 ]; do
     case "$seen|" in *"|$file|"*) continue ;; esac
     seen="$seen|$file"
     case $file in */*) place=${file%/*}/ ;; *) place= ;; esac
-    lines=$(grep -iE '^[[:space:]]*(-[cer]|--[cer]|\./|flask|quart|fastapi|starlette|whitenoise)' "$file" 2>/dev/null || :)
+    told='-[cer]|--[cer]|\./|flask|quart|fastapi|starlette|whitenoise'
+    lines=$(LC_ALL=C grep -iE "^[[:space:]]*($told)" "$file" 2>/dev/null) || :
     while read -r word name _; do
         case $word in
         -r | -c | --requirement | --constraint) name=$place${name#./} ;;
@@ -71,8 +72,8 @@ action = "rebuild"
 why = "packages"
 
 [[requires.metadata.rules]]
-src = [".python-version", "runtime.txt", "Procfile", "pyproject.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock",
-    "Pipfile", "Pipfile.lock", "setup.py"]
+src = [".python-version", "runtime.txt", "Procfile", "pyproject.toml", "uv.lock", "pylock.toml", "poetry.lock",
+    "pdm.lock", "Pipfile", "Pipfile.lock", "setup.py"]
 action = "rebuild"
 why = "decides how the image is built"
 
