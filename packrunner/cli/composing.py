@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from packrunner import events, paths
 from packrunner.cli import building, syncing
+from packrunner.cli.services import ComposePlan
 from packrunner.dev import compose
 from packrunner.errors import PackrunnerError, StoppedError, UsageError
 from packrunner.formats.sync import SyncRules
@@ -55,10 +56,15 @@ def up(flags: Flags, session: Session, asked: Asked) -> int:
     place = find(asked_for, asked)
     request = replace(asked_for, name=syncing.project_of(asked_for).development)
     session.services.compose_version(request)
-    building.build(request, session)
-    rules = _rules(request, session)
-    text = written(rules, asked_for, place, asked, user=_user(request, session))
-    _write(place.file, text)
+
+    def text() -> str:
+        return written(_rules(request, session), asked_for, place, asked, user=_user(request, session))
+
+    def first() -> ComposePlan:
+        building.build(request, session)
+        _write(place.file, text())
+        files = tuple(filter(None, (place.beside, place.file)))
+        return ComposePlan(rules=_rules(request, session), files=files, service=place.service)
 
     def again() -> bool:
         try:
@@ -69,12 +75,20 @@ def up(flags: Flags, session: Session, asked: Asked) -> int:
             session.renderer().problem(error)
             session.renderer().emit(events.Warned(text="the old version still serves"))
             return False
-        if written(_rules(request, session), asked_for, place, asked, user=_user(request, session)) != text:
+        if not _holds(place.file, text()):
             session.renderer().emit(events.Warned(text="the rules have changed", hint="start it again"))
         return True
 
-    files = tuple(filter(None, (place.beside, place.file)))
-    return session.services.compose(request, rules, files, place.service, again=again, reporter=session.renderer())
+    return session.services.compose(request, first, again=again, reporter=session.renderer())
+
+
+def _holds(path: str, text: str) -> bool:
+    """Whether a file still is what would be written now."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read() == text + "\n"
+    except OSError:
+        return False
 
 
 def find(request: BuildRequest, asked: Asked) -> Place:

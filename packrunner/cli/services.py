@@ -118,6 +118,14 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     keys: Callable[[Callable[[str], object]], AbstractContextManager[None]] | None = None
 
 
+class ComposePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What Docker Compose is to run: a service of these files, whose image was just built and has these rules."""
+
+    rules: SyncRules
+    files: tuple[str, ...]
+    service: str
+
+
 class Shown(Protocol):
     """How `dev` tells its story."""
 
@@ -183,16 +191,9 @@ class Services(Protocol):
         """How Docker Compose is called here."""
 
     def compose(
-        self,
-        request: BuildRequest,
-        rules: SyncRules,
-        files: Sequence[str],
-        service: str,
-        *,
-        again: Callable[[], bool],
-        reporter: Reporter,
+        self, request: BuildRequest, first: Callable[[], ComposePlan], *, again: Callable[[], bool], reporter: Reporter
     ) -> int:
-        """Run Docker Compose with its watch, and build when a change needs it; its exit code."""
+        """Build, run Docker Compose with its watch, and build again when a change needs it; its exit code."""
 
     def store(self) -> LocalStore:
         """The local image store."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import threading
+import time
 from contextlib import contextmanager
+from queue import Queue
 from typing import TYPE_CHECKING
 
-from packrunner.errors import UsageError
+from msgspec.structs import replace
+
+from packrunner.errors import PackrunnerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from packrunner.cli.services import ComposePlan
     from packrunner.dev.changes import Batch
     from packrunner.dev.watch import Watcher
     from packrunner.events import Reporter
@@ -24,6 +30,7 @@ _PROGRAMS = (("docker", "compose"), ("docker-compose",))
 _OLDEST = (2, 32)
 """The first whose watch runs a command after it has copied."""
 _PATIENCE = 20.0
+_STEP = 0.3
 
 
 def compose_version(request: BuildRequest) -> tuple[str, ...]:
@@ -50,40 +57,96 @@ def compose_version(request: BuildRequest) -> tuple[str, ...]:
 
 
 def compose(
-    request: BuildRequest,
-    rules: SyncRules,
-    files: Sequence[str],
-    service: str,
-    *,
-    again: Callable[[], bool],
-    reporter: Reporter,
+    request: BuildRequest, first: Callable[[], ComposePlan], *, again: Callable[[], bool], reporter: Reporter
 ) -> int:
-    """Run Compose with its watch; its exit code. `again` builds for a change that needs it, and says if it could."""
-    program = [*compose_version(request), *(word for file in files for word in ("-f", file))]
+    """Build with `first`, then run Compose with its watch; its exit code.
+
+    `again` builds for a change that needs it, and says whether it could. A change that Compose may have copied into a
+    container that is no more, or into none at all, gets an image too.
+    """
+    told: Queue[Batch | PackrunnerError | float | None] = Queue()
     environment = _environment(request)
-    with _watcher(request, rules, reporter) as watcher, _running([*program, "up", "--watch"], environment) as child:
-        threading.Thread(target=_end, args=(child, watcher), name="compose", daemon=True).start()
-        for batch in watcher.batches():
-            if needs_image(batch, rules) and again():
-                subprocess.run([*program, "up", "--detach", "--no-deps", service], env=environment, check=False)
-        return child.wait()
+    with _watching(request, reporter, told.put) as root:
+        plan = first()
+        program = [*compose_version(request), *(word for file in plan.files for word in ("-f", file))]
+        with _running([*program, "up", "--watch"], environment) as child:
+            running = [*program, "ps", "--quiet", "--status", "running", plan.service]
+            threading.Thread(target=_follow, args=(child, running, environment, told.put), daemon=True).start()
+            copied_since, due = math.inf, False
+            while (item := told.get()) is not None:
+                if isinstance(item, PackrunnerError):
+                    raise item
+                if isinstance(item, float):
+                    copied_since = item
+                else:
+                    lost = item.seen < copied_since
+                    due = due or needs_image(_without(item, plan.files, root), plan.rules, lost=lost)
+                if due and copied_since < math.inf:
+                    due = False
+                    if again():
+                        subprocess.run(
+                            [*program, "up", "--detach", "--no-deps", plan.service], env=environment, check=False
+                        )
+                        copied_since = time.monotonic()
+            return child.wait()
 
 
-def needs_image(batch: Batch, rules: SyncRules) -> bool:
-    """Whether something changed that cannot be copied; directories by themselves mean nothing."""
+def needs_image(batch: Batch, rules: SyncRules, *, lost: bool = False) -> bool:
+    """Whether something changed that cannot be copied, or matters at all and was `lost`; directories mean nothing."""
     from packrunner.dev.rules import decide
 
     found = (decide(rules, change.path) for change in batch.changes if change.kind != "dir")
-    return any(rule is None or rule.action == "rebuild" for rule in found)
+    return any(rule is None or rule.action == "rebuild" or (lost and rule.action != "ignore") for rule in found)
 
 
-def _watcher(request: BuildRequest, rules: SyncRules, reporter: Reporter) -> Watcher:
+def _without(batch: Batch, files: Sequence[str], root: str) -> Batch:
+    """What changed without the compose files, one of which was just written."""
+    own = {os.path.relpath(os.path.realpath(file), root) for file in files}
+    return replace(batch, changes=tuple(change for change in batch.changes if change.path not in own))
+
+
+@contextmanager
+def _watching(
+    request: BuildRequest, reporter: Reporter, put: Callable[[Batch | PackrunnerError], None]
+) -> Iterator[str]:
+    """Tell of changes from here on, of files that are not ignored altogether; the directory that paths are in."""
     from packrunner.dev.ignored import Ignored
     from packrunner.dev.watch import Watcher
     from packrunner.lifecycle.application import Rules
 
     project = Rules(include=request.include, exclude=request.exclude)
-    return Watcher(request.source, Ignored(request.source, project=project, rules=rules.rules), notice=reporter.emit)
+    with Watcher(request.source, Ignored(request.source, project=project), notice=reporter.emit) as watcher:
+        thread = threading.Thread(target=_watch, args=(watcher, put), name="watch", daemon=True)
+        thread.start()
+        try:
+            yield watcher.root
+        finally:
+            watcher.close()
+            thread.join()
+
+
+def _watch(watcher: Watcher, put: Callable[[Batch | PackrunnerError], None]) -> None:
+    try:
+        for batch in watcher.batches():
+            put(batch)
+    except PackrunnerError as error:
+        put(error)
+
+
+def _follow(
+    child: subprocess.Popen[bytes],
+    running: Sequence[str],
+    environment: dict[str, str],
+    put: Callable[[float | None], None],
+) -> None:
+    """Tell when the service runs, by when Compose watches too, and when Compose has ended."""
+    while child.poll() is None:
+        if subprocess.run(running, env=environment, capture_output=True, check=False).stdout.strip():
+            put(time.monotonic())
+            break
+        time.sleep(_STEP)
+    child.wait()
+    put(None)
 
 
 @contextmanager
@@ -100,11 +163,6 @@ def _running(argv: Sequence[str], environment: dict[str, str]) -> Iterator[subpr
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-
-
-def _end(child: subprocess.Popen[bytes], watcher: Watcher) -> None:
-    child.wait()
-    watcher.close()
 
 
 def _environment(request: BuildRequest) -> dict[str, str]:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from packrunner.cli.wiring import places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from packrunner.cli.services import Shown, Wish
+    from packrunner.cli.services import ComposePlan, Shown, Wish
     from packrunner.events import Reporter
-    from packrunner.formats.sync import SyncRules
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.request import BuildRequest
 
@@ -33,18 +32,12 @@ def compose_version(request: BuildRequest) -> tuple[str, ...]:
 
 
 def compose(
-    request: BuildRequest,
-    rules: SyncRules,
-    files: Sequence[str],
-    service: str,
-    *,
-    again: Callable[[], bool],
-    reporter: Reporter,
+    request: BuildRequest, first: Callable[[], ComposePlan], *, again: Callable[[], bool], reporter: Reporter
 ) -> int:
     """Run Docker Compose with its watch, and build when a change needs it; its exit code."""
     from packrunner.cli.wiring import composing
 
-    return composing.compose(request, rules, files, service, again=again, reporter=reporter)
+    return composing.compose(request, first, again=again, reporter=reporter)
 
 
 def run_app(

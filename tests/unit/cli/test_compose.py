@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from packrunner.cli.services import ComposePlan
 from packrunner.cli.wiring import composing
 from packrunner.dev.changes import Batch, Change
 from packrunner.errors import BuildError, StoppedError, UsageError
@@ -23,7 +24,7 @@ from tests.unit.cli.cli_fakes import FakeServices, FakeStore, call, image, store
 from tests.unit.cli.test_sync_rules import PYTHON, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from packrunner.events import Event
@@ -52,8 +53,9 @@ class Composing(FakeServices):
             raise self.missing
         return ("docker", "compose")
 
-    def compose(self, request: BuildRequest, rules: SyncRules, files: Sequence[str], service: str, **doors: Any) -> int:
-        self.started.append((request, rules, tuple(files), service))
+    def compose(self, request: BuildRequest, first: Callable[[], ComposePlan], **doors: Any) -> int:
+        plan = first()
+        self.started.append((request, plan.rules, plan.files, plan.service))
         self.during(doors["again"])
         return 3
 
@@ -195,6 +197,8 @@ class Compose:
             "words = sys.argv[1:]\n"
             "if words[-2:] == ['version', '--short']:\n"
             f"    print({version!r}); sys.exit()\n"
+            "if 'ps' in words:\n"
+            f"    print('id' * bool(open({str(self._seen)!r}).read())); sys.exit()\n"
             "def stop(*_):\n"
             f"    open({str(self._seen)!r}, 'a').write('interrupted\\n'); sys.exit(7)\n"
             "signal.signal(signal.SIGINT, stop)\n"
@@ -227,6 +231,10 @@ class Silent:
 
 
 RULES = SyncRules(rules=(Rule(src=("uv.lock",), action="rebuild"), Rule(src=("**/*.py",), action="sync")))
+
+
+def plan(*files: str) -> ComposePlan:
+    return ComposePlan(rules=RULES, files=files, service="web")
 
 
 def request(source: Path) -> BuildRequest:
@@ -282,9 +290,7 @@ def running(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         return len(builds) < 2
 
     def run() -> None:
-        codes.append(
-            composing.compose(request(shop), RULES, ("a.yaml", "b.yaml"), "web", again=again, reporter=Silent())
-        )
+        codes.append(composing.compose(request(shop), lambda: plan("a.yaml", "b.yaml"), again=again, reporter=Silent()))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -298,7 +304,6 @@ def running(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_only_what_needs_an_image_is_built(shop: Path, running: tuple[Compose, list[str]]) -> None:
     fake, builds = running
     assert fake.seen == ["compose -f a.yaml -f b.yaml up --watch"]
-    (shop / "app.py").write_text("1")
     (shop / "uv.lock").write_text("1")
     fake.wait_for(2)
     assert fake.seen[1] == "compose -f a.yaml -f b.yaml up --detach --no-deps web"
@@ -310,6 +315,72 @@ def test_only_what_needs_an_image_is_built(shop: Path, running: tuple[Compose, l
         time.sleep(0.01)
     time.sleep(0.05)
     assert len(fake.seen) == 2
+
+
+class Ending:
+    """Builds of a test: `steps` are done in them one after another, and Compose is ended after the last."""
+
+    def __init__(self, fake: Compose, *steps: Callable[[], object]) -> None:
+        self._fake, self._steps = fake, list(steps)
+        self.count = 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        self._steps.pop(0)()
+        if not self._steps:
+            os.kill(self._fake.pid, signal.SIGINT)
+        return True
+
+
+def test_a_change_during_the_first_build_gets_an_image(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Compose(tmp_path, monkeypatch)
+    builds = Ending(fake, lambda: None)
+
+    def first() -> ComposePlan:
+        (shop / "compose.yaml").write_text("written by the first build")
+        (shop / "app.py").write_text("only to be copied, but nobody copies yet")
+        return plan(str(shop / "compose.yaml"))
+
+    assert composing.compose(request(shop), first, again=builds, reporter=Silent()) == 7
+    assert builds.count == 1
+
+
+def test_a_change_while_another_image_is_made_gets_one_too(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Compose(tmp_path, monkeypatch)
+    builds = Ending(fake, lambda: (shop / "app.py").write_text("copied into a container that goes"), lambda: None)
+
+    def change() -> None:
+        fake.wait_for(1)
+        (shop / "uv.lock").write_text("1")
+
+    threading.Thread(target=change).start()
+    assert composing.compose(request(shop), plan, again=builds, reporter=Silent()) == 7
+    assert builds.count == 2
+
+
+def test_the_compose_file_that_was_just_written_is_no_change(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Compose(tmp_path, monkeypatch)
+    builds = Ending(fake, lambda: None)
+
+    def first() -> ComposePlan:
+        (shop / "compose.yaml").write_text("written by the first build")
+        return plan(str(shop / "compose.yaml"))
+
+    def change() -> None:
+        fake.wait_for(1)
+        time.sleep(0.5)
+        assert builds.count == 0
+        (shop / "uv.lock").write_text("1")
+
+    threading.Thread(target=change).start()
+    assert composing.compose(request(shop), first, again=builds, reporter=Silent()) == 7
+    assert builds.count == 1
 
 
 def test_a_stop_interrupts_compose_once(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +395,7 @@ def test_a_stop_interrupts_compose_once(shop: Path, tmp_path: Path, monkeypatch:
 
     threading.Thread(target=change).start()
     with pytest.raises(StoppedError):
-        composing.compose(request(shop), RULES, (), "web", again=stop, reporter=Silent())
+        composing.compose(request(shop), plan, again=stop, reporter=Silent())
     assert fake.seen == ["compose up --watch", "interrupted"]
 
 
