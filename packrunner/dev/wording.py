@@ -63,7 +63,7 @@ def _consequence(rule: Rule) -> str:
 
 def _short(pattern: str) -> str:
     """`**/*.py` as `*.py`, `public/**` as `public`."""
-    return pattern.removeprefix("**/").removesuffix("/**") or pattern
+    return "the rest" if pattern == "**" else pattern.removeprefix("**/").removesuffix("/**")
 
 
 def ended(process: str, code: int, signal: int) -> str:
