@@ -261,19 +261,20 @@ class Look:
                 parent.children[name] = node
             return
         parent.children[name] = node
-        self._named(path, known, node)
+        self._named(path, known, node, shared=found.st_nlink > 1)
         alike = known is not None and bool(known.stamp) and _alike(known, node)
         if not alike:
             self.changes.append(node.change(path))
         if not alike or (known and known.stamp != stamp):
             self.touched[path] = None
 
-    def _named(self, path: str, known: Node | None, node: Node) -> None:
+    def _named(self, path: str, known: Node | None, node: Node, *, shared: bool) -> None:
         """The path is a name of another file now, or this file is another: its other names are to be looked at."""
         if known and known.stamp:
             self._inodes.remove(path, known.stamp)
             self._namesakes.update(dict.fromkeys(self._inodes.paths(known.stamp)))
-        if not self._adopt:
+        # A file with one name that had another was moved: at the old name may be one that is just being written.
+        if shared and not self._adopt:
             self._namesakes.update(dict.fromkeys(self._inodes.paths(node.stamp)))
         self._inodes.add(path, node.stamp)
 

@@ -72,7 +72,6 @@ class Watcher:
         self._watches: Watches | None = None
         self._polling = Polling(poll) if poll else None
         self._device = 0
-        self._lost = False
 
     def __enter__(self) -> Self:
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -193,7 +192,6 @@ class Watcher:
     def _itself(self, directory: str, mask: int, now: float) -> None:
         """The directory of a watch is gone from where it was; its parent tells that too, but the root has none."""
         if not directory:
-            self._lost = True
             self._news.add("", now, deep=True)
         elif mask & inotify.UNMOUNT:
             self._news.add(directory, now, deep=True)
@@ -253,10 +251,6 @@ class Watcher:
     def _look(self, paths: dict[str, bool]) -> tuple[Change, ...]:
         began = time.monotonic()
         self._check_root()
-        if self._lost and self._watches:
-            # Another directory is the root now, and those below it are others too.
-            self._watches.leave("")
-            self._lost = False
         changes = self.tree.look(paths, self._watches)
         if self._polling and paths.get(""):
             self._polling.walked(began, time.monotonic())

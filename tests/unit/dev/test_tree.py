@@ -86,6 +86,18 @@ def test_what_was_touched_since_a_mark_is_sent_again_as_it_is_now(tree: Tree, tm
     assert [(c.path, c.kind) for c in tree.since(mark)] == [("old", "gone"), ("src/a.py", "file")]
 
 
+@pytest.mark.fault("LIV-14")
+def test_what_was_another_one_for_a_moment_is_sent_again_too(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "src" / "a.py").write_text("two")
+    tree.parcel(tree.look(EVERYTHING))
+    mark = tree.mark()
+    # A build may have read this:
+    (tmp_path / "src" / "a.py").write_text("three")
+    (tmp_path / "src" / "a.py").write_text("two")
+    assert looked(tree) == []
+    assert [c.path for c in tree.since(mark)] == ["src/a.py"]
+
+
 def test_what_is_ignored_from_now_on_is_not_gone(tree: Tree, tmp_path: Path) -> None:
     mark = tree.mark()
     (tmp_path / "src" / "a.py").write_text("touched, then ignored")
