@@ -43,9 +43,9 @@ def limit_reached(error: OSError) -> Warned:
     )
 
 
-def remote(root: str) -> Warned | None:
+def remote(root: str, table: str = "/proc/self/mountinfo") -> Warned | None:
     """What to tell where the tree, or a part of it, is on a file system that others change without our kernel."""
-    for point, kind in _mounts():
+    for point, kind in _mounts(table):
         inside = point.startswith(root.rstrip("/") + "/")
         if kind in _REMOTE and (inside or point == _mount_of(root)):
             where = point if inside else root
@@ -59,7 +59,7 @@ def _mount_of(path: str) -> str:
     return path
 
 
-def _mounts(table: str = "/proc/self/mountinfo") -> Iterator[tuple[str, str]]:
+def _mounts(table: str) -> Iterator[tuple[str, str]]:
     """Mount points and kinds of file systems; a later mount at the same place hides an earlier one."""
     found: dict[str, str] = {}
     try:
