@@ -258,7 +258,7 @@ def test_a_failing_buildpack_ends_with_its_block_and_the_whole_log(app: Path, ca
     out, err = capsys.readouterr()
     assert out == ""
     assert "\nerror[buildpack-failed]: python 1.4.0 could not install requirements.txt\n  | ERROR: No match" in err
-    assert "  more:  all of it (1 line): " in err
+    assert "more: all of it (1 line): " in " ".join(err.split())
     logs = os.path.join(paths.state_dir(), "logs")
     [name] = os.listdir(logs)
     assert "error[buildpack-failed]" in Path(logs, name).read_text()

@@ -343,8 +343,9 @@ def test_a_broken_config_file_is_named_with_its_line(capsys: Capture) -> None:
     assert call("images") == 2
     err = capsys.readouterr().err
     assert err.startswith("error[config-key]: ")
-    assert "config.toml:2   buildr" in err
-    assert "  try:   write builder" in err
+    words = " ".join(err.split())  # long paths are broken into lines
+    assert "config.toml:2 buildr" in words
+    assert "try: write builder" in words
 
 
 @pytest.mark.parametrize("system", ["darwin", "win32"])
