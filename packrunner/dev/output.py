@@ -40,7 +40,9 @@ class Output:
         self._partial[key] = rest
         lines = self._lines.setdefault(key, Lines(self._root))
         for line in whole:
-            self._show(process, stream, lines.feed(line.decode(errors="replace").rstrip("\r")))
+            # What the supervisor says of an end is told as `crash`, and must not part a process from its last words.
+            if not (line.startswith(b"reloader: ") and line.endswith(b"; waiting for a change")):
+                self._show(process, stream, lines.feed(line.decode(errors="replace").rstrip("\r")))
 
     def release(self) -> None:
         """Show what was held."""

@@ -49,7 +49,8 @@ def rules_table(rules: SyncRules | None) -> list[str]:
     if rules is None or not rules.rules:
         return [rules_line(rules)]
     rows = [(rule.action, ", ".join(rule.src), _consequence(rule)) for rule in rules.rules]
-    rows.append(("rebuild", "everything else", ""))
+    if not any("**" in rule.src for rule in rules.rules):
+        rows.append(("rebuild", "everything else", ""))
     width = min(max(len(src) for _, src, _ in rows), 44)
     return [f"{action:<8}  {src:<{width}}  {more}".rstrip() for action, src, more in rows]
 

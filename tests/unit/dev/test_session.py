@@ -330,6 +330,7 @@ def test_a_crash_shows_the_last_place_in_the_application_and_the_error(world: Wo
         '  File "/layers/lib/flask.py", line 99, in call\n'
         "    raise\n"
         "NameError: name 'totl' is not defined\n"
+        "reloader: web ended with exit code 1; waiting for a change\n"
     )
     world.take(Said(world.apps[0].run, "web", "stderr", text.encode()))
     assert world.reporter.of(events.Output) == []

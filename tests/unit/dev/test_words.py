@@ -47,6 +47,7 @@ def test_a_line_of_rules_ends_where_it_is_full() -> None:
     assert wording.rules_line(rules).endswith(", ...")
     assert len(wording.rules_line(rules)) < 95
     assert len(wording.rules_table(rules)) == 10
+    assert wording.rules_table(SyncRules(rules=(Rule(src=("**",), action="restart"),))) == ["restart   **"]
 
 
 def lines(*text: str) -> tuple[list[str], Lines]:
