@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from packrunner import fingerprint
 from packrunner.dev.changes import Change
@@ -14,42 +14,16 @@ from packrunner.dev.parcel import digest_of
 from packrunner.events import Warned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from packrunner.dev.inodes import Inodes
     from packrunner.dev.node import NodeKind
+    from packrunner.dev.seams import Ignored, Watching
     from packrunner.dev.source import Cursor
-    from packrunner.formats.sync import Rule
 
 _NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _HASHED = 8 << 20
 """Larger files are not read for having been written just before we began."""
-
-
-class Ignored(Protocol):
-    """What is no part of the application's tree, or of no interest to it."""
-
-    def __call__(self, path: str, is_dir: bool) -> bool:
-        """Whether this path is never reported; asked only for what is in directories that are looked into."""
-
-    def below(self, directory: str) -> bool:
-        """Whether nothing in this directory, nor itself, is ever reported: it need not be looked into."""
-
-    def forget(self, directory: str) -> None:
-        """The `.gitignore` in this directory is another one now."""
-
-    def follow(self, rules: Sequence[Rule]) -> None:
-        """From now on these are the sync rules: what they ignore need not be looked into."""
-
-
-class Watching(Protocol):
-    """Who wants to know of directories."""
-
-    def enter(self, path: str, fd: int) -> None:
-        """A directory is about to be listed."""
-
-    def leave(self, path: str) -> None:
-        """A directory and all below it are gone, or of no interest any more."""
 
 
 class Look:

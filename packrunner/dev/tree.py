@@ -32,7 +32,7 @@ from packrunner.dev.source import Cursor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from packrunner.dev.look import Ignored, Watching
+    from packrunner.dev.seams import Ignored, Watching
     from packrunner.events import Warned
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from packrunner.dev.changes import Change
-    from packrunner.dev.look import Ignored
+    from packrunner.dev.seams import Ignored
     from packrunner.events import Warned
     from packrunner.formats.sync import Rule
 
