@@ -85,10 +85,10 @@ class App:
         """Its processes and where they are found."""
         return tuple((process.name, process.place) for process in self._processes)
 
-    def send(self, changes: Sequence[Change]) -> int:
+    def send(self, changes: Sequence[Change], dest: str = "") -> int:
         """Have changes made; the number by which events refer to this."""
         assert self._attachment
-        return self._attachment.send(changes)
+        return self._attachment.send(changes, dest)
 
     def restart(self, processes: Sequence[str] = ()) -> int:
         """Have processes started again."""

@@ -66,10 +66,10 @@ class Attachment:
         self._thread = threading.Thread(target=self._run, name="attach", daemon=True)
         self._thread.start()
 
-    def send(self, changes: Sequence[Change]) -> int:
-        """Have changes made inside; the number by which events refer to this."""
+    def send(self, changes: Sequence[Change], dest: str = "") -> int:
+        """Have changes made inside, below the application or below `dest`; the number by which events refer to this."""
         number = next(self._numbers)
-        self._requests.put(lambda: self._changes(number, changes))
+        self._requests.put(lambda: self._changes(number, changes, dest))
         return number
 
     def restart(self, processes: Sequence[str] = ()) -> int:
@@ -90,9 +90,9 @@ class Attachment:
         self._requests.put(None)
         self._thread.join(limit)
 
-    def _changes(self, number: int, changes: Sequence[Change]) -> Iterator[bytes]:
+    def _changes(self, number: int, changes: Sequence[Change], dest: str) -> Iterator[bytes]:
         parcel = self._parcel(changes)
-        waiting = [attachment.changes(number, parcel.changes)]
+        waiting = [attachment.changes(number, parcel.changes, dest)]
         size = len(waiting[0])
         for piece in parcel.pieces():
             waiting.append(piece)

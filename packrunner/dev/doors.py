@@ -120,8 +120,8 @@ class Running(Protocol):
     def places(self) -> tuple[tuple[str, str], ...]:
         """Its processes and where they are found."""
 
-    def send(self, changes: Sequence[Change]) -> int:
-        """Have changes made; the number by which events refer to this."""
+    def send(self, changes: Sequence[Change], dest: str = "") -> int:
+        """Have changes made, below the application or below `dest`; the number by which events refer to this."""
 
     def restart(self, processes: Sequence[str] = ()) -> int:
         """Have processes started again."""

@@ -53,9 +53,9 @@ class Guest:
         self._attachment.manifest()
         threading.Thread(target=self._follow, args=(follow,), name="container-output", daemon=True).start()
 
-    def send(self, changes: Sequence[Change]) -> int:
+    def send(self, changes: Sequence[Change], dest: str = "") -> int:
         """Have changes made; the number by which events refer to this."""
-        return self._attachment.send(changes)
+        return self._attachment.send(changes, dest)
 
     def restart(self, processes: Sequence[str] = ()) -> int:
         """Have processes started again."""

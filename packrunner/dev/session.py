@@ -125,8 +125,7 @@ class Session:
     def _changed(self, batch: Batch) -> None:
         """Files changed: some are ignored, some are sent, some need a rebuild."""
         rules = self._version.rules if self._version else None
-        sent: list[Change] = []
-        whys: set[str] = set()
+        sent: dict[str, list[tuple[Change, str]]] = {}
         rebuild: list[str] = []
         for change in batch.changes:
             rule = decide(rules, change.path) if rules else None
@@ -134,19 +133,23 @@ class Session:
                 continue
             # A directory alone is nothing that a program could tell from none; it comes along.
             if change.kind == "dir" or (rule is not None and rule.action != "rebuild"):
-                sent.append(change)
-                whys.add(rule.why if rule else "")
+                sent.setdefault(rule.dest if rule else "", []).append((change, rule.why if rule else ""))
             else:
                 rebuild.append(change.path)
-        named = tuple(change.path for change in sent if change.kind != "dir")
-        if sent and self._app and self._app.attached and self._answers:
-            why = whys.pop() if len(whys) == 1 else ""
-            paths = named or tuple(change.path for change in sent)
-            self._answers.expect(self._app.send(sent), paths, seen=batch.seen, why=why)
-        else:
-            rebuild += named
+        for dest, group in sent.items():
+            rebuild += self._send([change for change, _ in group], {why for _, why in group}, dest, batch.seen)
         if rebuild:
             self._rebuild(rebuild, batch.seen)
+
+    def _send(self, changes: Sequence[Change], whys: set[str], dest: str, seen: float) -> tuple[str, ...]:
+        """Send changes to the same place; the paths that cannot be sent, as nothing runs that would take them."""
+        named = tuple(change.path for change in changes if change.kind != "dir")
+        if not (self._app and self._app.attached and self._answers):
+            return named
+        why = whys.pop() if len(whys) == 1 else ""
+        number = self._app.send(changes, dest)
+        self._answers.expect(number, named or tuple(change.path for change in changes), seen=seen, why=why)
+        return ()
 
     def _rebuild(self, paths: Sequence[str], seen: float) -> None:
         """Build one at a time, and once more with everything that came meanwhile (LIV-14)."""

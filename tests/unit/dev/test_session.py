@@ -29,6 +29,7 @@ RULES = SyncRules(
         Rule(src=("**/*.py",), action="reload", why="reloaded by flask"),
         Rule(src=("templates/**",), action="sync"),
         Rule(src=("settings.toml",), action="restart"),
+        Rule(src=("assets/**",), action="sync", dest="/srv/assets"),
     )
 )
 
@@ -49,8 +50,8 @@ class App:
     def places(self) -> tuple[tuple[str, str], ...]:
         return tuple((name, "http://localhost:8000") for name in self.processes)
 
-    def send(self, changes: Sequence[Change]) -> int:
-        self.sent.append(tuple(change.path for change in changes))
+    def send(self, changes: Sequence[Change], dest: str = "") -> int:
+        self.sent.append(tuple(f"{dest}:{change.path}" if dest else change.path for change in changes))
         return len(self.sent)
 
     def restart(self, processes: Sequence[str] = ()) -> int:
@@ -231,6 +232,11 @@ def test_what_no_rule_matches_needs_a_rebuild_while_the_old_version_serves(world
 def test_one_batch_may_be_sent_in_part_and_need_a_rebuild_for_the_rest(world: World) -> None:
     world.change("requirements.txt", "app.py", "x.pyc")
     assert (world.apps[0].sent, world.builds) == ([("app.py",)], 1)
+
+
+def test_each_place_of_the_image_gets_its_own(world: World) -> None:
+    world.change("app.py", "assets/a.png")
+    assert world.apps[0].sent == [("app.py",), ("/srv/assets:assets/a.png",)]
 
 
 def test_a_directory_alone_needs_nothing(world: World) -> None:
