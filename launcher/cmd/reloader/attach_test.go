@@ -85,8 +85,11 @@ func TestACrashIsToldAndTheNextChangeStartsItAgain(t *testing.T) {
 	if line := web.expect("web ended with exit code 3"); !strings.HasSuffix(line, "waiting for a change") {
 		t.Error(line)
 	}
-	host.ask(object{"id": 2, "changes": []object{file("app.txt", "v3")}}, "v3")
-	host.expect(`{"event":"up","id":2,"process":"web","ms":`)
+	host.ask(object{"id": 2, "changes": []object{file("page.tpl", "would not restart what runs")}}, "would not restart what runs")
+	host.expect(`{"event":"restarting","id":2,"process":"web"}`)
+	host.expect(`"id":2,"action":"sync","self":[],"restarted":["web"]}`)
+	host.ask(object{"id": 3, "changes": []object{file("app.txt", "v3")}}, "v3")
+	host.expect(`{"event":"up","id":3,"process":"web","ms":`)
 	web.expect("web runs v3")
 }
 

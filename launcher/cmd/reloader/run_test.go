@@ -270,6 +270,22 @@ func TestSettleReturnsWhenAllIsAppliedAndDoesNothingTwice(t *testing.T) {
 	}
 }
 
+func TestSettleLooksAtOnceWhereEventsAreMissing(t *testing.T) {
+	i := newImage(t, usualRules)
+	i.env = append(i.env, "PACKRUNNER_RELOADER_POLL=1")
+	i.compiler("exit 0")
+	i.write("app.txt", "v1")
+	web := i.supervise("web")
+	web.expect("web runs v1")
+	i.following()
+	for n := range 4 {
+		i.write("x.src", fmt.Sprint(n))
+		if code, output := i.settle(); code != 0 || !strings.Contains(output, "compiled x.src") {
+			t.Errorf("settle: %d, %s", code, output)
+		}
+	}
+}
+
 func TestWithoutASupervisorThereIsNothingToSettle(t *testing.T) {
 	if code, output := newImage(t, usualRules).settle(); code != 0 || output != "" {
 		t.Errorf("%d, %s", code, output)
@@ -318,6 +334,26 @@ func TestFilesThatTheApplicationWritesDoNotRestartIt(t *testing.T) {
 	for _, line := range web.lines {
 		if strings.Contains(line, "data.txt") {
 			t.Error(line)
+		}
+	}
+}
+
+func TestWhatChangesAfterEachRestartIsActedOnLaterButNotLost(t *testing.T) {
+	i := newImage(t, usualRules)
+	i.write("app.txt", "v0")
+	web := i.supervise("web")
+	web.expect("web runs v0")
+	i.following()
+	for n := 1; ; n++ {
+		i.write("app.txt", fmt.Sprint("v", n))
+		line := web.expect("app.txt change")
+		if strings.Contains(line, "app.txt changes after each restart; the next is in 1s") {
+			web.expect(fmt.Sprint("web runs v", n))
+			return
+		}
+		web.expect(fmt.Sprint("web runs v", n))
+		if n > 100 {
+			t.Fatal("it never waits")
 		}
 	}
 }

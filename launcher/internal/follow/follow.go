@@ -42,6 +42,7 @@ type Follower struct {
 	paused int
 	places []place
 	own    own
+	later  []string            // paths to be acted on later
 	last   time.Time           // the end of the last restart
 	since  []supervise.Message // commands that were run since somebody asked
 	code   int                 // of the last set of changes: of the command that failed
@@ -55,7 +56,7 @@ type place struct {
 
 // Start begins to follow as soon as no other supervisor does.
 func Start(app string, found *rules.Rules, reaper *supervise.Reaper) *Follower {
-	f := &Follower{app: app, rules: found, jobs: make(chan func()), ready: make(chan struct{}, 1), own: own{}}
+	f := &Follower{app: app, rules: found, jobs: make(chan func()), ready: make(chan struct{}, 1), own: own{written: map[string]bool{}, repeats: map[string]int{}}}
 	f.applier = &apply.Applier{Rules: found, App: app, Reaper: reaper, Show: os.Stderr, Enough: apply.Always, Since: f.look}
 	go f.work()
 	go func() {
@@ -98,7 +99,7 @@ func (f *Follower) work() {
 			job()
 		case <-f.ready:
 			f.wait()
-			f.act(f.look())
+			f.consider(f.look())
 		}
 	}
 }
@@ -199,7 +200,7 @@ func (f *Follower) Settle(tell func(supervise.Message)) {
 			for _, one := range f.places {
 				changed = append(changed, f.meant(one, one.watcher.LookAtAll())...)
 			}
-			f.act(changed)
+			f.act(f.with(changed))
 		}
 		for _, message := range f.since {
 			tell(message)
@@ -239,13 +240,36 @@ func (f *Follower) meant(where place, paths []string) []string {
 	return f.own.without(f.directory(where.dest), found)
 }
 
+// consider acts on changes, or later, when they keep coming after each restart.
+func (f *Follower) consider(paths []string) {
+	if len(paths) == 0 {
+		return
+	}
+	pause := f.own.pause(paths, time.Since(f.last) < soon)
+	if pause == 0 {
+		f.act(f.with(paths))
+		return
+	}
+	if len(f.later) == 0 {
+		f.say("%s changes after each restart; the next is in %v", summary(paths), pause)
+		time.AfterFunc(pause, func() { f.do(func() { f.act(f.with(nil)) }) })
+	}
+	f.later = f.with(paths)
+}
+
+// with adds what was to be acted on later.
+func (f *Follower) with(paths []string) []string {
+	paths = append(paths, f.later...)
+	f.later = nil
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
 // act applies changes, and says why something happens.
 func (f *Follower) act(paths []string) {
 	if len(paths) == 0 {
 		return
 	}
-	paths = f.own.repeated(paths, time.Since(f.last) < soon, f.say)
-	slices.Sort(paths)
 	result := f.applier.Apply(paths, func(m supervise.Message) {
 		if m.Event != supervise.Exec {
 			return

@@ -3,25 +3,33 @@ package follow
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// often is after how many restarts in a row, each right after a change of the same file, it is taken for the
-// application's own.
-const often = 10
+// A file that has changed right after that many restarts in a row may be written at each start. It is acted on all the
+// same, each time later than before.
+const (
+	often     = 10
+	lastPause = time.Minute
+)
 
 // own are files that the application writes itself, such as its database: to restart it for them would never end.
-type own map[string]int
+type own struct {
+	written map[string]bool // it had them open for writing
+	repeats map[string]int  // changes right after restarts
+}
 
 // without leaves out the files that a supervised process has open for writing, now or when it was seen before.
-func (o own) without(root string, paths []string) []string {
+func (o *own) without(root string, paths []string) []string {
 	written := map[[2]uint64]string{}
 	var found []string
 	for _, path := range paths {
-		if o[path] >= often {
+		if o.written[path] {
 			continue
 		}
 		var stat unix.Stat_t
@@ -34,36 +42,25 @@ func (o own) without(root string, paths []string) []string {
 		return found
 	}
 	for _, path := range openForWriting(written) {
-		o[path] = often
+		o.written[path] = true
 	}
-	kept := found[:0]
-	for _, path := range found {
-		if o[path] < often {
-			kept = append(kept, path)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(found, func(path string) bool { return o.written[path] })
 }
 
-// repeated leaves out what keeps changing right after restarts, and says so once.
-func (o own) repeated(paths []string, soonAfter bool, say func(format string, values ...any)) []string {
+// pause is how long to wait before these changes are acted on: not at all, unless all of them keep coming.
+func (o *own) pause(paths []string, soonAfter bool) time.Duration {
 	if !soonAfter {
-		for path, times := range o {
-			if times < often {
-				delete(o, path)
-			}
-		}
-		return paths
+		clear(o.repeats)
 	}
-	var kept []string
+	least := often + 10
 	for _, path := range paths {
-		if o[path]++; o[path] < often {
-			kept = append(kept, path)
-		} else {
-			say("%s changes after each restart: the application writes it, so it is left alone from now on", path)
-		}
+		o.repeats[path]++
+		least = min(least, o.repeats[path]-often)
 	}
-	return kept
+	if least < 0 {
+		return 0
+	}
+	return min(time.Second<<least, lastPause)
 }
 
 // openForWriting are those of the files, by device and inode, that a process below a supervisor has open.
