@@ -54,12 +54,15 @@ class LayerReported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody else's output, verbatim; `source` is the short name of the buildpack. `detail` is for -v and the log."""
+    """Somebody else's output, verbatim; `source` is the short name of the buildpack, or a process. `detail` is for -v
+    and the log; `again`: a process wrote the same when it was started the last time.
+    """
 
     source: str
     stream: Literal["stdout", "stderr"]
     data: bytes
     detail: bool = False
+    again: bool = False
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,8 @@ class Transcript(PlainReporter):
                 self._ready(event)
             case events.Happened():
                 self._happened(event)
+            case events.Output() if event.again:
+                pass  # it would hide the line of the change
             case _:
                 super()._show(event)
 

@@ -58,9 +58,12 @@ class Answers:
                 self._copied(event, asked)
             case attachment.Executed() if asked:
                 asked.ran.append(event)
-            case attachment.Restarting() if asked:
-                asked.restarting.append(event.process)
+            case attachment.Restarting():
+                self._output.starting(event.process)
+                if asked:
+                    asked.restarting.append(event.process)
             case attachment.Up():
+                self._output.up(event.process)
                 self._up(event, asked)
             case attachment.Crash():
                 self.crashed(event.process, wording.ended(event.process, event.code, event.signal))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from packrunner import events
+from packrunner.dev.greetings import Greeting
 from packrunner.dev.tracebacks import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from packrunner.engines.base import Stream
     from packrunner.events import Reporter
@@ -17,10 +20,12 @@ _LONGEST = 64 << 10
 
 
 class Output:
-    """The output of one version, whose files are below `root` inside."""
+    """The output of one version, whose files are below `root` inside; `clock` is monotonic, in seconds."""
 
-    def __init__(self, reporter: Reporter, root: str) -> None:
+    def __init__(self, reporter: Reporter, root: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._reporter = reporter
+        self._clock = clock
+        self._greetings: dict[str, Greeting] = defaultdict(Greeting)
         self._root = root
         self._lines: dict[tuple[str, Stream], Lines] = {}
         self._partial: dict[tuple[str, Stream], bytes] = {}
@@ -40,9 +45,20 @@ class Output:
         self._partial[key] = rest
         lines = self._lines.setdefault(key, Lines(self._root))
         for line in whole:
+            text = line.decode(errors="replace").rstrip("\r")
             # What the supervisor says of an end is told as `crash`, and must not part a process from its last words.
-            if not (line.startswith(b"reloader: ") and line.endswith(b"; waiting for a change")):
-                self._show(process, stream, lines.feed(line.decode(errors="replace").rstrip("\r")))
+            if text.startswith("reloader: ") and text.endswith("; waiting for a change"):
+                continue
+            known = not lines.holding and self._greetings[process].is_known(text, self._clock())
+            self._show(process, stream, [text] if known else lines.feed(text), again=known)
+
+    def starting(self, process: str) -> None:
+        """A process is started again."""
+        self._greetings[process].starting()
+
+    def up(self, process: str) -> None:
+        """A process is up."""
+        self._greetings[process].up(self._clock())
 
     def release(self) -> None:
         """Show what was held."""
@@ -53,7 +69,7 @@ class Output:
         """The process has ended: what of its output says why, and has not been shown."""
         return tuple(line for (name, _), lines in self._lines.items() if name == process for line in lines.crashed())
 
-    def _show(self, process: str, stream: Stream, lines: Sequence[str]) -> None:
+    def _show(self, process: str, stream: Stream, lines: Sequence[str], *, again: bool = False) -> None:
         if lines:
             data = "".join(f"{line}\n" for line in lines).encode()
-            self._reporter.emit(events.Output(source=process, stream=stream, data=data))
+            self._reporter.emit(events.Output(source=process, stream=stream, data=data, again=again))

@@ -79,6 +79,12 @@ def decide(rules: SyncRules, path: str) -> Rule | None:
     return None
 
 
+def is_ignored(rules: SyncRules, path: str) -> bool:
+    """Whether nothing comes of a change of `path`."""
+    rule = decide(rules, path)
+    return rule is not None and rule.action == "ignore"
+
+
 def _merged(
     stated: Iterable[Mapping[str, Any]], workspace: str = sync.WORKSPACE, warn: Callable[[str], object] = _quiet
 ) -> SyncRules:

@@ -23,7 +23,7 @@ from packrunner.dev.answers import Answers
 from packrunner.dev.changes import Batch
 from packrunner.dev.doors import Built, Ended, Heard, Key, Lost, Over, Said, Unbuilt
 from packrunner.dev.output import Output
-from packrunner.dev.rules import decide
+from packrunner.dev.rules import decide, is_ignored
 from packrunner.dev.tracebacks import HELD
 from packrunner.errors import PackrunnerError, StoppedError
 
@@ -45,7 +45,7 @@ class Session:
         self._number = 0
         self._version: Version | None = None
         self._app: Running | None = None
-        self._output = Output(doors.reporter, "/")
+        self._output = Output(doors.reporter, "/", doors.clock)
         self._answers: Answers | None = None
         self._mark = 0
         self._building: int | None = None
@@ -77,7 +77,11 @@ class Session:
             return ""
         clock = time.strftime("%H:%M", time.localtime(self._version.built))
         text = f"{self._version.line} is the image as of {clock}"
-        later = sum(change.kind != "dir" for change in self._doors.source.since(self._mark))
+        rules = self._version.rules
+        later = sum(
+            change.kind != "dir" and not (rules and is_ignored(rules, change.path))
+            for change in self._doors.source.since(self._mark)
+        )
         if not later:
             return f"{text}."
         return f"{text}; {later} later {'change is' if later == 1 else 'changes are'} only in your files."
@@ -192,7 +196,7 @@ class Session:
         if old:
             old.close()
         self._version, self._mark = version, mark
-        self._answers, self._output = None, Output(self._doors.reporter, version.app)
+        self._answers, self._output = None, Output(self._doors.reporter, version.app, self._doors.clock)
         try:
             self._app = self._doors.start(version, self._number)
         except PackrunnerError as error:

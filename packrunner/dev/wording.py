@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from packrunner.formats.sync import Rule, SyncRules
 
 _RULES_WIDTH = 88
+_PATTERNS_WIDTH = 36
 
 
 def subject(paths: Sequence[str]) -> str:
@@ -48,11 +49,21 @@ def rules_table(rules: SyncRules | None) -> list[str]:
     """All rules, one a line."""
     if rules is None or not rules.rules:
         return [rules_line(rules)]
-    rows = [(rule.action, ", ".join(rule.src), _consequence(rule)) for rule in rules.rules]
+    rows = [(rule.action, _listed(rule.src), _consequence(rule)) for rule in rules.rules]
     if not any("**" in rule.src for rule in rules.rules):
         rows.append(("rebuild", "everything else", ""))
-    width = min(max(len(src) for _, src, _ in rows), 44)
+    width = max(len(src) for _, src, _ in rows)
     return [f"{action:<8}  {src:<{width}}  {more}".rstrip() for action, src, more in rows]
+
+
+def _listed(patterns: Sequence[str]) -> str:
+    """Patterns, as far as a column goes; sync-rules lists them all."""
+    shown = patterns[0]
+    for count, pattern in enumerate(patterns[1:], 1):
+        if len(shown) + len(pattern) + 2 > _PATTERNS_WIDTH:
+            return f"{shown} and {len(patterns) - count} more"
+        shown += f", {pattern}"
+    return shown
 
 
 def _consequence(rule: Rule) -> str:

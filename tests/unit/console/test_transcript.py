@@ -156,6 +156,13 @@ def test_processes_have_colours_of_their_own() -> None:
     assert screen.lines[1] == "\x1b[35mworker |\x1b[0m x"
 
 
+def test_what_a_process_said_at_its_last_start_too_is_left_out() -> None:
+    screen = Screen()
+    for data, again in ((b"Serving\n", True), (b"News\n", False)):
+        screen.transcript.emit(events.Output(source="web", stream="stdout", data=data, again=again))
+    assert screen.lines == ["web | News"]
+
+
 @pytest.mark.fault("PRO-07")
 def test_an_application_cannot_move_the_cursor() -> None:
     screen = Screen(motion=True)

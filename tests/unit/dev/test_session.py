@@ -462,3 +462,43 @@ def test_a_stop_ends_the_application_and_says_the_same() -> None:
         world.session.run(world.first, began=0.0, mark=0)
     assert world.apps[0].closed
     assert stopped.value.kept == f"shop:dev@111 is the image as of {CLOCK}."
+
+
+def said(world: World) -> list[tuple[str, bool]]:
+    return [(one.data.decode().strip(), one.again) for one in world.reporter.of(events.Output)]
+
+
+def restarted(world: World, lines: str, *, crash: bool = False) -> list[tuple[str, bool]]:
+    """What is told of the output of one more start."""
+    world.reporter.events.clear()
+    world.hear(attachment.Restarting(process="web"))
+    world.take(Said(world.apps[0].run, "web", "stdout", lines.encode()))
+    world.hear(attachment.Crash(process="web", code=1) if crash else attachment.Up(process="web"))
+    return said(world)
+
+
+def test_a_process_greets_once(world: World) -> None:
+    assert restarted(world, " * Serving\npid 12\n") == [("* Serving", False), ("pid 12", False)]
+    assert restarted(world, " * Serving\npid 345\nnew\n") == [("* Serving", True), ("pid 345", True), ("new", False)]
+    assert restarted(world, "new\nnew\n") == [("new", True), ("new", False)], "twice is more than last time"
+
+
+def test_what_comes_after_the_start_is_no_greeting(world: World) -> None:
+    assert restarted(world, "GET /\n") == [("GET /", False)]
+    restarted(world, "GET /\n")
+    world.now += 2
+    world.take(Said(world.apps[0].run, "web", "stdout", b"GET /\n"))
+    assert said(world)[-1] == ("GET /", False)
+
+
+def test_a_start_that_went_wrong_is_no_measure_for_the_next(world: World) -> None:
+    restarted(world, "good\n")
+    restarted(world, "bad\n", crash=True)
+    assert restarted(world, "bad\ngood\n") == [("bad", False), ("good", True)]
+
+
+def test_what_is_ignored_is_not_among_the_later_changes(world: World) -> None:
+    world.change("app/views.pyc")
+    assert world.session.farewell() == f"shop:dev@111 is the image as of {CLOCK}."
+    world.change("app/views.py")
+    assert world.session.farewell().endswith("; 1 later change is only in your files.")
