@@ -208,6 +208,11 @@ func place(at int, temporary, name string) error {
 			return err
 		}
 	}
+	// A file that is renamed over another is written to the disk by ext4 first, which takes four times as long. Two names
+	// that are exchanged are not, and readers see either file as before.
+	if kind(at, name) == unix.S_IFREG && unix.Renameat2(at, temporary, at, name, unix.RENAME_EXCHANGE) == nil {
+		return removeAll(at, temporary)
+	}
 	err := unix.Renameat(at, temporary, at, name)
 	if err != nil {
 		unix.Unlinkat(at, temporary, 0)
