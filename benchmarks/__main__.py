@@ -228,15 +228,16 @@ class Bench:
         self.rows.append(Row(what=what, ours=ours, goal=1.5, peer="pack build", theirs=peer))
 
     def reload(self) -> None:
-        """A saved file until the running sample shows it, with the process started again or not."""
-        place = reloads.copied(self.scratch)
-        with reloads.running(PACKRUNNER, place, self.env) as address:
-            for what, name, old, new in (
-                ("a saved .py file until the page shows it", "app.py", '"Hello"', '"Hello {}"'),
-                ("a saved template until the page shows it", "templates/index.html", "</h1>", " {}</h1>"),
-            ):
-                ours = reloads.edits(address, os.path.join(place, name), old, new, self.runs * 2)
-                self.rows.append(Row(what=what, ours=ours, goal=0.6))
+        """A saved file until the running application shows it, in each engine that is there."""
+        engines = ["sandbox", *(["docker"] if Docker.probe(self.scratch) else [])]
+        for app in reloads.APPS:
+            place = reloads.copied(self.scratch, app)
+            for engine in engines:
+                with reloads.running(PACKRUNNER, place, self.env, "--engine", engine, *app.flags) as address:
+                    for edit in app.edits:
+                        ours = reloads.edits(address, place, edit, self.runs * 2)
+                        what = f"saved {edit.what} of {app.name} until shown, {engine}"
+                        self.rows.append(Row(what=what, ours=ours, goal=0.6 if app.name == "flask" else None))
 
     def _warm(self, name: str, app: str) -> list[str]:
         """The command that builds `app`, with the base image made before."""

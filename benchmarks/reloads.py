@@ -1,4 +1,4 @@
-"""From a saved file to what a browser would see, while `packrunner dev` runs: the sample, edited again and again."""
+"""From a saved file to what a browser would see, while `packrunner dev` runs: applications, edited again and again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.timing import Timing
@@ -24,11 +25,81 @@ _PATIENCE = 120.0
 _STEP = 0.005
 
 
-def copied(scratch: str) -> str:
-    """The sample, where it can be edited."""
-    place = os.path.join(scratch, "edited")
+SERVER = """
+import http.server, os
+TEXT = "Hello"
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write((TEXT + open("page.txt").read()).encode())
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(("", int(os.environ["PORT"])), Page).serve_forever()
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A kind of change: `new` has a place for a mark."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """An application to edit, and how `dev` is called for it."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    flags: tuple[str, ...] = ()
+
+
+APPS = (
+    App(
+        name="flask",
+        edits=(
+            Edit(what="code", file="app.py", old='"Hello"', new='"Hello {}"'),
+            Edit(what="template", file="templates/index.html", old="</h1>", new=" {}</h1>"),
+        ),
+    ),
+    App(
+        name="procfile",
+        flags=("-b", "procfile"),
+        edits=(
+            Edit(what="code", file="server.py", old='"Hello"', new='"Hello {}"'),
+            Edit(what="text", file="page.txt", old="page", new="page {}"),
+        ),
+    ),
+    App(
+        name="go",
+        edits=(
+            Edit(what="code, compiled", file="main.go", old='"Hello"', new='"Hello {}"'),
+            Edit(what="style sheet", file="static/style.css", old="body", new="/* {} */ body"),
+        ),
+    ),
+)
+ADDRESSES = {"static/style.css": "/static/style.css"}
+
+
+def copied(scratch: str, app: App) -> str:
+    """The application, where it can be edited; beside the Go sample its buildpack, which it names."""
+    place = os.path.join(scratch, "edited", app.name)
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(os.path.join(REPOSITORY, "samples", "flask"), place)
+    if app.name == "procfile":
+        os.makedirs(place)
+        for name, text in (("server.py", SERVER), ("page.txt", "page"), ("Procfile", "web: python3 server.py\n")):
+            with open(os.path.join(place, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        return place
+    samples = os.path.join(REPOSITORY, "samples")
+    shutil.copytree(os.path.join(samples, app.name), place)
+    if app.name == "go":
+        beside = os.path.join(os.path.dirname(place), "go-buildpack")
+        shutil.copytree(os.path.join(samples, "go-buildpack"), beside, dirs_exist_ok=True)
     return place
 
 
@@ -73,20 +144,22 @@ def _event(line: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def edits(address: str, path: str, old: str, new: str, runs: int) -> Timing:
-    """Put a mark (`{}` of `new`) into a file, and wait until the page has it: seconds from save to seen."""
+def edits(address: str, place: str, edit: Edit, runs: int) -> Timing:
+    """Put a mark into a file, and wait until the page has it: seconds from save to seen."""
     spent: list[float] = []
+    path, page = os.path.join(place, edit.file), address + ADDRESSES.get(edit.file, "")
     with open(path, encoding="utf-8") as file:
         original = file.read()
-    for run in range(runs):
+    for run in range(runs + 1):
         mark = f"saved-{run}"
-        _save(path, original.replace(old, new.format(mark)))
+        _save(path, original.replace(edit.old, edit.new.format(mark), 1))
         began = time.monotonic()
-        _await(address, mark)
+        _await(page, mark)
         spent.append(time.monotonic() - began)
         time.sleep(0.3)
     _save(path, original)
-    return Timing(seconds=tuple(spent), peak=0)
+    # The first compilation has no cache yet.
+    return Timing(seconds=tuple(spent[1:]), peak=0)
 
 
 def _save(path: str, text: str) -> None:
