@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from packrunner.dev.news import WRITTEN
+from packrunner.dev.news import LONGEST_WRITTEN, WRITTEN
 from tests.following import Following, Reloader, listing
 
 if TYPE_CHECKING:
@@ -200,9 +200,10 @@ def storming(tmp_path: Path, seed: int) -> tuple[str, str, Storm]:
 
 
 def equal_in_the_end(following: Following) -> None:
+    """What was heard of last has arrived; a file that seems to be written to still is waited for, LONGEST_WRITTEN."""
+    until = time.monotonic() + LONGEST_WRITTEN
     following.settle()
-    if listing(following.source) != listing(following.target):
-        # A file that seems to be written to still (a new one of which no close was heard) is waited for.
+    while listing(following.source) != listing(following.target) and time.monotonic() < until:
         time.sleep(WRITTEN)
         following.settle()
     assert listing(following.source) == listing(following.target)
