@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -173,7 +173,7 @@ def _await(address: str, text: str) -> None:
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
         with (
-            contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            contextlib.suppress(OSError, http.client.HTTPException),
             urllib.request.urlopen(address, timeout=5) as answer,
         ):
             if text in answer.read().decode():
