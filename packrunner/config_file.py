@@ -42,7 +42,8 @@ def change(path: str, name: str, value: Any) -> None:
     alone; StoreError.
     """
     text = _read(path)
-    before = tomllib.loads(text) if config.parse(text, where=readable(path)) is not None else {}
+    config.parse(text, where=readable(path))  # refuses what is wrong already
+    before = tomllib.loads(text)
     wanted = {key: old for key, old in before.items() if key != name} | ({} if value is None else {name: value})
     changed = _edited(text, name, value)
     try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
-import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from packrunner import process
-from packrunner.catalog.tree import MAX_BYTES, MAX_ENTRIES, make_directory
+from packrunner.catalog.places import plain
+from packrunner.catalog.tree import MAX_BYTES, MAX_ENTRIES, make_once
 from packrunner.disk import disk_error
 from packrunner.errors import CorruptError, NetworkError, PackrunnerError, UsageError
 from packrunner.images.extract import Limits, extract
@@ -19,14 +18,9 @@ from packrunner.images.tarfiles import Archive
 from packrunner.paths import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from packrunner.catalog.places import Place
 
-Kind = Literal["buildpack", "extension"]
-
 UNPACKED, GIT = "unpacked", "git"
-_DAY = 86400
 _STEP = 1 << 20
 _DESCRIPTORS = ("buildpack.toml", "extension.toml")
 _LIMITS = Limits(entries=MAX_ENTRIES, bytes=MAX_BYTES)
@@ -62,7 +56,7 @@ def unpack_any(path: str, stage_dir: str, *, shown: str) -> str:
             error.at = error.at or shown
             raise
 
-    _made_once(place, fill)
+    make_once(place, fill)
     return place
 
 
@@ -70,30 +64,8 @@ def checkout(place: Place, stage_dir: str) -> str:
     """The directory of a git repository at a commit. Raises UsageError (`unknown-buildpack`), NetworkError (`git`)."""
     name = hashlib.sha256(os.fsencode(f"{place.path} {place.commit}")).hexdigest()
     root = os.path.join(stage_dir, GIT, name)
-    _made_once(root, lambda new: _fetch(place, new))
+    make_once(root, lambda new: _fetch(place, new))
     return _top(os.path.join(root, place.below) if place.below else root, place.text)
-
-
-def _made_once(place: str, fill: Callable[[str], None]) -> None:
-    """Fill a directory beside and move it into place: of two commands that do this at once, one wins."""
-    try:
-        if os.path.isdir(place):
-            if time.time() - os.stat(place).st_mtime > _DAY:
-                os.utime(place)  # prune goes by this; more often, and the tree would look changed
-            return
-        above = os.path.dirname(place)
-        make_directory(above)
-        with tempfile.TemporaryDirectory(prefix=".packrunner-", dir=above, ignore_cleanup_errors=True) as new:
-            tree = os.path.join(new, "tree")
-            make_directory(tree)
-            fill(tree)
-            try:
-                os.rename(tree, place)
-            except OSError:
-                if not os.path.isdir(place):
-                    raise
-    except OSError as error:
-        raise disk_error(error, place) from error
 
 
 def _top(place: str, shown: str) -> str:
@@ -132,10 +104,10 @@ def _fetch(place: Place, new: str) -> None:
         _git(new, said, "fetch", "--quiet", "--", place.path, "+refs/*:refs/fetched/*")
     if _git(new, said, "checkout", "--quiet", "--detach", place.commit) != 0:
         raise NetworkError(
-            f"{place.path} cannot be fetched at {place.commit[:12]}",
+            f"{plain(place.path)} cannot be fetched at {place.commit[:12]}",
             slug="git",
             cause=re.sub(r"//[^/@\s]*@", "//", said[-1]) if said else None,
-            tries=(f"git fetch {place.path} {place.commit}",),
+            tries=(f"git fetch {plain(place.path)} {place.commit}",),
         )
 
 

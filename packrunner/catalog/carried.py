@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packrunner.catalog.check import parse_descriptor
+from packrunner.catalog.check import PLACES, parse_descriptor, place_of
 from packrunner.catalog.stage import StagedBuildpack
 from packrunner.errors import UsageError
 from packrunner.names import BuildpackId
-from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
+from packrunner.workspace import BUILDPACKS_DIR
 
 if TYPE_CHECKING:
     from packrunner.catalog.check import Kind
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from packrunner.formats.buildpack import BuildpackDescriptor, GroupRef
     from packrunner.formats.group import Order, System
     from packrunner.images.view import View
-
-_PLACES: dict[Kind, str] = {"buildpack": BUILDPACKS_DIR, "extension": EXTENSIONS_DIR}
 
 
 class Carried:
@@ -59,7 +57,7 @@ class Carried:
 
     def versions(self, identity: str, kind: Kind = "buildpack") -> list[str]:
         """The versions of a buildpack or extension, sorted."""
-        place = f"{_PLACES[kind]}/{identity.replace('/', '_')}"
+        place = f"{PLACES[kind]}/{identity.replace('/', '_')}"
         return self._memory.versions(
             place, lambda: [name for name in self._files.names(place) if self._has(f"{place}/{name}", kind)]
         )
@@ -110,7 +108,7 @@ class Carried:
     def _describe(self, identity: str, version: str, kind: Kind) -> StagedBuildpack:
         known = self._known.get((kind, identity, version))
         if known is None:
-            place = f"{_PLACES[kind]}/{BuildpackId.parse(identity).escaped}/{version}"
+            place = place_of(kind, identity, version)
             known = self._known[kind, identity, version] = StagedBuildpack(
                 id=identity,
                 version=version,

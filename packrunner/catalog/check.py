@@ -11,6 +11,7 @@ from packrunner.errors import UsageError
 from packrunner.formats import buildpack, extension
 from packrunner.formats.positions import place
 from packrunner.names import BuildpackId
+from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,20 @@ _ELF = b"\x7fELF"
 
 Kind = Literal["buildpack", "extension"]
 """What a directory holds; also the name of its table in the file `<kind>.toml`."""
+
+PLACES: dict[Kind, str] = {"buildpack": BUILDPACKS_DIR, "extension": EXTENSIONS_DIR}
+"""Where each kind lies in a builder and in packages (IMG-04)."""
+
+
+def place_of(kind: Kind, identity: str, version: str) -> str:
+    """Where one of them lies."""
+    return f"{PLACES[kind]}/{BuildpackId.parse(identity).escaped}/{version}"
+
+
+def kind_of(directory: str) -> Kind:
+    """What a directory holds, as far as its files tell."""
+    return "extension" if os.path.isfile(os.path.join(directory, "extension.toml")) else "buildpack"
+
 
 _READERS: dict[Kind, Callable[..., BuildpackDescriptor]] = {"buildpack": buildpack.read, "extension": extension.read}
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packrunner._version import __version__
-from packrunner.catalog.package import full_name, layers_label, write_modules
+from packrunner.catalog.package import directories_above, full_name, layers_label, write_modules
 from packrunner.errors import UsageError
 from packrunner.formats import builder, package, toml
 from packrunner.formats.buildpack import GroupRef, OrderGroup
 from packrunner.formats.group import Order, System, SystemRefs, SystemTable
 from packrunner.formats.run import RunFile, RunImageEntry
 from packrunner.images.layer import Dir, File, Link, Part, write_layer
-from packrunner.names import BuildpackId
 from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 _LIFECYCLE_DIR = "/cnb/lifecycle"
 _WORKING_DIR = "/layers"
 _CONFIG = "/cnb/build-config"
-_PLACES = {"buildpack": BUILDPACKS_DIR, "extension": EXTENSIONS_DIR}
 
 
 class LifecycleFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,9 +157,8 @@ def _joined(known: Layers, new: Layers) -> Layers:
 
 def _whiteout(one: StagedBuildpack) -> list[Part]:
     """What takes an older version's directory away: files of it must not show through (DST-08)."""
-    place = f"{_PLACES[one.kind]}/{BuildpackId(one.id).escaped}"
-    above = [Dir(target=path) for path in ("/cnb", _PLACES[one.kind], place)]
-    return [*above, File(target=f"{place}/.wh.{one.version}", data=b"")]
+    above = directories_above(one)
+    return [*(Dir(target=path) for path in above), File(target=f"{above[-1]}/.wh.{one.version}", data=b"")]
 
 
 def _files(of: Ingredients, order: Order, system: System) -> Iterator[Part]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from packrunner.catalog import archives
+from packrunner.catalog.check import kind_of
 from packrunner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,31 +65,41 @@ class Elsewhere:
             case "image":
                 return self._package(place.text, place.path)
             case "file":
-                return self._file(place.text, os.path.abspath(place.path))
+                path = os.path.abspath(place.path)
+                self.inputs[path] = None
+                return self._file(place.text, path)
             case "address":
-                return self._address(place)
+                return self._file(place.text, self.fetch(place))
             case "git":
-                found = archives.checkout(place, self._stage_dir)
-                return (self._stage.add(found, _kind(found), shown=place.text),)
+                # Most builds take nothing from elsewhere, and none of what archives need.
+                from packrunner.catalog import archives
+
+                return self._directory(archives.checkout(place, self._stage_dir), place.text)
             case _:
                 raise ValueError(place.kind)
 
+    def fetch(self, place: Place) -> str:
+        """What is at an address, as a file of this machine. Raises UsageError (`buildpack-checksum`), NetworkError."""
+        path, digest = self._reached(place.text).download(place.path, place.digest)
+        if place.digest and place.digest != digest:
+            raise UsageError(
+                f"{place.text} is not what was expected",
+                slug="buildpack-checksum",
+                cause=f"its SHA-256 is {digest}, and {place.digest} was asked for",
+                tries=("look at what has changed there before you take the new checksum",),
+            )
+        self.moving = self.moving or not place.digest
+        return path
+
     def _file(self, shown: str, path: str) -> tuple[StagedBuildpack, ...]:
-        self.inputs[path] = None
+        from packrunner.catalog import archives
+
         if archives.is_image(path):
             return self._package(shown, f"oci-archive:{path}")
-        found = archives.unpack(path, self._stage_dir, shown=shown)
-        return (self._stage.add(found, _kind(found), shown=shown),)
+        return self._directory(archives.unpack(path, self._stage_dir, shown=shown), shown)
 
-    def _address(self, place: Place) -> tuple[StagedBuildpack, ...]:
-        path, digest = self._reached(place.text).download(place.path, place.digest)
-        self.moving = self.moving or not place.digest
-        if place.digest and place.digest != digest:
-            raise other_content(place.path, place.digest, digest)
-        if archives.is_image(path):
-            return self._package(place.text, f"oci-archive:{path}")
-        found = archives.unpack(path, self._stage_dir, shown=place.text)
-        return (self._stage.add(found, _kind(found), shown=place.text),)
+    def _directory(self, path: str, shown: str) -> tuple[StagedBuildpack, ...]:
+        return (self._stage.add(path, kind_of(path), shown=shown),)
 
     def _package(self, shown: str, reference: str) -> tuple[StagedBuildpack, ...]:
         from packrunner.catalog.packaged import stage_all
@@ -110,17 +120,3 @@ class Elsewhere:
                 tries=("unpack it, and name the directory: --buildpack ./DIR",),
             )
         return self._reach
-
-
-def other_content(address: str, wanted: str, found: str) -> UsageError:
-    """The error for other bytes than the checksum says."""
-    return UsageError(
-        f"{address} is not what was expected",
-        slug="buildpack-checksum",
-        cause=f"its SHA-256 is {found}, and {wanted} was asked for",
-        tries=("look at what has changed there before you take the new checksum",),
-    )
-
-
-def _kind(directory: str) -> archives.Kind:
-    return "extension" if os.path.isfile(os.path.join(directory, "extension.toml")) else "buildpack"

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from packrunner.catalog.check import PLACES, place_of
 from packrunner.errors import UsageError
 from packrunner.formats import package
 from packrunner.formats.buildpack import Stack
 from packrunner.images.image import Image
 from packrunner.images.layer import Dir, Part, Tree, write_layer
-from packrunner.names import BuildpackId
-from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
 
 ANY_STACK = "*"
-_PLACES = {"buildpack": BUILDPACKS_DIR, "extension": EXTENSIONS_DIR}
 _LABELS = {"buildpack": package.BUILDPACK_LAYERS, "extension": package.EXTENSION_LAYERS}
 
 
@@ -101,11 +99,16 @@ def layers_label(written: Iterable[tuple[StagedBuildpack, Layer]]) -> Layers:
 def _parts(modules: Sequence[StagedBuildpack]) -> list[Part]:
     parts: dict[str, Part] = {}
     for one in modules:
-        place = f"{_PLACES[one.kind]}/{BuildpackId(one.id).escaped}"
-        for above in ("/cnb", _PLACES[one.kind], place):
+        place = place_of(one.kind, one.id, one.version)
+        for above in directories_above(one):
             parts.setdefault(above, Dir(target=above))
-        parts[f"{place}/{one.version}"] = Tree(source=one.path, target=f"{place}/{one.version}", uid=0, gid=0)
+        parts[place] = Tree(source=one.path, target=place, uid=0, gid=0)
     return list(parts.values())
+
+
+def directories_above(one: StagedBuildpack) -> tuple[str, ...]:
+    """The directories on the way to one in a layer."""
+    return ("/cnb", PLACES[one.kind], place_of(one.kind, one.id, one.version).rpartition("/")[0])
 
 
 def check(contents: Contents) -> None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from packrunner.catalog.check import place_of
 from packrunner.errors import UsageError
 from packrunner.formats import package
 from packrunner.images.view import View
 from packrunner.names import BuildpackId
-from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from packrunner.catalog.stage import Stage, StagedBuildpack
     from packrunner.formats.package import Layers, PackageLabel
     from packrunner.images.image import Image
-
-_PLACES: dict[Kind, str] = {"buildpack": BUILDPACKS_DIR, "extension": EXTENSIONS_DIR}
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +73,7 @@ def stage_all(
     staged: dict[str, StagedBuildpack] = {}
     with View(lowers) as files:
         for identity, version in found.members:
-            place = f"{_PLACES[found.kind]}/{BuildpackId(identity).escaped}/{version}"
+            place = place_of(found.kind, identity, version)
             directory = files.directory(place)
             if directory is None:
                 raise _no_package(where, f"{identity}@{version} should be at {place}, and is not")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from packrunner.catalog.check import kind_of
 from packrunner.catalog.locate import check_version, locate
 from packrunner.catalog.package import Contents, full_name
 from packrunner.catalog.places import classify
@@ -69,8 +70,7 @@ def gather(
     file = read_file(config) if config else None
     home = os.path.dirname(os.path.abspath(config)) if config else directory
     source = _entry(file, home) if file else os.path.realpath(directory)
-    is_extension = os.path.isfile(os.path.join(source, "extension.toml"))
-    entry = stage.add(_directory(source), "extension" if is_extension else "buildpack")
+    entry = stage.add(_directory(source), kind_of(source))
     others: dict[str, StagedBuildpack] = {}
     for one in file.dependencies if file else ():
         found = located(one.uri, one.image, home, stage=stage, builtin_dir=builtin_dir, packaged=packaged)
@@ -119,10 +119,11 @@ def located(
 
 
 def _directory(source: str) -> str:
-    if os.path.isdir(source):
+    if os.path.isfile(os.path.join(source, f"{kind_of(source)}.toml")):
         return source
+    there = os.path.isdir(source)
     raise UsageError(
-        f"there is no directory {readable(source)}",
+        f"{readable(source)} holds no buildpack.toml" if there else f"there is no directory {readable(source)}",
         slug="unknown-buildpack",
         tries=("--path DIR, for the directory that holds buildpack.toml",),
     )

@@ -20,7 +20,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A place of a kind: `text` is what was typed, `path` what is meant by it.
+    """A place of a kind: `text` is what was typed, without a login, `path` what is meant by it.
 
     `digest` is the SHA-256 that an address must have, `commit` that of git, `below` a directory in its repository.
     """
@@ -49,11 +49,18 @@ def classify(text: str) -> Place:
         return Place(kind="image", text=text, path=_absolute(text))
     if text.startswith(("http://", "https://")):
         address, mark, digest = text.partition("#")
-        return Place(kind="address", text=address, path=address, digest=_checksum(text, digest) if mark else "")
+        return Place(kind="address", text=plain(address), path=address, digest=_checksum(text, digest) if mark else "")
     scheme, found, rest = text.partition("://")
     if found and scheme != "file":
         raise _refused(text, f"{scheme}:// is nothing that packrunner reads", "https://, docker://, git+https://")
     return _local(text, rest if found else text)
+
+
+def plain(address: str) -> str:
+    """An address for people: without a login, and without what may be one."""
+    scheme, found, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}" if found else address
 
 
 def _local(text: str, path: str) -> Place:
@@ -82,7 +89,8 @@ def _git(text: str) -> Place:
     parts = below.split("/")
     if below and (below.startswith("/") or not {"", ".", ".."}.isdisjoint(parts)):
         raise _refused(text, f"{below!r} is no directory in a repository", "#buildpacks/NAME")
-    return Place(kind="git", text=text, path=address, commit=commit, below=below)
+    shown = f"git+{plain(address)}@{commit}{'#' if below else ''}{below}"
+    return Place(kind="git", text=shown, path=address, commit=commit, below=below)
 
 
 def _checksum(text: str, digest: str) -> str:
@@ -100,4 +108,4 @@ def _absolute(text: str) -> str:
 
 
 def _refused(text: str, why: str, instead: str) -> UsageError:
-    return UsageError(f"{text} names no buildpack", slug="buildpack-locator", cause=why, tries=(instead,))
+    return UsageError(f"{plain(text)} names no buildpack", slug="buildpack-locator", cause=why, tries=(instead,))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,7 @@ from packrunner.errors import UnsafeArchiveError
 from packrunner.paths import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MTIME_NS = 315532801 * 1_000_000_000
 """1980-01-01T00:00:01Z."""
@@ -30,6 +31,7 @@ MAX_DEPTH = 64
 # What tools leave behind: part of no buildpack.
 _SKIPPED = frozenset({"__pycache__", ".git", ".DS_Store"})
 _DIR_MODE = 0o755
+_DAY = 86400
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -232,6 +234,34 @@ def make_directory(path: str) -> None:
             os.chmod(path, _DIR_MODE)
     except OSError as error:
         raise disk_error(error, path) from error
+
+
+def make_once(place: str, fill: Callable[[str], None]) -> None:
+    """Fill a new directory beside `place` and move it there: of two commands that do this at once, one wins.
+
+    One that is there counts as used now. Raises StoreError, and what `fill` raises.
+    """
+    try:
+        if os.path.isdir(place):
+            if time.time() - os.stat(place).st_mtime > _DAY:
+                os.utime(place)  # prune goes by this; more often, and the tree would look changed
+            return
+        # Most of the time everything is there.
+        import tempfile
+
+        above = os.path.dirname(place)
+        make_directory(above)
+        with tempfile.TemporaryDirectory(prefix=".packrunner-", dir=above, ignore_cleanup_errors=True) as new:
+            made = os.path.join(new, "tree")
+            make_directory(made)
+            fill(made)
+            try:
+                os.rename(made, place)
+            except OSError:
+                if not os.path.isdir(place):
+                    raise
+    except OSError as error:
+        raise disk_error(error, place) from error
 
 
 def _finish(fd: int, mode: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from packrunner.catalog.check import kind_of
 from packrunner.errors import PackrunnerError, UsageError
 from packrunner.formats.buildpack import (
     BuildpackDescriptor,
@@ -57,10 +58,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def validate(directory: str, stage: Stage) -> Verdict:
     """Look over what is in a directory; nothing of it runs."""
     source = os.path.realpath(directory)
-    is_extension = os.path.isfile(os.path.join(source, "extension.toml"))
-    kind: Literal["buildpack", "extension"] = "extension" if is_extension else "buildpack"
+    kind = kind_of(source)
     try:
-        if not is_extension and not os.path.isfile(os.path.join(source, "buildpack.toml")):
+        if not os.path.isfile(os.path.join(source, f"{kind}.toml")):
             raise UsageError(
                 f"{readable(directory)} holds no buildpack.toml and no extension.toml",
                 slug="unknown-buildpack",

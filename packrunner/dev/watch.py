@@ -154,11 +154,9 @@ class Watcher:
     def _hear(self) -> None:
         """Take in what was asked for and what the kernel tells."""
         now = time.monotonic()
-        try:
+        with suppress(BlockingIOError):  # until it is empty
             while os.read(self._wake[0], 4096):
                 pass
-        except BlockingIOError:
-            pass
         while self._rules:
             self._ignored.follow(self._rules.popleft())
             self._news.add("", now, deep=True)

@@ -132,3 +132,13 @@ def test_a_builder_of_ones_own(cli: Cli, app: Path) -> None:
         cli.ok("build", "own-builder", "-p", "app", "-b", "acme/tool", "--builder", "acme/builder", cwd=app).digest
     }
     assert cli.ok("run", "own-builder").out == "from the application"
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("gone.cnb", "there is no file gone.cnb"), ("./tool", "buildpack validate"), ("ftp://x/y", "ftp://")],
+)
+def test_inspect_names_what_is_no_package(cli: Cli, app: Path, place: str, why: str) -> None:
+    ended = cli("buildpack", "inspect", place, cwd=app)
+    assert ended.code != 0
+    assert why in ended.err

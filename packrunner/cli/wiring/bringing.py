@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from packrunner import paths
+from packrunner.catalog.places import plain
 from packrunner.cli.wiring import places
 from packrunner.disk import disk_error, temporary, write_all
 from packrunner.errors import NetworkError, UsageError
@@ -52,15 +53,6 @@ class Bringing:
         """Its unpacked layers."""
         return self._snapshots.lowers(image)
 
-    def checked(self, address: str, digest: str) -> str:
-        """What is at an address, as a file; with `digest`, nothing else. Raises UsageError (`buildpack-checksum`)."""
-        from packrunner.catalog.elsewhere import other_content
-
-        path, found = self.download(address, digest)
-        if digest and digest != found:
-            raise other_content(address, digest, found)
-        return path
-
     def download(self, address: str, digest: str = "") -> tuple[str, str]:
         """What is at an address, as a file, with its digest; with `digest`, what was fetched once is not again."""
         folder = os.path.join(stage_dir(), "downloads")
@@ -89,7 +81,7 @@ class Bringing:
             StepDone(phase="fetch", subject=shown, detail=units.size(size), seconds=time.monotonic() - began)
         )
         if not digest:
-            self._reporter.emit(Noted(text=f"{_plain(address)}#sha256={found.removeprefix('sha256:')} would keep it"))
+            self._reporter.emit(Noted(text=f"{plain(address)}#sha256={found.removeprefix('sha256:')} would keep it"))
         return kept, found
 
     def _receive(self, address: str, path: str) -> tuple[int, str]:
@@ -106,7 +98,7 @@ class Bringing:
                 for piece in answer.pieces():
                     size += len(piece)
                     if size > _MOST:
-                        raise UsageError(f"{_plain(address)} has more than {_MOST >> 20} MB", slug="buildpack-locator")
+                        raise UsageError(f"{plain(address)} has more than {_MOST >> 20} MB", slug="buildpack-locator")
                     hashed.update(piece)
                     write_all(fd, piece)
         except Failure as failure:
@@ -118,17 +110,10 @@ class Bringing:
 
 
 def _refused(address: str, status: int) -> NetworkError | UsageError:
-    brief = f"{_plain(address)} cannot be fetched"
+    brief = f"{plain(address)} cannot be fetched"
     if status >= 500 or status == 429:
         return NetworkError(brief, slug="buildpack-address", cause=f"the server answers with status {status}")
     return UsageError(brief, slug="buildpack-address", cause=f"the server answers with status {status}")
-
-
-def _plain(address: str) -> str:
-    """An address without a login, and without what may be one."""
-    scheme, _, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
 class Opened:

@@ -11,7 +11,7 @@ import msgspec
 
 from packrunner import paths
 from packrunner.cli.wiring import bases, engines, places, reach
-from packrunner.cli.wiring.bringing import Bringing
+from packrunner.cli.wiring.bringing import Bringing, stage_dir
 from packrunner.cli.wiring.finding import Finder
 from packrunner.cli.wiring.registries import Registries
 from packrunner.cli.wiring.sending import Sending
@@ -231,7 +231,7 @@ def _select(
 ) -> Selection:
     from packrunner.catalog.select import Around, CatalogSettings, select, select_order
 
-    settings = CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage"), reach=bringing)
+    settings = CatalogSettings(stage_dir=stage_dir(), reach=bringing)
     if order is not None:
         found = select_order(
             order, directories, settings=settings, extensions=request.extensions, carried=builder.carried

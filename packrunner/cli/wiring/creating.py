@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from packrunner.catalog.builder import Builder
-    from packrunner.catalog.places import Place
     from packrunner.cli.builder_wish import BuilderWish
     from packrunner.events import Reporter
     from packrunner.formats.builder_file import BuilderFile
     from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
+    from packrunner.names import Digest
 
 
 def create_builder(
@@ -31,7 +31,6 @@ def create_builder(
 ) -> Created:
     """Make a builder from a builder.toml."""
     from packrunner.catalog import create, creating
-    from packrunner.images.transfer import parse_locator, write_output
 
     file = creating.read_file(wish.config)
     with ExitStack() as stack:
@@ -47,15 +46,12 @@ def create_builder(
             packaged=opened.elsewhere.stage,
         )
 
-        def download(place: Place) -> str:
-            return opened.reach.checked(place.path, place.digest)
-
         lifecycle = creating.lifecycle(
             file.lifecycle,
             wish.config,
             architecture=places.architecture(),
             stage_dir=stage_dir(),
-            download=download,
+            download=opened.elsewhere.fetch,
         )
         base = _base(file, wish, transfer, opened, ca_certs)
         stack.callback(base.close)
@@ -76,22 +72,21 @@ def create_builder(
             reporter.emit(
                 Warned(text="the builder has no lifecycle, which other platforms need: [lifecycle] in builder.toml")
             )
-        transfer.images.write(image, wish.names)
-        for output in wish.outputs:
-            write_output(parse_locator(output), image, transfer.images, wish.names[0])
-        digest = image.digest
-        if wish.push:
-            digest = delivering.push(
-                transfer.registries,
-                image,
-                wish.names,
-                transfer.images,
-                compression=wish.compression,
-                reporter=reporter,
-            ).digest
-        if wish.load:
-            delivering.load(transfer.daemon(), image, wish.names, transfer.images, reporter)
+        digest = _put_out(image, wish, transfer)
         return Created(digest=digest, modules=len(modules), base=base.reference)
+
+
+def _put_out(image: Image, wish: BuilderWish, transfer: Transfer) -> Digest:
+    """To where it was asked for; its digest there."""
+    from packrunner.images.transfer import parse_locator, write_output
+
+    transfer.images.write(image, wish.names)
+    for output in wish.outputs:
+        write_output(parse_locator(output), image, transfer.images, wish.names[0])
+    digest = transfer.push(image, wish.names, wish.compression) if wish.push else image.digest
+    if wish.load:
+        delivering.load(transfer.daemon(), image, wish.names, transfer.images, transfer.reporter)
+    return digest
 
 
 def _base(file: BuilderFile, wish: BuilderWish, transfer: Transfer, opened: Opened, ca_certs: Sequence[str]) -> Builder:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from packrunner import paths
 from packrunner.cli.wiring import bases, finding, places
+from packrunner.cli.wiring.bringing import stage_dir
 
 if TYPE_CHECKING:
     from packrunner.bases import Base
@@ -73,7 +72,7 @@ def _recipe(base: Base) -> BuilderFacts:
     from packrunner.catalog.select import CatalogSettings, select
     from packrunner.cli.builder_page import BuilderFacts
 
-    found = select((), settings=CatalogSettings(stage_dir=os.path.join(paths.cache_dir(), "stage")))
+    found = select((), settings=CatalogSettings(stage_dir=stage_dir()))
     return BuilderFacts(
         reference=base.reference,
         digest=base.digest,

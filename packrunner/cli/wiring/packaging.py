@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from packrunner.cli.services import Packaged
 from packrunner.cli.wiring import delivering, places
 from packrunner.cli.wiring.bringing import Opened, stage_dir
 from packrunner.cli.wiring.transferring import Transfer
+from packrunner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from packrunner.catalog.validate import Verdict
     from packrunner.cli.package_wish import PackageWish
     from packrunner.events import Reporter
-    from packrunner.images.image import Image
     from packrunner.names import Digest
 
 
@@ -55,20 +54,9 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
                 made.append((output.partition(":")[2], image.digest))
             if wish.names:
                 store.write(image, wish.names)
-                there = _pushed(transfer, image, wish) if wish.push else image.digest
+                there = transfer.push(image, wish.names, wish.compression) if wish.push else image.digest
                 made += [(name, there) for name in wish.names]
         return Packaged(made=tuple(made), contents=tuple(packages.full_name(one) for one in contents.all))
-
-
-def _pushed(transfer: Transfer, image: Image, wish: PackageWish) -> Digest:
-    return delivering.push(
-        transfer.registries,
-        image,
-        wish.names,
-        transfer.images,
-        compression=wish.compression,
-        reporter=transfer.reporter,
-    ).digest
 
 
 def look_into(reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Looked:
@@ -79,17 +67,30 @@ def look_into(reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str
 
     with ExitStack() as stack:
         transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
-        place = locator(reference)
+        place = _locator(reference)
         image = transfer.finder("if-not-present").peek(place)
         if image is None:
             image = transfer.find(place, "never")
         return Looked(place=reference, image=image, package=packaged.read(image, where=reference))
 
 
-def locator(text: str) -> str:
+def _locator(text: str) -> str:
     """A place of a package as places of images are written: a file is an archived layout (DST-01)."""
-    text = text.removeprefix("docker://").removeprefix("file://")
-    return f"oci-archive:{text}" if os.path.isfile(text) else text
+    from packrunner.catalog.places import classify
+
+    place = classify(text)
+    match place.kind:
+        case "file":
+            return f"oci-archive:{place.path}"
+        case "image" | "name":
+            return place.path
+        case _:
+            raise UsageError(
+                f"{place.text} is no package that can be looked into",
+                slug="not-a-package",
+                cause="a package is a .cnb file, oci:DIR, or an image by its name",
+                tries=("packrunner buildpack validate DIR, for a directory",),
+            )
 
 
 def validate(directories: Sequence[str]) -> list[Verdict]:

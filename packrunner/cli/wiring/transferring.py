@@ -42,6 +42,12 @@ class Transfer:
         """The Docker engine's images."""
         return self._daemon()
 
+    def push(self, image: Image, names: Sequence[str], compression: Compression) -> Digest:
+        """Send an image to its registry under `names`; its digest there."""
+        return delivering.push(
+            self.registries, image, names, self.images, compression=compression, reporter=self.reporter
+        ).digest
+
     def finder(self, policy: PullPolicy, *, here_only: str = "packrunner images") -> Finder:
         """What finds images under a policy; `here_only` as in Finder."""
         return Finder(
@@ -69,9 +75,7 @@ def push(
         transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
         found = transfer.find(image, "never")
         delivering.check(transfer.registries, names, nothing="nothing was sent")
-        return delivering.push(
-            transfer.registries, found, names, transfer.images, compression=compression, reporter=reporter
-        ).digest
+        return transfer.push(found, names, compression)
 
 
 def pull(

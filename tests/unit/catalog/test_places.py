@@ -92,3 +92,26 @@ def test_what_is_no_place_is_refused(text: str, why: str) -> None:
     assert error.value.slug == "buildpack-locator"
     assert why in (error.value.cause or "")
     assert error.value.tries
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://ana:secret@a.example.com/x.tgz?token=secret",
+        f"git+https://ana:secret@a.example.com/x@{COMMIT}#dir",
+    ],
+)
+def test_what_is_shown_of_a_place_has_no_login(text: str) -> None:
+    found = classify(text)
+    assert "secret" in found.path
+    assert "secret" not in found.text
+    assert "a.example.com/x" in found.text
+
+
+@pytest.mark.parametrize(
+    "text", ["git+https://ana:secret@a/b", "https://ana:secret@a/x.tgz#md5=1", "ftp://ana:secret@a/b"]
+)
+def test_neither_has_a_refusal(text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        classify(text)
+    assert "secret" not in error.value.brief
