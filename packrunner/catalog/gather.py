@@ -103,8 +103,23 @@ class Gathering:
         check_version(located, staged.version)
         _refuse_twin(self._found, staged)
         self._found[staged.id, staged.version] = staged
-        self.inputs[located.source] = None
+        if located.source not in self.inputs:
+            self.inputs[located.source] = None
+            if staged.descriptor.is_composite:
+                self._bring_along(located.source)
         return staged
+
+    def _bring_along(self, composite: str) -> None:
+        """Stage what the package.toml in a composite's directory would package with it, for its order to name."""
+        from packrunner.catalog import packing
+
+        for place in packing.dependencies(composite):
+            if place.kind == "directory":
+                self.add(Located(asked=place.text, source=place.path))
+            elif place.kind == "name":
+                self.add(locate(place.path, builtin_dir=self.settings.builtin_dir))
+            else:
+                self._brought(place)
 
     def extensions(self, directories: tuple[str, ...]) -> dict[tuple[str, str], StagedBuildpack]:
         """Stage image extensions, once all buildpacks are here that composites name."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packrunner.catalog.check import kind_of
 from packrunner.catalog.locate import check_version, locate
 from packrunner.catalog.package import Contents, full_name
-from packrunner.catalog.places import classify
+from packrunner.catalog.places import Place, classify, seen_from
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
 from packrunner.formats import package
@@ -18,7 +18,6 @@ from packrunner.paths import readable
 
 if TYPE_CHECKING:
     from packrunner.catalog.check import Kind
-    from packrunner.catalog.places import Place
     from packrunner.catalog.stage import Stage, StagedBuildpack
     from packrunner.formats.package import PackageFile
 
@@ -86,6 +85,15 @@ def gather(
     return Contents(entry=entry, others=tuple(others.values()), flat=flat, apart=apart)
 
 
+def dependencies(directory: str) -> tuple[Place, ...]:
+    """Where the package.toml of the buildpack in `directory` says that what it needs is; none without such a file."""
+    path = os.path.join(directory, FILE)
+    file = read_file(path) if os.path.isfile(path) else None
+    if file is None or _entry(file, directory) != os.path.realpath(directory):
+        return ()
+    return tuple(place_of(one.uri, one.image, directory) for one in file.dependencies)
+
+
 def _entry(file: PackageFile, home: str) -> str:
     uri = file.buildpack.uri or file.extension.uri
     return os.path.realpath(os.path.join(home, uri.removeprefix("file://")))
@@ -102,20 +110,31 @@ def located(
     kind: Kind = "buildpack",
 ) -> tuple[StagedBuildpack, ...]:
     """What a table of package.toml or builder.toml names, the one that was meant first; paths are from `home`."""
-    if image:
-        return packaged(classify(f"docker://{image}"))
-    path = os.path.join(home, uri.removeprefix("file://"))
-    if os.path.isdir(path):
-        return (stage.add(_directory(os.path.realpath(path)), kind),)
-    place = classify(path if os.path.isfile(path) else uri)
+    place = place_of(uri, image, home)
     if place.kind == "directory":
-        _directory(path)
+        return (stage.add(place.path, kind),)
     if place.kind != "name":
         return packaged(place)
-    found = locate(uri, builtin_dir=builtin_dir)
+    found = locate(place.path, builtin_dir=builtin_dir)
     staged = stage.add(found.source)
     check_version(found, staged.version)
     return (staged,)
+
+
+def place_of(uri: str, image: str, home: str) -> Place:
+    """The place that a table of package.toml or builder.toml names: of a directory, the absolute path."""
+    if image:
+        return classify(f"docker://{image}")
+    path = seen_from(uri, home)
+    if os.path.isdir(path):
+        return Place(kind="directory", text=uri, path=_directory(os.path.realpath(path)))
+    if "/" not in path[:1] or os.path.isfile(path):
+        return classify(path)
+    # A name of something built in; or a path of nothing.
+    place = classify(uri)
+    if place.kind == "directory":
+        _directory(path)
+    return place
 
 
 def _directory(source: str) -> str:

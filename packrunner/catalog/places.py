@@ -56,6 +56,20 @@ def classify(text: str) -> Place:
     return _local(text, rest if found else text)
 
 
+def seen_from(uri: str, directory: str) -> str:
+    """A `uri` of a file in `directory`: its path, where it has one, is relative to that."""
+    if uri.startswith("file://"):
+        from urllib.parse import unquote, urlsplit
+
+        return unquote(urlsplit(uri).path)
+    if "://" in uri or uri.startswith(("urn:", "docker:")):
+        return uri
+    kind, colon, path = uri.partition(":")
+    if colon and kind in {"oci", "oci-archive", "docker-archive"}:
+        return f"{kind}:{os.path.normpath(os.path.join(directory, path))}"
+    return os.path.normpath(os.path.join(directory, uri))
+
+
 def plain(address: str) -> str:
     """An address for people: without a login, and without what may be one."""
     scheme, found, rest = address.partition("://")

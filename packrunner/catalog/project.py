@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Protocol
 
+from packrunner.catalog.places import seen_from
 from packrunner.catalog.wanted import Groups, Wanted
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
@@ -85,23 +86,14 @@ def _wanted(member: Member, directory: str) -> Wanted:
             api=member.script.api,
         )
     if member.uri:
-        text = _place(member.uri, directory)
+        text = _uri(member.uri, directory)
     else:
         text = f"{member.id}@{member.version}" if member.version else member.id
     return Wanted(text=text, optional=member.optional, exec_env=member.exec_env)
 
 
-def _place(uri: str, directory: str) -> str:
+def _uri(uri: str, directory: str) -> str:
     """What --buildpack takes for a `uri`: other schemes than these are refused there, by name."""
     if uri.startswith("urn:cnb:builder:"):
         return uri.removeprefix("urn:cnb:builder:")
-    if uri.startswith("file://"):
-        from urllib.parse import unquote, urlsplit
-
-        return unquote(urlsplit(uri).path)
-    if "://" in uri or uri.startswith(("urn:", "docker:")):
-        return uri
-    kind, colon, path = uri.partition(":")
-    if colon and kind in {"oci", "oci-archive", "docker-archive"}:
-        return f"{kind}:{os.path.normpath(os.path.join(directory, path))}"
-    return os.path.normpath(os.path.join(directory, uri))
+    return seen_from(uri, directory)

@@ -187,6 +187,34 @@ def test_what_a_composite_names_comes_along(settings: CatalogSettings, tmp_path:
     assert caught.value.at == "named by the order of acme/meta@1.0.0"
 
 
+@pytest.mark.cnb("BPD-05", "BPD-06")
+def test_a_composites_package_toml_says_where_the_others_are(settings: CatalogSettings, tmp_path: Path) -> None:
+    orders = {
+        "outer": '[[order]]\n[[order.group]]\nid = "acme/inner"\nversion = "1.0.0"\n',
+        "inner": '[[order]]\n[[order.group]]\nid = "acme/b"\n[[order.group]]\nid = "packrunner/python"\n',
+    }
+    named = {"outer": ("../inner",), "inner": ("../b", "packrunner/python", "../outer")}
+    for name, order in orders.items():
+        place = write(tmp_path, name, identity=f"acme/{name}", more=order)
+        uris = "".join(f'[[dependencies]]\nuri = "{uri}"\n' for uri in named[name])
+        (place / "package.toml").write_text(f'[buildpack]\nuri = "."\n{uris}')
+    b = write(tmp_path, "b", identity="acme/b")
+    found = select((str(tmp_path / "outer"),), settings=settings)
+    assert {"acme/inner", "acme/b", "packrunner/python"} <= {identity for identity, _ in found.buildpacks}
+    assert {str(b), str(tmp_path / "inner")} <= set(found.inputs)
+
+
+def test_a_package_toml_about_another_directory_says_nothing_about_this_one(
+    settings: CatalogSettings, tmp_path: Path
+) -> None:
+    order = '[[order]]\n[[order.group]]\nid = "acme/b"\n'
+    meta = write(tmp_path, "meta", identity="acme/meta", more=order)
+    write(tmp_path, "b", identity="acme/b")
+    (meta / "package.toml").write_text('[buildpack]\nuri = "../b"\n[[dependencies]]\nuri = "../b"\n')
+    with pytest.raises(UsageError, match="no buildpack 'acme/b'"):
+        select((str(meta),), settings=settings)
+
+
 def test_two_buildpacks_with_one_name_are_refused(settings: CatalogSettings, tmp_path: Path) -> None:
     one = write(tmp_path, "one", identity="acme/a")
     two = write(tmp_path, "two", identity="acme/a", more="# other\n")
