@@ -30,7 +30,7 @@ from packrunner import fingerprint
 from packrunner.catalog import builtin, tree
 from packrunner.catalog.check import check_programs, read_descriptor
 from packrunner.catalog.tree import make_directory
-from packrunner.catalog.vendored import Vendored, Wanted, wanted
+from packrunner.catalog.vendored import Vendored, Wanted, lacking, wanted
 from packrunner.confined import Root
 from packrunner.disk import FileLock, disk_error, temporary, write_atomic
 from packrunner.errors import StoreError
@@ -83,12 +83,12 @@ class Stage:
         recorded = _recorded(known)
         if recorded is not None and recorded[0] == fingerprint.digest(before):
             found = self._staged(source, recorded[1], kind)
-            if found is not None and recorded[2] == self._vendored.digest(wanted(found.descriptor)):
+            if found is not None and recorded[2] == self._vendored.digest(lacking(source, found.descriptor)):
                 return found
         found = self._copy(source, kind, shown or readable(source))
         # A source that changed meanwhile, or within the clock's tick, is looked at in full again next time.
         if fingerprint.settled(before, began) and before == _scan(source):
-            ours = self._vendored.digest(wanted(found.descriptor))
+            ours = self._vendored.digest(lacking(source, found.descriptor))
             line = f"{fingerprint.digest(before)} {found.digest.removeprefix('sha256:')} {ours}\n"
             write_atomic(known, line.encode())
         return found
@@ -138,7 +138,7 @@ class Stage:
         """Copy, hash and check; the tree appears under its digest only when all is well."""
         self._sweep()
         # Read before the copy too: a directory that is no buildpack may be somebody's whole home.
-        asked = wanted(read_descriptor(source, shown=shown, kind=kind))
+        asked = lacking(source, read_descriptor(source, shown=shown, kind=kind))
         new = self._new()
         try:
             digest = tree.normalise(source, new, extra=self._extra(asked))

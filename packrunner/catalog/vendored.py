@@ -40,6 +40,14 @@ def wanted(descriptor: BuildpackDescriptor) -> Wanted:
     return Wanted(sdk=own.get("sdk") is True, reloader=own.get("reloader") is True)
 
 
+def lacking(source: str, descriptor: BuildpackDescriptor) -> Wanted:
+    """What a buildpack asks for and does not have yet: what was packaged is complete, and stays what it was."""
+    asked = wanted(descriptor)
+    has_sdk = os.path.isfile(os.path.join(source, PLACE, "sdk", "__init__.py"))
+    has_programs = os.path.isdir(os.path.join(source, PLACE, "bin"))
+    return Wanted(sdk=asked.sdk and not has_sdk, reloader=asked.reloader and not has_programs)
+
+
 class Vendored:
     """The files, by their place in a staged tree; read once."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import textwrap
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from packrunner.images.store import StoredImage
 
 PROCESSES = "/cnb/process/"
+_EXTENDED = re.compile(r"Layer: '(?P<file>[^']+)', Created by extension: (?P<id>[^@]+)@.+")
 
 
 class ProcessFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,10 +154,12 @@ def _layers(image: Image, lifecycle: labels.LifecycleLabel, others: Mapping[str,
     base_end = next((i + 1 for i, diff_id in enumerate(ids) if diff_id == top), 0)
     found = []
     for i, layer in enumerate(image.layers):
-        role, buildpack = roles.get(layer.diff_id, ("base" if i < base_end else "", ""))
+        role, buildpack = roles.get(layer.diff_id) or ("base" if i < base_end else "", "")
+        if not role:
+            role, buildpack = _of_extension(layer.created_by)
         found.append(
             LayerFacts(
-                name=role or layer.created_by or "(unknown)",
+                name=role,
                 diff_id=layer.diff_id,
                 size=layer.blob.size,
                 buildpack=buildpack,
@@ -163,6 +167,12 @@ def _layers(image: Image, lifecycle: labels.LifecycleLabel, others: Mapping[str,
             )
         )
     return tuple(found)
+
+
+def _of_extension(created_by: str) -> tuple[str, str]:
+    """The Dockerfile that made a layer, and whose it is; else what there is to call the layer by."""
+    found = _EXTENDED.fullmatch(created_by)
+    return (found["file"], short_id(found["id"])) if found else (created_by or "(unknown)", "")
 
 
 def _roles(lifecycle: labels.LifecycleLabel) -> dict[str, tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import threading
@@ -188,6 +189,18 @@ def test_a_buildpack_cannot_have_the_sdks_place(stage: Stage, source: Path, plac
         stage.add(str(source))
     assert caught.value.slug == "buildpack-tree"
     assert "SDK" in (caught.value.cause or "")
+
+
+def test_what_was_packaged_keeps_the_sdk_that_it_was_packaged_with(stage: Stage, source: Path, tmp_path: Path) -> None:
+    (source / "buildpack.toml").write_text(DESCRIPTOR + SDK)
+    first = stage.add(str(source))
+    packaged = tmp_path / "packaged"
+    shutil.copytree(first.path, packaged)
+    assert stage.add(str(packaged)).digest == first.digest
+    (tmp_path / "sdk" / "detect.py").write_text("x = 3\n")
+    later = Stage(str(tmp_path / "stage"), sdk_dir=str(tmp_path / "sdk"))
+    assert later.add(str(packaged)).digest == first.digest
+    assert later.add(str(source)).digest != first.digest
 
 
 @pytest.mark.parametrize("target", ["data.txt", "./data.txt", "../lib/data.txt", "../bin", "nowhere", "tool/../x/.."])
