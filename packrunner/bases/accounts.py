@@ -36,25 +36,36 @@ _CHANGED = 20000
 SECRET_OWNER = (0, _SHADOW_GID)
 
 
-def passwd(shell: str) -> str:
+def taken(user: User) -> str:
+    """What of a user's another user or group has already: "" where all of it is free."""
+    for name, uid, _, _ in (("root", 0, 0, ""), *_USERS):
+        if user.name == name or user.uid == uid:
+            return f"the user {name} has the number {uid}"
+    for name, gid in _GROUPS:
+        if user.name == name or user.gid == gid:
+            return f"the group {name} has the number {gid}"
+    return ""
+
+
+def passwd(user: User, shell: str) -> str:
     """The content of /etc/passwd; `shell` is that of root and of the image's user."""
     lines = [f"root:x:0:0:root:/root:{shell}"]
     lines += [f"{name}:x:{uid}:{gid}:{name}:{home}:/usr/sbin/nologin" for name, uid, gid, home in _USERS]
-    lines += [f"{USER.name}:x:{USER.uid}:{USER.gid}:{USER.name}:{USER.home}:{shell}"]
+    lines += [f"{user.name}:x:{user.uid}:{user.gid}:{user.name}:{user.home}:{shell}"]
     return "\n".join(lines) + "\n"
 
 
-def group() -> str:
+def group(user: User) -> str:
     """The content of /etc/group."""
-    return "".join(f"{name}:x:{gid}:\n" for name, gid in (*_GROUPS, (USER.name, USER.gid)))
+    return "".join(f"{name}:x:{gid}:\n" for name, gid in (*_GROUPS, (user.name, user.gid)))
 
 
-def shadow() -> str:
+def shadow(user: User) -> str:
     """The content of /etc/shadow: nobody has a password, so nobody can log in with one."""
-    names = ("root", *(name for name, *_ in _USERS), USER.name)
+    names = ("root", *(name for name, *_ in _USERS), user.name)
     return "".join(f"{name}:*:{_CHANGED}:0:99999:7:::\n" for name in names)
 
 
-def gshadow() -> str:
+def gshadow(user: User) -> str:
     """The content of /etc/gshadow."""
-    return "".join(f"{name}:*::\n" for name in (*(name for name, _ in _GROUPS), USER.name))
+    return "".join(f"{name}:*::\n" for name in (*(name for name, _ in _GROUPS), user.name))

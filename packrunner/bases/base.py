@@ -205,9 +205,9 @@ class Base:
         """Make these images now, together; nothing where all are there."""
         if all(self.is_ready(image) for image in images):
             return
-        from packrunner.bases import debian
+        from packrunner.bases import blueprint, debian
 
-        debian.prepare(self._suite, images, self._settings, self._tools, lock=self._lock)
+        debian.prepare(blueprint.own(self._suite), images, self._settings, self._tools, lock=self._lock)
 
     def is_ready(self, image: ImageName) -> bool:
         """Is it made, and still as it was made? A cheap look, not at every file."""
@@ -237,9 +237,9 @@ def open_base(
     path = lock_path(settings.data_dir, suite.reference, settings.architecture)
     lock = read_lock(path)
     if lock is None:
-        from packrunner.bases import debian
+        from packrunner.bases import blueprint, debian
 
-        lock = debian.prepare(suite, images, settings, tools)
+        lock = debian.prepare(blueprint.own(suite), images, settings, tools)
     base = Base(suite, lock, settings, tools)
     base.prepare(*images)
     _say_if_old(lock, settings, reporter)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner.bases import debian, download
+from packrunner.bases.blueprint import own
 from packrunner.bases.lock import home, lock_path, read_lock
 from packrunner.bases.recipes import RECIPES, is_recipe, parse_reference
 from packrunner.disk import FileLock, disk_error, temporary, write_atomic
@@ -45,7 +46,7 @@ def put(suite: Suite, directory: str, settings: BaseSettings, tools: Tools) -> C
 
     Raises NetworkError, CorruptError and StoreError; what was fetched until then is kept.
     """
-    lock = debian.gather(suite, settings, tools)
+    lock = debian.gather(own(suite), settings, tools)
     with FileLock(os.path.join(settings.directory, "lock")):
         _copy(lock, os.path.join(settings.directory, "downloads"), os.path.join(directory, _PACKAGES))
         place = os.path.join(directory, _BASES, os.path.basename(home("", lock.reference, lock.architecture)))
@@ -76,7 +77,7 @@ def _locks(directory: str, architecture: str) -> Iterator[Lock]:
     parent = os.path.join(directory, _BASES)
     for name in sorted(os.listdir(parent)) if os.path.isdir(parent) else ():
         lock = read_lock(os.path.join(parent, name, _LOCK))
-        if lock is None or lock.architecture != architecture:
+        if lock is None or lock.recipe or lock.architecture != architecture:
             continue
         # The reference becomes the name of a directory; only our own are written by us.
         if is_recipe(lock.reference) and parse_reference(lock.reference).reference == lock.reference:

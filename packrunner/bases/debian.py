@@ -21,7 +21,6 @@ from packrunner.bases.download import Network
 from packrunner.bases.installed import Installed, changes
 from packrunner.bases.lock import home, lock_path, read_lock
 from packrunner.bases.making import Maker
-from packrunner.bases.recipes import RECIPES, VARIANTS, image_name
 from packrunner.bases.release import KEYRING
 from packrunner.bases.resolving import Resolver
 from packrunner.confined import Root
@@ -35,35 +34,46 @@ if TYPE_CHECKING:
 
     from packrunner.bases.apt_sources import Archives
     from packrunner.bases.base import BaseSettings, Tools
+    from packrunner.bases.blueprint import Blueprint
     from packrunner.bases.installed import Change
     from packrunner.bases.lock import Lock
-    from packrunner.bases.recipes import ImageName, Suite
     from packrunner.images.store import LocalStore
 
 _MAX_THREADS = 4
-_USUAL: tuple[ImageName, ...] = ("build", "python")
+_USUAL = ("build", "python")
 
 
 def prepare(
-    suite: Suite, images: Sequence[ImageName], settings: BaseSettings, tools: Tools, *, lock: Lock | None = None
+    blueprint: Blueprint,
+    images: Sequence[str],
+    settings: BaseSettings,
+    tools: Tools,
+    *,
+    lock: Lock | None = None,
+    given: bool = False,
 ) -> Lock:
-    """Make the images that are missing; resolves the packages first where `lock` is None and none is written yet."""
-    with _alone(suite, settings, tools) as here:
+    """Make the images that are missing; resolves the packages first where `lock` is None and none is written yet.
+
+    A lock that is `given` from elsewhere is the one that is followed, and kept for, from then on.
+    """
+    with _alone(blueprint, settings, tools) as here:
+        if lock and given:
+            _Preparation(blueprint, settings, tools).follow(lock)
         # Whoever held it may have done all of it.
-        lock = lock or read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
+        lock = lock or read_lock(lock_path(settings.data_dir, blueprint.key, settings.architecture))
         missing = list(images)
         if lock:
             missing = [one for one in images if not marker.is_ready(here, lock.digest, one, tools.store)]
             if not missing:
                 return lock
-        return _Preparation(suite, settings, tools).run(lock, missing)
+        return _Preparation(blueprint, settings, tools).run(lock, missing)
 
 
-def gather(suite: Suite, settings: BaseSettings, tools: Tools) -> Lock:
+def gather(blueprint: Blueprint, settings: BaseSettings, tools: Tools) -> Lock:
     """The lock that builds use, or a new one, with the packages of every image downloaded."""
-    with _alone(suite, settings, tools):
-        lock = read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
-        return _Preparation(suite, settings, tools).gather(lock)
+    with _alone(blueprint, settings, tools):
+        lock = read_lock(lock_path(settings.data_dir, blueprint.key, settings.architecture))
+        return _Preparation(blueprint, settings, tools).gather(lock)
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,56 +81,57 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
 
     old: Lock | None
     new: Lock
-    images: tuple[ImageName, ...]
+    images: tuple[str, ...]
 
-    def changes(self, image: ImageName) -> tuple[Change, ...]:
+    def changes(self, image: str) -> tuple[Change, ...]:
         """What became of an image's packages."""
         return changes(_installed(self.old, image), _installed(self.new, image))
 
 
-def _installed(lock: Lock | None, image: ImageName) -> dict[str, Installed]:
+def _installed(lock: Lock | None, image: str) -> dict[str, Installed]:
     return {
         package.name: Installed(version=package.version, source=package.name, security=package.archive == "security")
         for package in (lock.of(image) if lock and image in lock.images else ())
     }
 
 
-def update(suite: Suite, settings: BaseSettings, tools: Tools, *, dry_run: bool = False) -> Update:
+def update(blueprint: Blueprint, settings: BaseSettings, tools: Tools, *, dry_run: bool = False) -> Update:
     """Resolve the packages anew, and make the images that the old lock had; with `dry_run` only resolve.
 
     The new lock replaces the old one last: until then, and after any failure, builds use the old base.
     """
-    with _alone(suite, settings, tools) as here:
+    with _alone(blueprint, settings, tools) as here:
         try:
-            old = read_lock(lock_path(settings.data_dir, suite.reference, settings.architecture))
+            old = read_lock(lock_path(settings.data_dir, blueprint.key, settings.architecture))
         except CorruptError:
             old = None  # renewing it is the way out
-        made = tuple(one for one in RECIPES if old and marker.read(here, old.digest, one)) or _USUAL
-        new = _Preparation(suite, settings, tools).renew(old, made, dry_run=dry_run)
+        made = tuple(one for one in blueprint.images if old and marker.read(here, old.digest, one)) or _USUAL
+        new = _Preparation(blueprint, settings, tools).renew(old, made, dry_run=dry_run)
         if not dry_run:
-            _rename(suite, new, here, tools.store)
+            rename(blueprint, new, settings, tools.store)
         return Update(old=old, new=new, images=made)
 
 
-def _rename(suite: Suite, lock: Lock, here: str, store: LocalStore) -> None:
-    """Let the names of run images mean those of the lock: they may have been made before, and another since."""
-    for variant in VARIANTS:
-        image = marker.stored(here, lock.digest, variant, store)
-        if image:
-            store.write(image, [image_name(suite, variant)])
+def rename(blueprint: Blueprint, lock: Lock, settings: BaseSettings, store: LocalStore) -> None:
+    """Let the names of images mean those of the lock: they may have been made before, and another since."""
+    here = home(settings.data_dir, blueprint.key, settings.architecture)
+    for image, name in blueprint.names.items():
+        found = marker.stored(here, lock.digest, image, store)
+        if found:
+            store.write(found, [name])
 
 
 @contextmanager
-def _alone(suite: Suite, settings: BaseSettings, tools: Tools) -> Iterator[str]:
+def _alone(blueprint: Blueprint, settings: BaseSettings, tools: Tools) -> Iterator[str]:
     """The base's directory, where no other process makes anything meanwhile."""
-    here = home(settings.data_dir, suite.reference, settings.architecture)
+    here = home(settings.data_dir, blueprint.key, settings.architecture)
     try:
         os.makedirs(here, mode=0o700, exist_ok=True)
     except OSError as error:
         raise disk_error(error, here) from error
 
     def notice() -> None:
-        text = f"waiting for another packrunner, which is making {suite.reference} or another base"
+        text = f"waiting for another packrunner, which is making {blueprint.suite.reference} or another base"
         tools.reporter.emit(Noted(text=text, always=True))
 
     with FileLock(os.path.join(settings.directory, "lock"), notice=notice):
@@ -130,17 +141,18 @@ def _alone(suite: Suite, settings: BaseSettings, tools: Tools) -> Iterator[str]:
 class _Preparation:
     """One step on the screen, from the package lists to the images."""
 
-    def __init__(self, suite: Suite, settings: BaseSettings, tools: Tools) -> None:
-        self._suite = suite
+    def __init__(self, blueprint: Blueprint, settings: BaseSettings, tools: Tools) -> None:
+        self._blueprint = blueprint
+        self._reference = blueprint.suite.reference
         self._settings = settings
         self._tools = tools
         self._downloads = os.path.join(settings.directory, "downloads")
-        self._home = home(settings.data_dir, suite.reference, settings.architecture)
+        self._home = home(settings.data_dir, blueprint.key, settings.architecture)
 
-    def run(self, lock: Lock | None, images: Sequence[ImageName]) -> Lock:
+    def run(self, lock: Lock | None, images: Sequence[str]) -> Lock:
         began = time.monotonic()
         reporter = self._tools.reporter
-        reporter.emit(StepStarted(phase="base", subject=self._suite.reference))
+        reporter.emit(StepStarted(phase="base", subject=self._reference))
         checked = "signatures checked"
         if lock is None:
             lock = self._resolve()
@@ -153,21 +165,30 @@ class _Preparation:
         reporter.emit(StepDone(phase="base", subject=lock.reference, detail=detail, seconds=time.monotonic() - began))
         return lock
 
+    def follow(self, lock: Lock) -> None:
+        path = lock_path(self._settings.data_dir, self._blueprint.key, self._settings.architecture)
+        try:
+            kept = read_lock(path)
+        except CorruptError:
+            kept = None
+        if kept != lock:
+            write_atomic(path, lock.to_json(), sync=True)
+
     def gather(self, lock: Lock | None) -> Lock:
         began = time.monotonic()
-        self._tools.reporter.emit(StepStarted(phase="base", subject=self._suite.reference))
+        self._tools.reporter.emit(StepStarted(phase="base", subject=self._reference))
         if lock is None:
             lock = self._resolve()
             self._keep(lock)
-        count, size = self._fetched(self._maker(lock), tuple(RECIPES))
+        count, size = self._fetched(self._maker(lock), tuple(self._blueprint.images))
         detail = f"{count} packages, {size / 1e6:.1f} MB"
         seconds = time.monotonic() - began
         self._tools.reporter.emit(StepDone(phase="base", subject=lock.reference, detail=detail, seconds=seconds))
         return lock
 
-    def renew(self, old: Lock | None, images: Sequence[ImageName], *, dry_run: bool) -> Lock:
+    def renew(self, old: Lock | None, images: Sequence[str], *, dry_run: bool) -> Lock:
         began = time.monotonic()
-        self._tools.reporter.emit(StepStarted(phase="base", subject=self._suite.reference))
+        self._tools.reporter.emit(StepStarted(phase="base", subject=self._reference))
         lock = self._resolve()
         same = old is not None and old.digest == lock.digest
         detail = "package lists read, signatures checked"
@@ -183,7 +204,7 @@ class _Preparation:
         self._tools.reporter.emit(StepDone(phase="base", subject=lock.reference, detail=detail, seconds=seconds))
         return lock
 
-    def _make(self, lock: Lock, images: Sequence[ImageName]) -> tuple[int, int]:
+    def _make(self, lock: Lock, images: Sequence[str]) -> tuple[int, int]:
         maker = self._maker(lock)
         done = self._fetched(maker, images)
         for image in images:
@@ -194,7 +215,7 @@ class _Preparation:
         return Maker(
             home=self._home,
             downloads=self._downloads,
-            suite=self._suite,
+            blueprint=self._blueprint,
             lock=lock,
             store=self._tools.store,
             snapshots=self._tools.snapshots,
@@ -203,7 +224,7 @@ class _Preparation:
             threads=max(2, min(_MAX_THREADS, os.cpu_count() or 2)),
         )
 
-    def _fetched(self, maker: Maker, images: Sequence[ImageName]) -> tuple[int, int]:
+    def _fetched(self, maker: Maker, images: Sequence[str]) -> tuple[int, int]:
         try:
             return maker.fetch(images, self._reach)
         except NetworkError as error:
@@ -214,14 +235,16 @@ class _Preparation:
         if error.slug != "download-gone":
             return error
         return NetworkError(
-            f"a package that {self._suite.reference} is locked to is no longer to be had",
+            f"a package that {self._reference} is locked to is no longer to be had",
             slug="download-gone",
             cause=f"{error.brief}; mirrors keep only the newest version",
-            tries=(f"packrunner builder update {self._suite.reference}",),
+            tries=(f"packrunner builder update {self._reference}",)
+            if self._blueprint.own
+            else ("packrunner builder lock", "a debian-mirror that keeps old versions, as snapshot.debian.org does"),
         )
 
-    def _say_if_damaged(self, lock: Lock, images: Sequence[ImageName]) -> None:
-        if "build" in images and marker.read(self._home, lock.digest, "build"):
+    def _say_if_damaged(self, lock: Lock, images: Sequence[str]) -> None:
+        if "build" in images and "top" in marker.read(self._home, lock.digest, "build"):
             text = f"the unpacked {lock.reference} was damaged or changed: it is made again"
             self._tools.reporter.emit(Warned(text=text))
 
@@ -236,7 +259,7 @@ class _Preparation:
             reporter=self._tools.reporter,
             now=settings.now,
         )
-        return resolver.lock(self._suite, settings.architecture, _read_seen(settings.directory))
+        return resolver.lock(self._blueprint, settings.architecture, _read_seen(settings.directory))
 
     def _keep(self, lock: Lock) -> None:
         settings = self._settings
@@ -245,7 +268,7 @@ class _Preparation:
         write_atomic(
             os.path.join(settings.directory, "seen.json"), json.dumps(seen, sort_keys=True).encode(), sync=True
         )
-        path = lock_path(settings.data_dir, self._suite.reference, settings.architecture)
+        path = lock_path(settings.data_dir, self._blueprint.key, settings.architecture)
         write_atomic(path, lock.to_json(), sync=True)
 
     def _reach(self) -> tuple[Archives, Network]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from packrunner.bases.unpack import Installed
+    from packrunner.engines.base import User
 
 _LOCAL = ("bin", "etc", "games", "include", "lib", "sbin", "share", "share/man", "src")
 _DIRECTORIES = (
@@ -70,12 +71,12 @@ _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _INDEX_ONLY = frozenset({"filename", "size", "md5sum", "sha1", "sha256", "sha512", "description-md5"})
 
 
-def fix_up(tree: str, installed: Sequence[Installed], *, newest: int) -> dict[str, tuple[int, int]]:
+def fix_up(tree: str, installed: Sequence[Installed], *, user: User, newest: int) -> dict[str, tuple[int, int]]:
     """Complete the tree; new files are dated `newest` (seconds). Returns who owns what is not root's."""
     with Root.open(tree) as root:
         fixer = _Fixer(root)
         fixer.directories()
-        fixer.accounts()
+        fixer.accounts(user)
         fixer.certificates()
         fixer.files()
         fixer.package_database(installed)
@@ -111,14 +112,13 @@ class _Fixer:
             self._directory(f"usr/local/lib/python{minor}")
             self._directory(f"usr/local/lib/python{minor}/dist-packages")
 
-    def accounts(self) -> None:
+    def accounts(self, user: User) -> None:
         shell = "/bin/bash" if self._root.kind("usr/bin/bash") else "/usr/sbin/nologin"
-        self._write("etc/passwd", accounts.passwd(shell).encode())
-        self._write("etc/group", accounts.group().encode())
-        for name, text in (("etc/shadow", accounts.shadow()), ("etc/gshadow", accounts.gshadow())):
+        self._write("etc/passwd", accounts.passwd(user, shell).encode())
+        self._write("etc/group", accounts.group(user).encode())
+        for name, text in (("etc/shadow", accounts.shadow(user)), ("etc/gshadow", accounts.gshadow(user))):
             self._write(name, text.encode(), mode=0o640)
             self.owners[name] = accounts.SECRET_OWNER
-        user = accounts.USER
         home = user.home.lstrip("/")
         # Only root can give it away here; the layer says whose it is in any case.
         owner = (user.uid, user.gid) if os.geteuid() == 0 else None

@@ -59,6 +59,8 @@ class Lock:
     indexes: tuple[LockedIndex, ...]
     packages: tuple[LockedPackage, ...]
     images: Mapping[str, tuple[str, ...]]
+    recipe: str = ""
+    """Of which team's recipe it is, in hexadecimal; "" for packrunner's own."""
 
     @property
     def digest(self) -> Digest:
@@ -69,7 +71,7 @@ class Lock:
             "reference": self.reference,
             "architecture": self.architecture,
             "images": {image: [[name, *sums[name]] for name in names] for image, names in self.images.items()},
-        }
+        } | ({"recipe": self.recipe} if self.recipe else {})
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return Digest.parse("sha256:" + hashlib.sha256(text.encode()).hexdigest())
 
@@ -83,8 +85,8 @@ class Lock:
         return (json.dumps({"version": VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n").encode()
 
 
-def read_lock(path: str) -> Lock | None:
-    """The lock at `path`; None when there is none yet. Raises CorruptError, slug `base-lock`."""
+def read_lock(path: str, *, fix: str = "packrunner builder update") -> Lock | None:
+    """The lock at `path`; None when there is none yet. Raises CorruptError, slug `base-lock`, naming the `fix`."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -100,7 +102,7 @@ def read_lock(path: str) -> Lock | None:
             slug="base-lock",
             cause=f"{type(error).__name__}: {str(error)[:200]}",
             at=path,
-            tries=("packrunner builder update",),
+            tries=(fix,),
         ) from error
 
 
@@ -126,14 +128,15 @@ def _parse(raw: Any) -> Lock:
         indexes=tuple(LockedIndex(**one) for one in raw["indexes"]),
         packages=packages,
         images=images,
+        recipe=str(raw.get("recipe", "")),
     )
 
 
-def home(data_dir: str, reference: str, architecture: str) -> str:
-    """The directory of one base's lock and what is known of its images."""
-    return os.path.join(data_dir, "bases", f"{reference.replace(':', '-')}-{architecture}")
+def home(data_dir: str, key: str, architecture: str) -> str:
+    """The directory of one base's lock and what is known of its images; `key` is a Blueprint's."""
+    return os.path.join(data_dir, "bases", f"{key.replace(':', '-')}-{architecture}")
 
 
-def lock_path(data_dir: str, reference: str, architecture: str) -> str:
+def lock_path(data_dir: str, key: str, architecture: str) -> str:
     """The lock file of a base, whether it exists or not."""
-    return os.path.join(home(data_dir, reference, architecture), "lock.json")
+    return os.path.join(home(data_dir, key, architecture), "lock.json")

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner.bases import bytecode, download, fixups, marker, resolving, unpack
-from packrunner.bases.accounts import USER
-from packrunner.bases.recipes import PATH, ImageName, Suite, Variant, image_name
+from packrunner.bases.recipes import PATH
 from packrunner.confined import Root
 from packrunner.disk import disk_error
 from packrunner.events import StepProgress
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from packrunner.bases.apt_sources import Archives
+    from packrunner.bases.blueprint import Blueprint
     from packrunner.bases.download import Network
     from packrunner.bases.lock import Lock, LockedPackage
     from packrunner.engines.base import Engine
@@ -42,7 +42,7 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
 
     home: str
     downloads: str
-    suite: Suite
+    blueprint: Blueprint
     lock: Lock
     store: LocalStore
     snapshots: Snapshots
@@ -50,7 +50,7 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
     reporter: Reporter
     threads: int
 
-    def fetch(self, images: Sequence[ImageName], reach: Callable[[], tuple[Archives, Network]]) -> tuple[int, int]:
+    def fetch(self, images: Sequence[str], reach: Callable[[], tuple[Archives, Network]]) -> tuple[int, int]:
         """Download what is missing of the images' packages; says how many packages, and bytes, they all are.
 
         `reach` is called only when something is missing: with all packages kept, no network is needed (NET-01).
@@ -70,7 +70,7 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
             download.fetch(resolving.wanted(missing, archives), self.downloads, network, progress)
         return len(packages), total
 
-    def make(self, image: ImageName) -> None:
+    def make(self, image: str) -> None:
         """Make one image and mark it as ready."""
         began = time.monotonic()
         self.remove_leftovers()
@@ -83,20 +83,20 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
         except OSError as error:
             raise disk_error(error, work) from error
         owners = self._fill(image, tree, os.path.join(work, "scratch"))
-        if image == "build":
-            self._publish_tree(tree)
-        else:
+        if image in self.blueprint.names:
             self._publish_image(image, tree, owners)
+        else:
+            self._publish_tree(tree)
         self.remove_leftovers()
         _LOG.debug("made %s of %s in %.2f s", image, self.lock.reference, time.monotonic() - began)
 
-    def _fill(self, image: ImageName, tree: str, scratch: str) -> Mapping[str, tuple[int, int]]:
+    def _fill(self, image: str, tree: str, scratch: str) -> Mapping[str, tuple[int, int]]:
         packages = self.lock.of(image)
         began = time.monotonic()
         installed = self._unpack(image, packages, tree)
         newest = max(one.newest for one in installed)
         unpacked = time.monotonic()
-        owners = fixups.fix_up(tree, installed, newest=newest)
+        owners = fixups.fix_up(tree, installed, user=self.blueprint.user, newest=newest)
         fixed = time.monotonic()
         self.reporter.emit(StepProgress(detail=f"byte-compiling {image}"))
         bytecode.compile_python(tree, scratch, self.engine, newest=newest)
@@ -111,7 +111,7 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
         )
         return owners
 
-    def _unpack(self, image: ImageName, packages: Sequence[LockedPackage], tree: str) -> list[unpack.Installed]:
+    def _unpack(self, image: str, packages: Sequence[LockedPackage], tree: str) -> list[unpack.Installed]:
         total = sum(package.size for package in packages)
         done: list[int] = []
 
@@ -137,7 +137,7 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
             raise disk_error(error, final) from error
         marker.write(self.home, self.lock.digest, "build", {"top": marker.top_fingerprint(final)})
 
-    def _publish_image(self, image: Variant, tree: str, owners: Mapping[str, tuple[int, int]]) -> None:
+    def _publish_image(self, image: str, tree: str, owners: Mapping[str, tuple[int, int]]) -> None:
         from packrunner.images.layer import Tree, write_layer
 
         self.reporter.emit(StepProgress(detail=f"storing {image}"))
@@ -147,8 +147,8 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
                 self.store, [Tree(source=tree, target="/", uid=0, gid=0, owners=owners)], created_by=created_by
             )
             self.snapshots.adopt(written.layer.diff_id, tree)
-            value = run_image(self.suite, self.lock, image).with_layers(written.layer)
-            digest = self.store.write(value, [image_name(self.suite, image)])
+            value = described(self.blueprint, self.lock, image).with_layers(written.layer)
+            digest = self.store.write(value, [self.blueprint.names[image]])
         marker.write(self.home, self.lock.digest, image, {"image": digest})
 
     def remove_leftovers(self) -> None:
@@ -159,19 +159,22 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
                     home.remove(entry.name)
 
 
-def run_image(suite: Suite, lock: Lock, image: Variant) -> Image:
-    """A run image's configuration, without layers (IMG-02, IMG-03)."""
+def described(blueprint: Blueprint, lock: Lock, image: str) -> Image:
+    """An image's configuration, without layers (IMG-01 - IMG-03)."""
     from packrunner.images.image import Image
 
+    suite, user = blueprint.suite, blueprint.user
+    builds = (("CNB_GROUP_ID", str(user.gid)), ("CNB_USER_ID", str(user.uid))) if image == "build" else ()
+    own = f"io.packrunner.debian.{suite.version}.{image}"
     return Image(
         architecture=lock.architecture,
-        env=(("PATH", PATH),),
-        user=f"{USER.uid}:{USER.gid}",
+        env=(*builds, ("PATH", PATH)),
+        user=f"{user.uid}:{user.gid}",
         working_dir="/",
         labels={
             "io.buildpacks.base.distro.name": "debian",
             "io.buildpacks.base.distro.version": suite.version,
-            "io.buildpacks.base.id": f"io.packrunner.debian.{suite.version}.{image}",
+            "io.buildpacks.base.id": own if blueprint.own else blueprint.names[image].partition(":")[0],
             "io.buildpacks.base.description": f"Debian {suite.version} ({suite.codename}), {image}",
             "io.packrunner.base": f"{lock.reference}@{lock.digest.short}",
         },

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from packrunner.bases.recipes import ImageName, Variant
     from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
     from packrunner.names import Digest
@@ -75,17 +74,17 @@ def is_held(path: str) -> bool:
     return False
 
 
-def is_ready(home: str, digest: Digest, image: ImageName, store: LocalStore) -> bool:
+def is_ready(home: str, digest: Digest, image: str, store: LocalStore) -> bool:
     """Is the image made, and still as it was made? A cheap look, not at every file."""
-    if image != "build":
-        return stored(home, digest, image, store) is not None
     marked = read(home, digest, image)
-    return "top" in marked and marked["top"] == top_fingerprint(tree_path(home, digest))
+    if "top" in marked:
+        return marked["top"] == top_fingerprint(tree_path(home, digest))
+    return stored(home, digest, image, store) is not None
 
 
-def stored(home: str, digest: Digest, variant: Variant, store: LocalStore) -> Image | None:
-    """A run image that is in the store with all of its blobs."""
-    marked = read(home, digest, variant)
+def stored(home: str, digest: Digest, image: str, store: LocalStore) -> Image | None:
+    """An image that is in the store with all of its blobs."""
+    marked = read(home, digest, image)
     found = store.read(marked["image"]) if "image" in marked else None
     if found is None:
         return None

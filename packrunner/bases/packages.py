@@ -150,6 +150,14 @@ class Universe(msgspec.Struct):
         found = (self.newest(provider) for provider in sorted(self._providers.get(name, ())))
         return [package for package in found if package and any(p.name == name for p in package.provides)]
 
+    def has(self, name: str) -> bool:
+        """Whether there is a package of that very name, or one that provides it."""
+        return name in self._stanzas or name in self._packages or name in self._providers
+
+    def names(self, beginning: str) -> list[str]:
+        """The names that begin so, in order."""
+        return sorted(name for name in {*self._stanzas, *self._packages} if name.startswith(beginning))
+
     def essential(self) -> list[str]:
         """Names of the packages marked essential, in order."""
         return sorted(self._essential)

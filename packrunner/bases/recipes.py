@@ -54,7 +54,7 @@ _UNCONFIGURED = frozenset({"openssl", "debconf", "debconf-2.0", "awk"})
 _LIBC = (*_FILES, "libc6", "libssl3t64 | libssl3", "bash", "dash", "coreutils")
 _LIBC_CUT = _UNCONFIGURED | {"openssl-provider-legacy", "dpkg", "tar"}
 
-RECIPES: dict[ImageName, Recipe] = {
+RECIPES: dict[str, Recipe] = {
     "build": Recipe(
         packages=(
             *_FILES,

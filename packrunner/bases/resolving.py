@@ -12,16 +12,16 @@ import msgspec
 
 from packrunner.bases import download, release
 from packrunner.bases.lock import Lock, LockedIndex, LockedPackage
-from packrunner.bases.packages import Package, Universe
-from packrunner.bases.recipes import RECIPES
+from packrunner.bases.packages import Package, Universe, parse_clauses
 from packrunner.bases.resolve import resolve
-from packrunner.errors import CorruptError, NetworkError, PackrunnerError
+from packrunner.errors import CorruptError, NetworkError, PackrunnerError, UsageError
 from packrunner.events import StepProgress, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from packrunner.bases.apt_sources import Archive, Archives
+    from packrunner.bases.blueprint import Blueprint
     from packrunner.bases.download import Network
     from packrunner.bases.recipes import Suite
     from packrunner.bases.release import IndexFile, Release
@@ -44,11 +44,13 @@ class Resolver(msgspec.Struct, frozen=True, kw_only=True):
     reporter: Reporter
     now: Callable[[], float]
 
-    def lock(self, suite: Suite, architecture: str, seen: Mapping[str, float]) -> Lock:
+    def lock(self, blueprint: Blueprint, architecture: str, seen: Mapping[str, float]) -> Lock:
         """The lock of today; `seen` has the date of the newest Release seen of each suite.
 
-        Raises NetworkError, CorruptError, and UsageError where the archive has nothing for the architecture.
+        Raises NetworkError, CorruptError, and UsageError where the archive has nothing for the architecture, or not
+        what a team asks for (`builder-package`).
         """
+        suite = blueprint.suite
         try:
             indexes = self._indexes(suite, architecture, seen)
         except NetworkError as error:
@@ -61,7 +63,8 @@ class Resolver(msgspec.Struct, frozen=True, kw_only=True):
             universe.add_list(self._content(index, file), index.archive)
         packages: dict[str, Package] = {}
         images: dict[str, tuple[str, ...]] = {}
-        for image, recipe in RECIPES.items():
+        _check_asked(blueprint, universe)
+        for image, recipe in blueprint.images.items():
             chosen = resolve(recipe, universe)
             images[image] = tuple(package.name for package in chosen)
             packages |= {package.name: package for package in chosen}
@@ -74,6 +77,7 @@ class Resolver(msgspec.Struct, frozen=True, kw_only=True):
             indexes=tuple(index for index, _ in indexes),
             packages=tuple(_locked(packages[name]) for name in sorted(packages)),
             images=images,
+            recipe=blueprint.recipe,
         )
 
     def _indexes(
@@ -175,6 +179,24 @@ class Resolver(msgspec.Struct, frozen=True, kw_only=True):
             raise CorruptError(
                 f"the package list of {index.suite} cannot be decompressed", slug="debian-index"
             ) from error
+
+
+def _check_asked(blueprint: Blueprint, universe: Universe) -> None:
+    """Refuse a package that a team asks for and Debian has not, whatever else would be missing."""
+    for asked, at in blueprint.places.items():
+        if any(universe.has(relation.name) for clause in parse_clauses(asked) for relation in clause):
+            continue
+        # 4 ms that only a typo should cost, and a second to look at every name.
+        from difflib import get_close_matches
+
+        near = get_close_matches(asked, universe.names(asked[:2]), n=3)
+        raise UsageError(
+            f"{blueprint.suite.reference} has no package {asked}",
+            slug="builder-package",
+            at=at,
+            cause=f"near it are {', '.join(near)}" if near else "",
+            tries=tuple(f'"{name}"' for name in near[:1]),
+        )
 
 
 def _locked(package: Package) -> LockedPackage:

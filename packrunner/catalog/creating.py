@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from packrunner.catalog.stage import Stage, StagedBuildpack
     from packrunner.formats.builder_file import BuilderFile, Lifecycle, Module
 
+RECIPE = "io.packrunner.recipe"
+"""The label of a builder that was made by a recipe: the recipe, and what its lock says."""
+
 _RELEASES = "https://github.com/buildpacks/lifecycle/releases/download"
 _ARCHITECTURES = {"amd64": "x86-64", "arm64": "arm64"}
 _LIMIT = 1 << 20
@@ -38,6 +41,11 @@ def read_file(path: str) -> BuilderFile:
     except OSError as error:
         raise disk_error(error, readable(path)) from error
     return builder_file.read(data, where=readable(path))
+
+
+def lock_file(path: str) -> str:
+    """The lock beside a builder.toml, whether it exists or not: builder.lock."""
+    return f"{path.removesuffix('.toml')}.lock"
 
 
 def stage_modules(

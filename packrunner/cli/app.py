@@ -48,6 +48,7 @@ COMMANDS = (
     "builder update",
     "builder create",
     "builder fetch",
+    "builder lock",
     "compose init",
     "compose up",
     "buildpack package",

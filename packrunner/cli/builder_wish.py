@@ -68,3 +68,20 @@ def wish(  # noqa: PLR0913  one parameter per flag
         pull_policy=setting("pull-policy", pull_policy),  # type: ignore[arg-type] # resolve() has checked it
         docker_host=setting("docker-host", docker_host),
     )
+
+
+def here(name: str, config_file: str, environ: Mapping[str, str]) -> BuilderWish:
+    """A builder that is made into the local store and nowhere else."""
+    return wish(
+        name,
+        config_file=config_file,
+        tags=(),
+        outputs=(),
+        labels=(),
+        push=False,
+        load=False,
+        compression=None,
+        pull_policy=None,
+        docker_host=None,
+        environ=environ,
+    )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from packrunner.catalog.validate import Verdict
     from packrunner.cli.builder_page import BuilderFacts
     from packrunner.cli.builder_wish import BuilderWish
+    from packrunner.cli.locking import Locked, LockWish
     from packrunner.cli.package_page import Looked
     from packrunner.cli.package_wish import PackageWish
     from packrunner.engines.base import Engine
@@ -88,13 +89,17 @@ class Rebased(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaseUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """A base by the digests of its locks, which packages differ in each image, and which applications are behind."""
+    """A base by the digests of its locks, which packages differ in each image, and which applications are behind.
+
+    `builder` is the digest of the builder that was made of it, if any.
+    """
 
     reference: str
     before: str | None
     after: str
     images: Mapping[str, Sequence[Change]]
     behind: Sequence[str]
+    builder: Digest | None = None
 
     @property
     def changed(self) -> bool:
@@ -264,6 +269,9 @@ class Services(Protocol):
     ) -> Created:
         """Make a builder from a builder.toml."""
 
+    def lock_builder(self, wish: LockWish, *, ca_certs: Sequence[str], reporter: Reporter) -> Locked:
+        """Write, look over or take the lock of a builder's recipe, or of a base."""
+
     def look_into(
         self, reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
     ) -> Looked:
@@ -278,6 +286,11 @@ class Services(Protocol):
         ca_certs: tuple[str, ...] = (),
     ) -> BaseUpdate:
         """Take newer packages into a base; with `dry_run` only look."""
+
+    def update_recipe(
+        self, wish: BuilderWish, *, dry_run: bool, ca_certs: Sequence[str], reporter: Reporter
+    ) -> BaseUpdate:
+        """Take newer packages into a builder's recipe, and make it anew; with `dry_run` only look."""
 
     def push(
         self,

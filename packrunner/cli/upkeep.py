@@ -144,11 +144,25 @@ def chosen_builder(session: Session, builder: str | None) -> str:
     return locator(found, os.getcwd())
 
 
-def update_builder(session: Session, builder: str | None, *, dry_run: bool, ca_certs: tuple[str, ...] = ()) -> int:
-    """Update a base; its result is `debian:13@digest of the lock`."""
+def update_builder(
+    session: Session,
+    builder: str | None,
+    *,
+    config_file: str | None = None,
+    dry_run: bool,
+    ca_certs: tuple[str, ...] = (),
+) -> int:
+    """Update a base, or with its builder.toml a builder; the result is `debian:13@digest of the lock`."""
     began = time.monotonic()
     chosen = chosen_builder(session, builder)
-    found = session.services.update_base(chosen, dry_run=dry_run, reporter=session.renderer(), ca_certs=ca_certs)
+    if config_file is None:
+        found = session.services.update_base(chosen, dry_run=dry_run, reporter=session.renderer(), ca_certs=ca_certs)
+    else:
+        from packrunner.cli.builder_wish import here
+
+        made = here(chosen, config_file, session.environ)
+        found = session.services.update_recipe(made, dry_run=dry_run, reporter=session.renderer(), ca_certs=ca_certs)
+    again = f"{found.reference} --config {config_file}" if config_file else found.reference
     if session.json:
         session.document("builder-update/1", _update_json(found, dry_run=dry_run))
         return 0
@@ -158,7 +172,7 @@ def update_builder(session: Session, builder: str | None, *, dry_run: bool, ca_c
     if not found.changed:
         text = f"{found.reference} has the newest packages already ({found.after[7:19]})."
     elif dry_run:
-        text, hint = "Nothing was changed.", f"Take them: packrunner builder update {found.reference}"
+        text, hint = "Nothing was changed.", f"Take them: packrunner builder update {again}"
     else:
         text = f"{'Updated' if found.before else 'Made'} {found.reference} in {spent}."
         names = [reference.short(name) for name in found.behind]
@@ -167,7 +181,8 @@ def update_builder(session: Session, builder: str | None, *, dry_run: bool, ca_c
         elif names:
             hint = f"Images on the old one are {units.names(names)}: packrunner rebase IMAGE"
     session.renderer().emit(events.Finished(text=text, hint=hint))
-    session.result(f"{found.reference}@{found.after}")
+    if found.builder or not config_file:
+        session.result(f"{found.reference}@{found.builder or found.after}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -13,6 +14,9 @@ from packrunner.formats.positions import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_MOST_IDS = 1 << 31
 
 
 class Ref(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
@@ -98,6 +102,44 @@ class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     post: Refs = Refs()
 
 
+class RecipeUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[recipe.user]`: who builds, and whom applications run as."""
+
+    name: str = "cnb"
+    uid: int = 1000
+    gid: int = 1000
+    home: str = "/home/cnb"
+
+
+class RecipeBuild(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[recipe.build]`: the packages of the build image, beside those of the variant; "none" begins with nothing."""
+
+    variant: Literal["build", "static", "base", "python", "none"] = "build"
+    packages: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    essential: bool = True
+
+
+class RecipeRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[recipe.run]]`: a run image to make, called `image`."""
+
+    image: str = ""
+    mirrors: tuple[str, ...] = ()
+    variant: Literal["static", "base", "python", "none"] = "base"
+    packages: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    essential: bool = False
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[recipe]`, packrunner's own: build and run images made from Debian's packages instead of somebody's images."""
+
+    suite: str = ""
+    user: RecipeUser = RecipeUser()
+    build: RecipeBuild = RecipeBuild()
+    run: tuple[RecipeRun, ...] = ()
+
+
 class BuilderFile(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
     """The whole file."""
 
@@ -112,6 +154,7 @@ class BuilderFile(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fi
     run: Run = Run()
     lifecycle: Lifecycle = Lifecycle()
     targets: tuple[Target, ...] = ()
+    recipe: Recipe | None = None
 
     @property
     def build_image(self) -> str:
@@ -129,7 +172,7 @@ class BuilderFile(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fi
 def read(data: bytes, *, where: str) -> BuilderFile:
     """Read a builder.toml. Raises UsageError, slugs `toml` and `builder-file`, naming file, key and line."""
     found = toml.decode(data, BuilderFile, where=where, error=UsageError)
-    for brief, key, fix in (*_wrong_images(found), *_wrong_contents(found)):
+    for brief, key, fix in (*_wrong_images(found), *_wrong_recipe(found), *_wrong_contents(found)):
         at = place(data.decode(), key, where) if key else where
         raise UsageError(f"{where}: {brief}", slug="builder-file", at=at, tries=(fix,))
     return found
@@ -137,7 +180,7 @@ def read(data: bytes, *, where: str) -> BuilderFile:
 
 def _wrong_images(found: BuilderFile) -> Iterator[tuple[str, str, str]]:
     """What is wrong, the key, what to write instead."""
-    if not found.build_image:
+    if not found.build_image and not found.recipe:
         yield "it names no image to build in", "", '[build] image = "debian:13"'
     if found.build.image and found.stack.build_image not in {"", found.build.image}:
         yield "build.image and stack.build-image are different", "stack.build-image", "leave out [stack]"
@@ -146,6 +189,45 @@ def _wrong_images(found: BuilderFile) -> Iterator[tuple[str, str, str]]:
     for i, one in enumerate(found.run.images):
         if not one.image:
             yield "a run image has no name", f"run.images[{i}]", 'image = "registry.example.com/run:1"'
+
+
+def _wrong_recipe(found: BuilderFile) -> Iterator[tuple[str, str, str]]:
+    recipe = found.recipe
+    if recipe is None:
+        return
+    if found.build_image:
+        key = "build.image" if found.build.image else "stack.build-image"
+        yield "a recipe makes the image to build in, and another is named", key, 'suite = "debian:13", in [recipe]'
+    if not recipe.suite:
+        yield "the recipe has no suite", "recipe", 'suite = "debian:13"'
+    if recipe.run and found.run_images:
+        key = "run.images[0]" if found.run.images else "stack.run-image"
+        yield "a recipe makes the images to run on, and others are named", key, "leave out either"
+    names = [one.image for one in recipe.run]
+    for i, name in enumerate(names):
+        if not name:
+            yield "a run image has no name", f"recipe.run[{i}]", 'image = "registry.example.com/run:1"'
+        if name in names[:i]:
+            yield f"two run images are called {name}", f"recipe.run[{i}].image", "give one of them another name"
+    tables: dict[str, RecipeBuild | RecipeRun] = {"build": recipe.build}
+    tables |= {f"run[{i}]": one for i, one in enumerate(recipe.run)}
+    for key, table in tables.items():
+        twice = sorted({*table.packages} & {*table.exclude})
+        if twice:
+            yield f"{twice[0]} is asked for and excluded", f"recipe.{key}.exclude", "leave out either"
+    yield from _wrong_user(recipe.user)
+
+
+def _wrong_user(user: RecipeUser) -> Iterator[tuple[str, str, str]]:
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", user.name):
+        yield f"{user.name!r} cannot be the name of a user", "recipe.user.name", 'name = "cnb"'
+    for key in ("uid", "gid"):
+        number = getattr(user, key)
+        if not 0 < number < _MOST_IDS:
+            yield f"{number} cannot be a {key}", f"recipe.user.{key}", f"{key} = 1000"
+    parts = user.home.split("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", user.home) or {".", ".."} & {*parts}:
+        yield f"{user.home!r} cannot be a home", "recipe.user.home", 'home = "/home/cnb"'
 
 
 def _wrong_contents(found: BuilderFile) -> Iterator[tuple[str, str, str]]:

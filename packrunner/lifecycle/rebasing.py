@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner.bases.installed import changes, installed, summary
-from packrunner.bases.recipes import VARIANTS, image_name, parse_image_name
+from packrunner.bases.recipes import parse_image_name
 from packrunner.errors import RebaseError
 from packrunner.events import Noted, StepDone, StepStarted
 from packrunner.formats.labels import read_lifecycle
@@ -20,11 +20,10 @@ from packrunner.lifecycle.rebase import NewBase, read_label, rebase, run_image_n
 from packrunner.names import ImageName, registry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any
 
     from packrunner.bases.installed import Change
-    from packrunner.bases.recipes import Suite
     from packrunner.events import Reporter
     from packrunner.images.image import Image, Layer
     from packrunner.images.store import LocalStore, StoredImage
@@ -149,12 +148,12 @@ def newer_base(image: Image, images: Mapping[str, Digest]) -> Digest | None:
     return current if current and not run.reference.endswith(current) else None
 
 
-def behind(images: Sequence[StoredImage], suite: Suite) -> tuple[str, ...]:
-    """The names of images that are on an older base of the suite than the store has."""
+def behind(images: Sequence[StoredImage], bases: Collection[str]) -> tuple[str, ...]:
+    """The names of images that are on an older version of one of the bases, by their names, than the store has."""
     names = {stored.name: stored.digest for stored in images}
-    ours = {image_name(suite, variant) for variant in VARIANTS}
-    return tuple(
-        stored.name
-        for stored in images
-        if read_lifecycle(dict(stored.image.labels)).run_image.image in ours and newer_base(stored.image, names)
-    )
+    return tuple(stored.name for stored in images if _is_on(stored.image, bases) and newer_base(stored.image, names))
+
+
+def _is_on(image: Image, bases: Collection[str]) -> bool:
+    name = read_lifecycle(dict(image.labels)).run_image.image
+    return bool(name) and ImageName(name).tagged in bases

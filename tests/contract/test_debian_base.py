@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner.bases import Base, BaseSettings, open_base
+from packrunner.bases.accounts import USER
 from packrunner.bases.apt_sources import find_archives
 from packrunner.bases.bytecode import compile_python
 from packrunner.bases.download import Network, fetch
@@ -252,7 +253,7 @@ def test_arm64_resolves_and_unpacks(home: Home, tmp_path: Path) -> None:
     tree.mkdir()
     sources = [Source(name=p.name, path=f"{downloads}/{p.sha256}", size=p.size) for p in packages]
     installed = unpack(sources, str(tree), done=lambda size: None)
-    fix_up(str(tree), installed, newest=1)
+    fix_up(str(tree), installed, user=USER, newest=1)
     finish(str(tree), installed, newest=1)
     header = (tree / "usr/bin/python3.13").read_bytes()[:20]
     assert struct.unpack_from("<H", header, 18) == (183,), "a program for aarch64"

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from packrunner.bases import Base, BaseSettings, debian, lock_path, open_base, parse_reference
 from packrunner.bases.base import Tools
+from packrunner.bases.blueprint import own
 from packrunner.bases.debian import Update, prune_bases
 from packrunner.bases.lock import read_lock
 from packrunner.bases.making import Maker
@@ -511,7 +512,7 @@ def update(place: Place, *, dry_run: bool = False, engine: Any = None, **changes
         reporter=reporter,
     )
     suite = parse_reference("debian:13")
-    return debian.update(suite, replace(place.settings, **changes), tools, dry_run=dry_run), reporter
+    return debian.update(own(suite), replace(place.settings, **changes), tools, dry_run=dry_run), reporter
 
 
 def versions(done: Update, image: Any) -> list[str]:

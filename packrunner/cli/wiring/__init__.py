@@ -6,6 +6,7 @@ from packrunner.cli.wiring.creating import create_builder
 from packrunner.cli.wiring.fetching import fetch_builder, take_builders
 from packrunner.cli.wiring.inspecting import inspect_builder
 from packrunner.cli.wiring.keeping import prune, rebase, rebase_there, update_base
+from packrunner.cli.wiring.locking import lock_builder, update_recipe
 from packrunner.cli.wiring.packaging import look_into, package, validate
 from packrunner.cli.wiring.places import (
     architecture,
@@ -37,6 +38,7 @@ __all__ = [
     "launcher",
     "layouts",
     "load",
+    "lock_builder",
     "log_in",
     "log_out",
     "logins",
@@ -55,5 +57,6 @@ __all__ = [
     "store",
     "take_builders",
     "update_base",
+    "update_recipe",
     "validate",
 ]

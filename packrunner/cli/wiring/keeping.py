@@ -160,7 +160,7 @@ def _find_run_image(
 
 def update_base(builder: str, *, dry_run: bool, reporter: Reporter, ca_certs: tuple[str, ...] = ()) -> BaseUpdate:
     """Take newer packages into a base; with `dry_run` only look."""
-    from packrunner.bases import debian, parse_reference
+    from packrunner.bases import blueprint, debian, parse_reference
     from packrunner.bases.base import Tools
     from packrunner.bases.recipes import DEFAULT_REFERENCE, is_recipe
     from packrunner.cli.services import BaseUpdate
@@ -172,21 +172,24 @@ def update_base(builder: str, *, dry_run: bool, reporter: Reporter, ca_certs: tu
             f"{builder} is not made here, so its packages cannot be updated here",
             slug="unknown-builder",
             cause="newer versions of a builder's image come from its authors",
-            tries=(f"packrunner builder update {DEFAULT_REFERENCE}",),
+            tries=(
+                f"packrunner builder update {builder} --config builder.toml, where that has a recipe",
+                f"packrunner builder update {DEFAULT_REFERENCE}",
+            ),
         )
-    suite, images = parse_reference(builder), places.store()
+    plan, images = blueprint.own(parse_reference(builder)), places.store()
     within = reach.configured(ca_certs)
     with ExitStack() as stack:
         unpacked = places.snapshots()
         stack.callback(unpacked.close)
         tools = Tools(store=images, snapshots=unpacked, engine=places.engine(within.certificates), reporter=reporter)
-        done = debian.update(suite, places.base_settings(within), tools, dry_run=dry_run)
+        done = debian.update(plan, places.base_settings(within), tools, dry_run=dry_run)
     return BaseUpdate(
-        reference=suite.reference,
+        reference=plan.suite.reference,
         before=done.old.digest if done.old else None,
         after=done.new.digest,
         images={image: done.changes(image) for image in done.images},
-        behind=behind(images.list(), suite),
+        behind=behind(images.list(), plan.names.values()),
     )
 
 

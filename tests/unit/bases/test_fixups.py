@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from packrunner.bases.accounts import USER
 from packrunner.bases.fixups import fix_up
 from packrunner.bases.unpack import Installed
 
@@ -24,12 +25,12 @@ def tree(root: Path, files: dict[str, str]) -> str:
 
 
 def fixed(root: Path, files: dict[str, str], *installed: Installed) -> Path:
-    fix_up(tree(root, files), installed, newest=1000)
+    fix_up(tree(root, files), installed, user=USER, newest=1000)
     return root / "tree"
 
 
 def test_accounts(tmp_path: Path) -> None:
-    owners = fix_up(tree(tmp_path, {"usr/bin/bash": ""}), [], newest=1000)
+    owners = fix_up(tree(tmp_path, {"usr/bin/bash": ""}), [], user=USER, newest=1000)
     etc = tmp_path / "tree/etc"
     passwd = {line.split(":")[0]: line.split(":") for line in (etc / "passwd").read_text().splitlines()}
     assert passwd["root"][2:] == ["0", "0", "root", "/root", "/bin/bash"]
@@ -112,7 +113,7 @@ def test_the_package_database(tmp_path: Path) -> None:
         listing=[b"/.", b"/usr", b"/usr/lib"],
         owners={b"usr/sbin/x": (0, 42)},
     )
-    owners = fix_up(tree(tmp_path, {"usr/lib/libx.so": ""}), [installed], newest=1000)
+    owners = fix_up(tree(tmp_path, {"usr/lib/libx.so": ""}), [installed], user=USER, newest=1000)
     dpkg = tmp_path / "tree/var/lib/dpkg"
     status = (dpkg / "status").read_text()
     assert status.startswith("Package: libx\nStatus: install ok installed\nVersion: 1\n")
@@ -131,7 +132,7 @@ def test_links_in_packages_lead_nowhere(tmp_path: Path) -> None:
     os.makedirs(f"{root}/etc")
     for name in ("hosts", "passwd", "resolv.conf"):
         os.symlink("../../outside", f"{root}/etc/{name}")
-    fix_up(root, [], newest=1000)
+    fix_up(root, [], user=USER, newest=1000)
     assert (tmp_path / "outside").read_text() == "sentinel"
     assert os.path.islink(f"{root}/etc/hosts")
 

@@ -14,6 +14,10 @@ def command(
     ctx: typer.Context,
     builder: Annotated[str | None, typer.Argument(metavar="[BUILDER]")] = None,
     *,
+    config_file: Annotated[
+        str | None,
+        typer.Option("-c", "--config", metavar="FILE", help="The builder.toml with the recipe that it is made by."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which packages are newer.")] = False,
     ca_cert: options.CaCerts = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, with every package.")] = False,
@@ -25,13 +29,17 @@ def command(
     ] = 0,
 ) -> int:
     """Take newer packages into a base: the next build uses them, and `rebase` brings them to images without
-    building. BUILDER is the configured one unless given. Until all is made, builds use the old base.
+    building. BUILDER is the configured one unless given; one that is made by a recipe is named with its builder.toml,
+    and made anew. Until all is made, builds use the old base.
 
     packrunner builder update
     packrunner builder update debian:12 --dry-run
+    packrunner builder update acme/builder -c builder.toml
     """
     from packrunner.cli import upkeep
 
     session = session_of(ctx)
     upkeep.begin(session, quiet=quiet, verbose=verbose, json=json)
-    return upkeep.update_builder(session, builder, dry_run=dry_run, ca_certs=tuple(ca_cert or ()))
+    return upkeep.update_builder(
+        session, builder, config_file=config_file, dry_run=dry_run, ca_certs=tuple(ca_cert or ())
+    )
