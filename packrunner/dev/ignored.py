@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from packrunner.dev.patterns import ANY, matches
+from packrunner.formats.dockerignore import Matcher
 from packrunner.lifecycle.application import Rules, matcher
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _HISTORY = ".git"
 
 
 class Ignored:
-    """Answers for one source: `project` is what project.toml includes or excludes, `rules` the merged sync rules.
+    """Answers for one source: `project` is what project.toml or .dockerignore leave out, `rules` the merged sync rules.
 
     `.gitignore` files are read when they are first needed, and again after `forget`.
     """
@@ -35,6 +36,7 @@ class Ignored:
         self._project = project or Rules()
         self._excluded = matcher(self._project.exclude) if self._project.exclude else None
         self._included = matcher(self._project.include) if self._project.include else None
+        self._dockers = Matcher(self._project.ignored) if self._project.ignored else None
         self._rules = rules
         self._specs: dict[str, GitIgnoreSpec | None] = {}
         self._below: dict[str, bool] = {"": False}
@@ -72,7 +74,10 @@ class Ignored:
             del self._below[path]
 
     def _left_out(self, path: str, is_dir: bool) -> bool:
-        return path.rpartition("/")[2] == _HISTORY or (self._excluded is not None and self._excluded(path, is_dir))
+        if path.rpartition("/")[2] == _HISTORY or (self._excluded is not None and self._excluded(path, is_dir)):
+            return True
+        # A directory that is left out may have something in it that a later line brings back.
+        return self._dockers is not None and not (is_dir and self._dockers.brings_back) and self._dockers(path)
 
     def _by_git(self, path: str, is_dir: bool) -> bool:
         """The nearest file that says something about the path counts."""

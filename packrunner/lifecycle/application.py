@@ -6,7 +6,7 @@
     copy               a fresh copy, writable                                        where overlays are refused
 
 Excluded files are whiteouts in the upper tree; the exporter merges both trees. Names of DEFAULT_SKIP at the top are
-left out when the project file says nothing.
+left out when the project file says nothing, and what .dockerignore leaves out.
 """
 
 from __future__ import annotations
@@ -20,25 +20,35 @@ import msgspec
 from packrunner import confined, fingerprint
 from packrunner.engines.base import Mount, Overlay
 from packrunner.errors import UsageError
+from packrunner.formats import dockerignore
+from packrunner.formats.dockerignore import Matcher, Pattern
 from packrunner.images.parts import Tree
 from packrunner.lifecycle.mirror import Mirror
+from packrunner.paths import readable
 from packrunner.workspace import APP_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from packrunner.engines.base import User
+    from packrunner.lifecycle.request import BuildRequest
     from packrunner.workspace import Workspace
 
 DEFAULT_SKIP = frozenset({".git"})
 """History is no part of an application, and would change its image with every commit."""
+_LIMIT = 1 << 20
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the source belongs to the application: gitignore patterns in at most one of the lists (PRJ-03)."""
+    """What of the source belongs to the application: patterns in at most one of the lists (PRJ-03).
+
+    `include` and `exclude` are those of the project file, in the language of gitignore, `ignored` those of a
+    .dockerignore.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    ignored: tuple[Pattern, ...] = ()
 
     @property
     def skip(self) -> frozenset[str]:
@@ -47,24 +57,48 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     def left_out(self, table: bytes) -> list[str]:
         """The paths of the table that are not shown; of a directory left out whole, only itself."""
-        if not (self.include or self.exclude):
+        if not (self.include or self.exclude or self.ignored):
             return []
         entries = fingerprint.kinds(table)
-        return _topmost(self._without(entries) if self.exclude else self._other_than(entries))
+        if self.exclude:
+            matches = matcher(self.exclude)
+            return _topmost([path for path, is_dir in entries if matches(path, is_dir)])
+        if self.include:
+            return _topmost(_other_than(entries, matcher(self.include)))
+        ignored = Matcher(self.ignored)
+        return _topmost(_other_than(entries, lambda path, _: not ignored(path)))
 
-    def _without(self, entries: list[tuple[str, bool]]) -> list[str]:
-        matches = matcher(self.exclude)
-        return [path for path, is_dir in entries if matches(path, is_dir)]
 
-    def _other_than(self, entries: list[tuple[str, bool]]) -> list[str]:
-        matches = matcher(self.include)
-        kept: set[str] = set()
-        for path, is_dir in entries:
-            if matches(path, is_dir):
+def rules_of(request: BuildRequest) -> Rules:
+    """What of the source the project file takes; where it says nothing of that, what a .dockerignore leaves.
+
+    Raises UsageError, slug `pattern`, for a .dockerignore that cannot be read.
+    """
+    if request.include or request.exclude:
+        return Rules(include=request.include, exclude=request.exclude)
+    path = os.path.join(request.source, dockerignore.NAME)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # not there, or a link, which is not followed out of the application
+        return Rules()
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return Rules()
+        data = file.read(_LIMIT + 1)
+    if len(data) > _LIMIT:
+        raise UsageError(f"{readable(path)} is larger than 1 MB", slug="pattern", at=readable(path))
+    return Rules(ignored=dockerignore.read(data, where=readable(path)))
+
+
+def _other_than(entries: list[tuple[str, bool]], matches: Callable[[str, bool], bool]) -> list[str]:
+    """The paths that do not match, and have nothing in them that does."""
+    kept: set[str] = set()
+    for path, is_dir in entries:
+        if matches(path, is_dir):
+            kept.add(path)
+            while path := os.path.dirname(path):
                 kept.add(path)
-                while path := os.path.dirname(path):
-                    kept.add(path)
-        return [path for path, _ in entries if path not in kept]
+    return [path for path, _ in entries if path not in kept]
 
 
 def matcher(patterns: tuple[str, ...]) -> Callable[[str, bool], bool]:

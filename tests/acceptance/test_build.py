@@ -124,6 +124,26 @@ def test_what_project_toml_leaves_out_is_absent_from_detection_on(cli: Cli, app:
     assert "b.md" not in seen
 
 
+@pytest.mark.cnb("PRJ-03")
+def test_dockerignore_counts_where_project_toml_says_nothing_and_is_read_again(cli: Cli, app: Path) -> None:
+    for name in ("notes.md", "docs/a.md"):
+        (app / name).parent.mkdir(exist_ok=True)
+        (app / name).write_text(name)
+    (app / ".dockerignore").write_text("**/*.md\n.dockerignore\n")
+    told = cli.ok("build", "ignored", "-p", str(app), "-b", "python").err
+    assert ".dockerignore says what is left out" in told
+    listed = cli.ok(
+        "run", "ignored", "--command", "--", "sh", "-c", "cd /workspace; ls -d *.md */*.md 2>/dev/null; true"
+    ).out
+    assert listed.strip() == ""
+    (app / ".dockerignore").write_text("*.md\n")
+    cli.ok("build", "ignored", "-p", str(app), "-b", "python")
+    listed = cli.ok(
+        "run", "ignored", "--command", "--", "sh", "-c", "cd /workspace; ls -d *.md */*.md 2>/dev/null; true"
+    ).out
+    assert listed.split() == ["docs/a.md"]
+
+
 @pytest.mark.cnb("PRJ-08")
 def test_project_toml_is_read(cli: Cli, app: Path) -> None:
     (app / "secret.txt").write_text("not for the image")

@@ -15,7 +15,7 @@ from packrunner.cli.wiring.bringing import Bringing, stage_dir
 from packrunner.cli.wiring.finding import Finder
 from packrunner.cli.wiring.registries import Registries
 from packrunner.cli.wiring.sending import Sending
-from packrunner.events import BuildStarted, Finished, Warned
+from packrunner.events import BuildStarted, Finished, Noted, Warned
 
 if TYPE_CHECKING:
     from packrunner.catalog.builder import Builder
@@ -49,8 +49,9 @@ def build(
     """Build, store and put out an image; leave a record for the next time."""
     from packrunner.cli import remembering
     from packrunner.console.units import duration
+    from packrunner.formats import dockerignore
     from packrunner.lifecycle import runner, suiting
-    from packrunner.lifecycle.application import Rules
+    from packrunner.lifecycle.application import rules_of
 
     began_ns, began = time.time_ns(), time.monotonic()
     within = reach.of(request)
@@ -81,7 +82,10 @@ def build(
         suiting.check_mixins(suitable, ((b.id, b.descriptor.stacks) for b in selection.buildpacks.values()))
         for doubt in suiting.doubts(suitable, builder.target, run_image.target):
             reporter.emit(Warned(text=doubt))
-        rules = Rules(include=request.include, exclude=request.exclude)
+        rules = rules_of(request)
+        if rules.ignored:
+            text = f"{dockerignore.NAME} says what is left out, as project.toml does not"
+            reporter.emit(Noted(text=text, always=True))
         inputs = remembering.inputs(request, places.launcher(), builder, selection)
         scan = remembering.scan(inputs, rules, known, began_ns)
         parts = Parts(
@@ -182,7 +186,7 @@ def detect(
 ) -> Answer:
     """Ask which buildpacks would build the application; no run image is made for it."""
     from packrunner.lifecycle import detect_only
-    from packrunner.lifecycle.application import Rules
+    from packrunner.lifecycle.application import rules_of
 
     within = reach.of(request)
     images, unpacked = places.store(), places.snapshots()
@@ -198,7 +202,7 @@ def detect(
         stack.enter_context(images.lease())
         inquiry = detect_only.Inquiry(
             source=request.source,
-            rules=Rules(include=request.include, exclude=request.exclude),
+            rules=rules_of(request),
             env={**held.variables, **dict(request.env)},
             bindings=held.bindings,
             place=_place(request, builder),

@@ -112,9 +112,9 @@ def _watching(
     """Tell of changes from here on, of files that are not ignored altogether; the directory that paths are in."""
     from packrunner.dev.ignored import Ignored
     from packrunner.dev.watch import Watcher
-    from packrunner.lifecycle.application import Rules
+    from packrunner.lifecycle.application import rules_of
 
-    project = Rules(include=request.include, exclude=request.exclude)
+    project = rules_of(request)
     with Watcher(request.source, Ignored(request.source, project=project), notice=reporter.emit) as watcher:
         thread = threading.Thread(target=_watch, args=(watcher, put), name="watch", daemon=True)
         thread.start()

@@ -73,9 +73,9 @@ def develop(request: BuildRequest, wish: Wish, shown: Shown, held: Held | None =
 def _watcher(request: BuildRequest, wish: Wish, notice: Callable[[Warned], None]) -> Watcher:
     from packrunner.dev.ignored import Ignored
     from packrunner.dev.watch import Watcher
-    from packrunner.lifecycle.application import Rules
+    from packrunner.lifecycle.application import rules_of
 
-    project = Rules(include=request.include, exclude=request.exclude)
+    project = rules_of(request)
     return Watcher(request.source, Ignored(request.source, project=project), notice=notice, poll=wish.poll)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner.dev.ignored import Ignored
+from packrunner.formats import dockerignore
 from packrunner.formats.sync import Rule
 from packrunner.lifecycle.application import Rules
 
@@ -100,3 +101,12 @@ def test_a_directory_of_which_a_rule_ignores_everything_is_not_looked_into(
 ) -> None:
     made = [Rule(src=(pattern,), action=action) for action, pattern in rules]  # type: ignore[arg-type]  # plain words
     assert Ignored(str(tmp_path), rules=made).below(directory) == expected
+
+
+def test_what_dockerignore_leaves_out_is_not_looked_into_unless_a_line_brings_something_back(tmp_path: Path) -> None:
+    plain = dockerignore.read(b"docs\n*.md", where="")
+    assert Ignored(str(tmp_path), project=Rules(ignored=plain)).below("docs/pages")
+    back = Ignored(str(tmp_path), project=Rules(ignored=dockerignore.read(b"docs\n!docs/a.md", where="")))
+    assert not back.below("docs")
+    assert back("docs/b.md", False)
+    assert not back("docs/a.md", False)

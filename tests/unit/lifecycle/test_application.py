@@ -11,7 +11,8 @@ import pytest
 from packrunner import fingerprint
 from packrunner.engines.base import User
 from packrunner.errors import UsageError
-from packrunner.lifecycle.application import Rules, prepare
+from packrunner.lifecycle.application import Rules, prepare, rules_of
+from packrunner.lifecycle.request import BuildRequest
 from packrunner.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,6 +55,41 @@ def left_out(source: Path, rules: Rules) -> list[str]:
 )
 def test_patterns_choose_what_is_left_out(source: Path, rules: Rules, expected: list[str]) -> None:
     assert left_out(source, rules) == expected
+
+
+@pytest.mark.cnb("PRJ-03")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (".dockerignore", [".dockerignore"]),
+        (".dockerignore\nsecret.txt", [".dockerignore", "secret.txt"]),
+        (".dockerignore\n*.txt", [".dockerignore", "secret.txt"]),
+        (".dockerignore\ndocs\n!docs/a.md", [".dockerignore", "docs/b.txt"]),
+        ("*\n!lib", [".dockerignore", "app.py", "docs", "secret.txt"]),
+    ],
+)
+def test_dockerignore_chooses_where_the_project_file_says_nothing(source: Path, text: str, expected: list[str]) -> None:
+    (source / ".dockerignore").write_text(text)
+    rules = rules_of(BuildRequest(name="shop", source=str(source)))
+    assert ".git" in rules.skip
+    assert left_out(source, rules) == expected
+
+
+def test_dockerignore_is_not_read_where_the_project_file_speaks(source: Path) -> None:
+    (source / ".dockerignore").write_text("*")
+    rules = rules_of(BuildRequest(name="shop", source=str(source), exclude=("secret.txt",)))
+    assert left_out(source, rules) == ["secret.txt"]
+
+
+def test_a_dockerignore_that_is_a_link_is_not_followed(source: Path) -> None:
+    (source / ".dockerignore").symlink_to("secret.txt")
+    assert rules_of(BuildRequest(name="shop", source=str(source))) == Rules()
+
+
+def test_a_dockerignore_without_end_is_refused(source: Path) -> None:
+    (source / ".dockerignore").write_text("x\n" * 600_000)
+    with pytest.raises(UsageError, match="larger than 1 MB"):
+        rules_of(BuildRequest(name="shop", source=str(source)))
 
 
 def test_history_is_left_out_unless_the_project_file_speaks(source: Path) -> None:
