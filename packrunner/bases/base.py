@@ -160,6 +160,11 @@ class Base:
         return {package.name: package.version for package in self._lock.of(image)}
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many packages are in each image."""
+        return {image: len(names) for image, names in self._lock.images.items()}
+
+    @property
     def image(self) -> None:
         """The build image is a tree only."""
 

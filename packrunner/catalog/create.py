@@ -53,6 +53,8 @@ class Ingredients(msgspec.Struct, frozen=True, kw_only=True):
     run_images: tuple[RunImageEntry, ...]
     lifecycle: LifecycleFiles | None = None
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    flat: tuple[frozenset[str], ...] = ()
+    """Which modules, as `id@version`, share a layer each."""
 
 
 def make(of: Ingredients, store: LocalStore) -> Image:
@@ -71,6 +73,7 @@ def make(of: Ingredients, store: LocalStore) -> Image:
         )
     )
     _check_members(of)
+    _check_flat(of)
     layers = [write_layer(store, _directories(of.user), created_by="directories").layer]
     if of.lifecycle:
         layers.append(write_layer(store, _lifecycle(of.lifecycle), created_by="lifecycle").layer)
@@ -114,6 +117,23 @@ def _check_members(of: Ingredients) -> None:
                 raise _wrong(of, brief, "[[buildpacks]] with its uri")
 
 
+def _check_flat(of: Ingredients) -> None:
+    """Refuse layers of what is not there, or of one alone, which a mistyped name would leave."""
+    have = {full_name(one) for one in of.modules}
+    for i, names in enumerate(of.flat):
+        unknown = sorted(names - have)
+        shared = sorted(name for other in of.flat[:i] for name in names & other)
+        brief = f"there is no {unknown[0]} to flatten" if unknown else ""
+        brief = brief or (f"{shared[0]} is to be flattened into two layers" if shared else "")
+        brief = brief or (f"{', '.join(names)} alone is a layer already" if len(names) == 1 else "")
+        if brief:
+            # 4 ms that only a mistake should cost.
+            from difflib import get_close_matches
+
+            near = get_close_matches(unknown[0], sorted(have), n=3) if unknown else []
+            raise UsageError(brief, slug="usage", cause=f"near it are {', '.join(near)}" if near else "")
+
+
 def _directories(user: tuple[int, int]) -> list[Part]:
     own = [Dir(target=path, uid=user[0], gid=user[1]) for path in ("/layers", "/workspace")]
     roots = ("/cnb", BUILDPACKS_DIR, EXTENSIONS_DIR, _CONFIG, f"{_CONFIG}/env", "/platform", "/platform/env")
@@ -136,19 +156,30 @@ def _modules(of: Ingredients, store: LocalStore) -> tuple[list[Layer], dict[str,
     for kind, key in (("buildpack", package.BUILDPACK_LAYERS), ("extension", package.EXTENSION_LAYERS)):
         known = package.read_layers(of.base.labels, key, where="the base image") or {}
         mine = sorted((one for one in of.modules if one.kind == kind), key=full_name)
-        written = write_modules([[one] for one in mine], store)
-        for one in mine:
-            layer = written[full_name(one)]
-            there = known.get(one.id, {}).get(one.version)
-            if there and there.layer_diff_id == layer.diff_id:
+        together = _together(mine, of.flat)
+        written = write_modules(together, store)
+        for modules in together:
+            layer = written[full_name(modules[0])]
+            there = [known.get(one.id, {}).get(one.version) for one in modules]
+            if all(info and info.layer_diff_id == layer.diff_id for info in there):
                 continue
-            if there:
-                added.append(write_layer(store, _whiteout(one), created_by=f"without {full_name(one)}").layer)
+            for one, info in zip(modules, there, strict=True):
+                if info:
+                    added.append(write_layer(store, _whiteout(one), created_by=f"without {full_name(one)}").layer)
             added.append(layer)
         label = _joined(known, layers_label((one, written[full_name(one)]) for one in mine))
         if label:
             labels[key] = package.to_json(label)
     return added, labels
+
+
+def _together(modules: Sequence[StagedBuildpack], flat: Sequence[frozenset[str]]) -> list[list[StagedBuildpack]]:
+    """What shares a layer, each list where its first is."""
+    layers: dict[str, list[StagedBuildpack]] = {}
+    for one in modules:
+        names = next((names for names in flat if full_name(one) in names), None)
+        layers.setdefault(min(names) if names else full_name(one), []).append(one)
+    return list(layers.values())
 
 
 def _joined(known: Layers, new: Layers) -> Layers:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from packrunner.catalog.stage import Stage, StagedBuildpack
     from packrunner.formats.builder_file import BuilderFile, Lifecycle, Module
 
-RECIPE = "io.packrunner.recipe"
-"""The label of a builder that was made by a recipe: the recipe, and what its lock says."""
-
 _RELEASES = "https://github.com/buildpacks/lifecycle/releases/download"
 _ARCHITECTURES = {"amd64": "x86-64", "arm64": "arm64"}
 _LIMIT = 1 << 20

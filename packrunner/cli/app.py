@@ -49,6 +49,7 @@ COMMANDS = (
     "builder create",
     "builder fetch",
     "builder lock",
+    "builder suggest",
     "compose init",
     "compose up",
     "buildpack package",

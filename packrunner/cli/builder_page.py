@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from packrunner.console.redact import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from packrunner.formats.builder import Recipe
     from packrunner.formats.buildpack import GroupRef, OrderGroup
     from packrunner.formats.run import RunImageEntry
 
@@ -34,6 +36,8 @@ class BuilderFacts(msgspec.Struct, frozen=True, kw_only=True):
     made_by: str = ""
     lifecycle: str = ""
     stack: str = ""
+    recipe: Recipe | None = None
+    resolved_at: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The facts as JSON's own types."""
@@ -52,6 +56,7 @@ class BuilderFacts(msgspec.Struct, frozen=True, kw_only=True):
             "made_by": self.made_by,
             "lifecycle": self.lifecycle,
             "stack": self.stack,
+            "recipe": None if self.recipe is None else msgspec.to_builtins(self.recipe),
         }
 
 
@@ -69,6 +74,8 @@ def page(found: BuilderFacts) -> list[str]:
         ("builds as", ["{}:{}".format(*found.user)]),
         ("lifecycle", [f"{found.lifecycle}, used at {api}" if found.lifecycle else f"packrunner's, {api}"]),
         ("stack", [found.stack]),
+        ("recipe", _recipe(found)),
+        ("lock", _lock(found)),
         ("run images", [", or ".join(one.names) for one in found.run_images]),
         ("buildpacks", [f"{identity} {version}".strip() for identity, version in found.buildpacks]),
         ("order", [_shown(group.group) for group in found.order]),
@@ -79,6 +86,30 @@ def page(found: BuilderFacts) -> list[str]:
         shown = [row for row in rows if row.strip()]
         lines += [f"  {label if i == 0 else '':<10}  {visible(row)}".rstrip() for i, row in enumerate(shown)]
     return lines
+
+
+def _recipe(found: BuilderFacts) -> list[str]:
+    """A line for each image that the recipe makes, with what it adds to its variant."""
+    recipe = found.recipe
+    if recipe is None or not (recipe.run or recipe.build.packages or recipe.build.exclude):
+        return []
+    images = [("build", recipe.build), *((one.image, one) for one in recipe.run)]
+    lines = []
+    for name, one in images:
+        added = f" with {', '.join(one.packages)}" if one.packages else ""
+        left = f" without {', '.join(one.exclude)}" if one.exclude else ""
+        begin = "" if one.variant in {"", name} else f"{one.variant} of " if one.variant != "none" else "nothing of "
+        lines.append(f"{name}: {begin}{recipe.suite}{added}{left}")
+    return lines
+
+
+def _lock(found: BuilderFacts) -> list[str]:
+    recipe = found.recipe
+    if recipe is None:
+        return []
+    counts = ", ".join(f"{count} in {image}" for image, count in recipe.packages.items())
+    when = time.strftime(", resolved on %Y-%m-%d", time.gmtime(found.resolved_at)) if found.resolved_at else ""
+    return [f"{units.short(recipe.lock)}{when}", f"packages: {counts}"]
 
 
 def _shown(refs: Sequence[GroupRef]) -> str:

@@ -27,6 +27,7 @@ class BuilderWish(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...]
     outputs: tuple[str, ...]
     labels: dict[str, str]
+    flat: tuple[frozenset[str], ...]
     push: bool
     load: bool
     compression: Compression
@@ -41,6 +42,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     tags: Sequence[str],
     outputs: Sequence[str],
     labels: Sequence[str],
+    flatten: Sequence[str],
     push: bool,
     load: bool,
     compression: str | None,
@@ -62,6 +64,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
         names=names,
         outputs=tuple(image_names.output(text, here) for text in outputs),
         labels=dict(label(text) for text in labels),
+        flat=tuple(frozenset(filter(None, map(str.strip, text.split(",")))) for text in flatten),
         push=push,
         load=load,
         compression=setting("compression", compression),  # type: ignore[arg-type] # resolve() has checked it
@@ -78,6 +81,7 @@ def here(name: str, config_file: str, environ: Mapping[str, str]) -> BuilderWish
         tags=(),
         outputs=(),
         labels=(),
+        flatten=(),
         push=False,
         load=False,
         compression=None,

@@ -23,6 +23,8 @@ ORDER = "io.buildpacks.buildpack.order"
 ORDER_EXTENSIONS = "io.buildpacks.buildpack.order-extensions"
 SYSTEM = "io.buildpacks.buildpack.system"
 APIS = "io.buildpacks.lifecycle.apis"
+RECIPE = "io.packrunner.recipe"
+"""packrunner's own label of a builder that a recipe made: the recipe, and what its lock says."""
 
 T = TypeVar("T")
 
@@ -105,6 +107,25 @@ class Metadata(msgspec.Struct, frozen=True):
         return entries[:-1] if self.images and self.stack.run_image.image else entries
 
 
+class RecipeImage(msgspec.Struct, frozen=True):
+    """An image that a recipe makes: what it begins with, and the packages that it adds or leaves out."""
+
+    image: str = ""
+    variant: str = ""
+    packages: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """`io.packrunner.recipe`; `lock` is the digest of what the packages were, `packages` their number in each image."""
+
+    suite: str
+    lock: str
+    build: RecipeImage = RecipeImage()
+    run: tuple[RecipeImage, ...] = ()
+    packages: dict[str, int] = msgspec.field(default_factory=dict)
+
+
 class _Group(msgspec.Struct, frozen=True):
     group: tuple[GroupRef, ...] | None = None
 
@@ -150,6 +171,11 @@ def read_system(labels: Mapping[str, str], *, where: str) -> SystemTable | None:
         return None
     pre, post = (refs.buildpacks if refs else None for refs in (found.pre, found.post))
     return SystemTable(pre=SystemRefs(buildpacks=pre or ()), post=SystemRefs(buildpacks=post or ()))
+
+
+def read_recipe(labels: Mapping[str, str], *, where: str) -> Recipe | None:
+    """The recipe that the builder was made by; None for one that was made in another way."""
+    return _read(labels, RECIPE, Recipe, where)
 
 
 def read_lifecycle_file(data: bytes, *, where: str) -> Lifecycle:

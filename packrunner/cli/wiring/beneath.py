@@ -11,6 +11,7 @@ from packrunner.catalog import creating
 from packrunner.cli.wiring import bases, places, reach
 from packrunner.cli.wiring.finding import OWN
 from packrunner.errors import UsageError
+from packrunner.formats import builder
 from packrunner.formats.run import RunImageEntry
 from packrunner.paths import readable
 
@@ -109,7 +110,7 @@ def _made(recipe: Recipe, where: str, around: Around) -> Beneath:
         run_images=named,
         reference=f"{lock.reference}@{lock.digest.short}",
         made={plan.names[image]: one for image, one in images.items() if image != BUILD},
-        labels={creating.RECIPE: _label(recipe, lock)},
+        labels={builder.RECIPE: _label(recipe, lock)},
     )
 
 

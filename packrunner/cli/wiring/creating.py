@@ -64,6 +64,7 @@ def create_builder(
                 run_images=under.run_images,
                 lifecycle=lifecycle,
                 labels={**under.labels, **wish.labels},
+                flat=wish.flat,
             ),
             transfer.images,
         )

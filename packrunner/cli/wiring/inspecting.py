@@ -44,6 +44,7 @@ def inspect_builder(reference: str, *, reporter: Reporter) -> BuilderFacts:
 
 def _image(builder: ImageBuilder) -> BuilderFacts:
     from packrunner.cli.builder_page import BuilderFacts
+    from packrunner.formats import builder as labels
 
     about = builder.metadata
     carried = builder.carried
@@ -65,12 +66,14 @@ def _image(builder: ImageBuilder) -> BuilderFacts:
         made_by=f"{about.created_by.name} {about.created_by.version}".strip(),
         lifecycle=about.lifecycle.version,
         stack=builder.labels.get("io.buildpacks.stack.id", ""),
+        recipe=labels.read_recipe(builder.labels, where=builder.reference),
     )
 
 
 def _recipe(base: Base) -> BuilderFacts:
     from packrunner.catalog.select import CatalogSettings, select
     from packrunner.cli.builder_page import BuilderFacts
+    from packrunner.formats.builder import Recipe
 
     found = select((), settings=CatalogSettings(stage_dir=stage_dir()))
     return BuilderFacts(
@@ -85,4 +88,6 @@ def _recipe(base: Base) -> BuilderFacts:
         before=found.system.system.pre.buildpacks,
         after=found.system.system.post.buildpacks,
         made_by="packrunner, from Debian's packages",
+        recipe=Recipe(suite=base.reference, lock=str(base.digest), packages=base.counts),
+        resolved_at=base.resolved_at,
     )

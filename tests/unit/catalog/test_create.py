@@ -346,6 +346,37 @@ def test_a_lifecycle_that_is_none_is_refused(tmp_path: Path, wanted: dict[str, s
         )
 
 
+@pytest.mark.cnb("DST-02", "IMG-11")
+def test_what_is_flattened_shares_a_layer(ingredients: Ingredients, store: LocalStore) -> None:
+    plain = create.make(ingredients, store)
+    both = frozenset({"acme/a@1.0.0", "acme/b@1.0.0"})
+    flat = create.make(msgspec.structs.replace(ingredients, flat=(both,)), store)
+    assert len(flat.layers) == len(plain.layers) - 1
+    label = json.loads(flat.labels["io.buildpacks.buildpack.layers"])
+    assert {info["1.0.0"]["layerDiffID"] for info in label.values()} == {str(flat.layers[-2].diff_id)}
+    there = {name: data for name, (_, data) in members(flat, store).items() if name.startswith("cnb/buildpacks")}
+    assert there == {
+        name: data for name, (_, data) in members(plain, store).items() if name.startswith("cnb/buildpacks")
+    }
+    trees = msgspec.structs.replace(ingredients, base=flat, flat=(both,))
+    assert len(create.make(trees, store).layers) == len(flat.layers) + 2, "the same layer is not added again"
+
+
+@pytest.mark.parametrize(
+    ("flat", "why"),
+    [
+        (({"acme/a@1.0.0", "acme/b@2.0.0"},), "no acme/b@2.0.0 to flatten"),
+        (({"acme/a@1.0.0"},), "alone is a layer already"),
+        (({"acme/a@1.0.0", "acme/b@1.0.0"}, {"acme/b@1.0.0", "acme/a@1.0.0"}), "into two layers"),
+    ],
+)
+def test_what_cannot_be_flattened_is_said(
+    ingredients: Ingredients, store: LocalStore, flat: tuple[set[str], ...], why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        create.make(msgspec.structs.replace(ingredients, flat=tuple(map(frozenset, flat))), store)
+
+
 def test_packages_share_their_layers_with_builders(ingredients: Ingredients, store: LocalStore) -> None:
     one = next(one for one in ingredients.modules if one.id == "acme/a")
     alone = package.make(

@@ -87,4 +87,42 @@ def test_what_is_no_builder_is_said(store: LocalStore, capsys: Capture, monkeypa
 def test_only_our_own_bases_are_updated_here(store: LocalStore, capsys: Capture) -> None:
     store.write(builders.paketo_like(store, builders.tiny_base(store)), ["theirs"])
     assert main(("builder", "update", "theirs")) == 2
-    assert "come from its authors" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "come from its authors" in err
+    assert "packrunner builder update theirs --config builder.toml" in " ".join(err.split())
+
+
+RECIPE = {
+    "suite": "debian:13",
+    "lock": "sha256:0123456789ab" + "0" * 52,
+    "build": {"variant": "build", "packages": ["libpq-dev"]},
+    "run": [{"image": "acme/run:1", "variant": "base", "packages": ["libpq5"], "exclude": ["tzdata"]}],
+    "packages": {"build": 171, "run-1": 36},
+    "later": "what a newer packrunner says",
+}
+
+
+def test_a_recipe_and_its_lock_are_shown(store: LocalStore, capsys: Capture) -> None:
+    image = builders.paketo_like(store, builders.tiny_base(store))
+    store.write(image.with_labels({"io.packrunner.recipe": json.dumps(RECIPE)}), ["ours"])
+    assert main(("builder", "inspect", "ours")) == 0
+    assert (
+        """\
+  recipe      build: debian:13 with libpq-dev
+              acme/run:1: base of debian:13 with libpq5 without tzdata
+  lock        0123456789ab
+              packages: 171 in build, 36 in run-1
+"""
+        in capsys.readouterr().out
+    )
+    assert main(("builder", "inspect", "ours", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)["recipe"]
+    assert (found["lock"], found["run"][0]["packages"]) == (RECIPE["lock"], ["libpq5"])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"suite": 3}', "[" * 9000])
+def test_a_recipe_that_cannot_be_read_is_refused(store: LocalStore, capsys: Capture, text: str) -> None:
+    image = builders.paketo_like(store, builders.tiny_base(store))
+    store.write(image.with_labels({"io.packrunner.recipe": text}), ["ours"])
+    assert main(("builder", "inspect", "ours")) == 2
+    assert "error[not-a-builder]: ours has a label that cannot be read" in capsys.readouterr().err

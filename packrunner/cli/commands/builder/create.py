@@ -28,6 +28,14 @@ def command(  # noqa: PLR0913  one parameter per flag
     label: Annotated[
         list[str] | None, typer.Option("-l", "--label", metavar="NAME=VALUE", help="A label of it. Repeatable.")
     ] = None,
+    flatten: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--flatten",
+            metavar="ID@VERSION,...",
+            help="Put these into one layer: an image has at most 127. Repeatable.",
+        ),
+    ] = None,
     push: Annotated[bool, typer.Option("--push/--no-push", "--publish", help="Also send it to its registry.")] = False,
     load: Annotated[bool, typer.Option("--load/--no-load", help="Also give it to the Docker engine.")] = False,
     docker_host: options.DockerHost = None,
@@ -54,6 +62,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         tags=tag or (),
         outputs=output or (),
         labels=label or (),
+        flatten=flatten or (),
         push=push,
         load=load,
         compression=compression,
