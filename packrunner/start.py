@@ -54,7 +54,7 @@ def main() -> int:
 
         return _write(1, f"packrunner {__version__}\n")
     known = None
-    if argv[:1] == ["build"]:
+    if argv[:1] == ["build"] or argv[:2] == ["builder", "create"]:
         try:
             known = _look(argv)
             if known is not None and _unchanged(known):

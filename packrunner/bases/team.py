@@ -113,6 +113,11 @@ class Team(msgspec.Struct, frozen=True, kw_only=True):
     settings: BaseSettings
     tools: Tools
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The lock that is kept on this machine; it follows the other one."""
+        return (lock_path(self.settings.data_dir, self.blueprint.key, self.settings.architecture),)
+
     def locked(self) -> Lock | None:
         """The lock beside the builder.toml. Raises UsageError (`builder-lock`) where it is one of another recipe."""
         lock = read_lock(self.file, fix=_FIX)

@@ -33,6 +33,7 @@ class BuilderWish(msgspec.Struct, frozen=True, kw_only=True):
     compression: Compression
     pull_policy: PullPolicy
     docker_host: str
+    quiet: bool = False
 
 
 def wish(  # noqa: PLR0913  one parameter per flag
@@ -49,6 +50,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     pull_policy: str | None,
     docker_host: str | None,
     environ: Mapping[str, str],
+    quiet: bool = False,
 ) -> BuilderWish:
     """What was asked for. Raises UsageError."""
     here, settings = os.getcwd(), config.load()
@@ -70,6 +72,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
         compression=setting("compression", compression),  # type: ignore[arg-type] # resolve() has checked it
         pull_policy=setting("pull-policy", pull_policy),  # type: ignore[arg-type] # resolve() has checked it
         docker_host=setting("docker-host", docker_host),
+        quiet=quiet,
     )
 
 

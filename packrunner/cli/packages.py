@@ -35,7 +35,9 @@ def create_builder(session: Session, wish: BuilderWish, *, insecure: Sequence[st
     """Make a builder; one result line for each name."""
     began = time.monotonic()
     chosen = config.resolve("insecure-registry", flag=tuple(insecure), environ=session.environ).value
-    made = session.services.create_builder(wish, insecure=chosen, ca_certs=ca_certs, reporter=session.renderer())
+    made = session.services.create_builder(
+        wish, insecure=chosen, ca_certs=ca_certs, reporter=session.renderer(), known=session.known
+    )
     inside = units.number(made.modules, "buildpack")
     spent = units.duration(time.monotonic() - began)
     text = f"Created a builder on {made.base} with {inside} in {spent}."

@@ -265,9 +265,15 @@ class Services(Protocol):
         """Look over buildpacks and extensions."""
 
     def create_builder(
-        self, wish: BuilderWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
+        self,
+        wish: BuilderWish,
+        *,
+        insecure: Sequence[str],
+        ca_certs: Sequence[str],
+        reporter: Reporter,
+        known: Known | None = None,
     ) -> Created:
-        """Make a builder from a builder.toml."""
+        """Make a builder from a builder.toml; `known` is where it is remembered."""
 
     def lock_builder(self, wish: LockWish, *, ca_certs: Sequence[str], reporter: Reporter) -> Locked:
         """Write, look over or take the lock of a builder's recipe, or of a base."""

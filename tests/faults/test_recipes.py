@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from packrunner.bases import BaseSettings
 from packrunner.cli import main
 from packrunner.images.peek import read_files
 from packrunner.images.store import LocalStore
+from packrunner.start import main as begin
 from tests.unit.bases.archive import NOW, DebianArchive, Slept, control, deb, entry, simple_packages, write_keyring
 
 if TYPE_CHECKING:
@@ -345,3 +347,84 @@ def test_a_builder_without_a_recipe_has_nothing_to_lock(machine: Machine, run: A
         '[build]\nimage = "x"\n' + RECIPE.partition("[[buildpacks]]")[2].join(("[[buildpacks]]", ""))
     )
     assert "has no recipe to lock" in run("builder", "lock", code=2)[1]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+    """The command as it is started; what it reads is no longer fresh then."""
+
+    def go(*argv: str, code: int = 0) -> tuple[str, str]:
+        time.sleep(0.05)
+        monkeypatch.setattr("sys.argv", ["packrunner", *argv])
+        capfd.readouterr()
+        ended = begin()
+        out, err = capfd.readouterr()
+        assert ended == code, err
+        return out, err
+
+    return go
+
+
+CREATE = ("builder", "create", "acme/builder", "--tag", "acme/builder:1", "-o", "oci:out")
+
+
+def test_a_builder_of_which_nothing_changed_is_not_made(
+    machine: Machine, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, err = start(*CREATE)
+    assert "Created a builder" in err
+    assert len(first.splitlines()) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("packrunner.cli.main", None)
+        out, err = start(*CREATE)
+    assert out == first
+    assert err.startswith("Nothing changed since ")
+    assert "(1 buildpack, debian:13@" in err
+
+
+def _touch_buildpack(machine: Machine) -> None:
+    Path("one/bin/build").write_text("#!/bin/sh\n# changed\n")
+
+
+def _lock(machine: Machine) -> None:
+    assert main(("builder", "lock")) == 0
+
+
+def _remove_output(machine: Machine) -> None:
+    shutil.rmtree("out")
+
+
+def _remove_run_image(machine: Machine) -> None:
+    assert main(("rm", "--yes", "acme/run:13")) == 0
+
+
+def _take_name(machine: Machine) -> None:
+    machine.store.write(machine.image("acme/run:bare"), ["acme/builder:1"])
+
+
+def _lose_a_blob(machine: Machine) -> None:
+    os.unlink(machine.store.blob_path(machine.image("acme/builder").layers[-1].blob.digest))
+
+
+def _describe(machine: Machine) -> None:
+    Path("builder.toml").write_text(RECIPE.replace("ours", "everyone's"))
+
+
+@pytest.mark.parametrize(
+    "change", [_touch_buildpack, _lock, _remove_output, _remove_run_image, _take_name, _lose_a_blob, _describe]
+)
+def test_whatever_changed_it_is_made(machine: Machine, start: Any, change: Callable[[Machine], None]) -> None:
+    start(*CREATE)
+    change(machine)
+    out, err = start(*CREATE)
+    assert "Created a builder" in err
+    assert out.splitlines()[1] == f"acme/builder:1@{machine.image('acme/builder:1').digest}"
+    assert os.path.isdir("out/blobs")
+
+
+def test_an_order_that_became_wrong_is_still_an_error(machine: Machine, start: Any) -> None:
+    start(*CREATE)
+    Path("builder.toml").write_text(RECIPE.replace('id = "acme/one"', 'id = "acme/two"'))
+    assert "error[builder-file]" in start(*CREATE, code=2)[1]
+    Path("builder.toml").write_text(RECIPE)
+    assert "Created" in start(*CREATE)[1]

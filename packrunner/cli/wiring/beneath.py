@@ -16,7 +16,7 @@ from packrunner.formats.run import RunImageEntry
 from packrunner.paths import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from contextlib import ExitStack
 
     from packrunner.bases import Base
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class Beneath(msgspec.Struct, frozen=True, kw_only=True):
-    """The image, who builds in it, and what it is called; `made` are run images that were made with it, by name."""
+    """The image, who builds in it, and what it is called; `made` are run images that were made with it, by name.
+
+    As long as the files `watched` and the images that `names` mean stay the same, so does all of it, unless `moving`.
+    """
 
     image: Image
     user: tuple[int, int]
@@ -41,6 +44,9 @@ class Beneath(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     made: dict[str, Image] = msgspec.field(default_factory=dict)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    watched: tuple[str, ...] = ()
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+    moving: bool = False
 
 
 class Around(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,16 +65,20 @@ def find(file: BuilderFile, where: str, around: Around, *, pull_policy: PullPoli
     if file.recipe:
         return _made(file.recipe, where, around)
     base: Builder
+    finder = around.transfer.finder(pull_policy)
     if is_recipe(file.build_image):
         base = _own(file.build_image, around, ("build", "python"))
     else:
-        base = bases.image_builder(file.build_image, around.snapshots, around.transfer.finder(pull_policy))
+        base = bases.image_builder(file.build_image, around.snapshots, finder)
     around.stack.callback(base.close)
     return Beneath(
         image=_image(base, around.transfer.images),
         user=(base.user.uid, base.user.gid),
         run_images=_run_images(file, base, where),
         reference=base.reference,
+        watched=base.watched,
+        names=_digests(base.images, around.transfer.images),
+        moving=finder.moving,
     )
 
 
@@ -100,18 +110,27 @@ def _made(recipe: Recipe, where: str, around: Around) -> Beneath:
     plan = own.blueprint
     lock, images = own.make()
     named = tuple(RunImageEntry(image=one.image, mirrors=one.mirrors) for one in recipe.run)
+    watched = own.watched
     if not named:
         base = _own(plan.suite.reference, around, ("python",))
         around.stack.callback(base.close)
-        named = base.run_images
+        named, watched = base.run_images, (*watched, *base.watched)
     return Beneath(
         image=images[BUILD],
         user=(plan.user.uid, plan.user.gid),
         run_images=named,
         reference=f"{lock.reference}@{lock.digest.short}",
         made={plan.names[image]: one for image, one in images.items() if image != BUILD},
+        watched=watched,
+        names=_digests(plan.names.values(), around.transfer.images),
         labels={builder.RECIPE: _label(recipe, lock)},
     )
+
+
+def _digests(names: Iterable[str], images: LocalStore) -> dict[str, str]:
+    """What the names mean in the store now; of those that mean something there."""
+    found = [stored for name in names if (stored := images.read(name))]
+    return {stored.name: str(stored.digest) for stored in found if stored.name}
 
 
 def _label(recipe: Recipe, lock: Lock) -> str:

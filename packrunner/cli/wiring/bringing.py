@@ -127,9 +127,11 @@ class Opened:
         self.snapshots = places.snapshots()
         stack.callback(self.snapshots.close)
         finder = transfer.finder("if-not-present")
+        self.finder = finder
         self.reach = Bringing(finder, transfer.registries, self.snapshots, transfer.reporter)
         settings = CatalogSettings(stage_dir=stage_dir())
         self.builtin_dir = settings.builtin_dir
+        self.sdk_dir, self.programs_dir = settings.sdk_dir, settings.programs_dir
         self.stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir, programs_dir=settings.programs_dir)
         self.elsewhere = Elsewhere(self.stage, settings.stage_dir, self.reach)
 

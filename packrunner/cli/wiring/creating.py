@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from packrunner import record
 from packrunner.cli.services import Created
-from packrunner.cli.wiring import beneath, delivering, places
+from packrunner.cli.wiring import beneath, delivering, made, places
 from packrunner.cli.wiring.bringing import Opened, stage_dir
 from packrunner.cli.wiring.transferring import Transfer
 from packrunner.events import Warned
@@ -15,15 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from packrunner.cli.builder_wish import BuilderWish
+    from packrunner.cli.services import Known
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.names import Digest
 
 
 def create_builder(
-    wish: BuilderWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter
+    wish: BuilderWish,
+    *,
+    insecure: Sequence[str],
+    ca_certs: Sequence[str],
+    reporter: Reporter,
+    known: Known | None = None,
 ) -> Created:
-    """Make a builder from a builder.toml."""
+    """Make a builder from a builder.toml; `known` is where it is remembered."""
+    began = time.time_ns()
     from packrunner.catalog import create, creating
 
     file = creating.read_file(wish.config)
@@ -72,7 +81,20 @@ def create_builder(
             reporter.emit(
                 Warned(text="the builder has no lifecycle, which other platforms need: [lifecycle] in builder.toml")
             )
+        inputs = made.inputs(wish, file, modules, opened, under)
         digest = _put_out(image, under.made, wish, transfer)
+        if known is not None:
+            scan = record.Scan(inputs, app_skip=frozenset(), began_ns=began, replaced=frozenset(under.watched))
+            made.remember(
+                known.record,
+                scan,
+                wish,
+                image,
+                under=under,
+                opened=opened,
+                modules=len(modules),
+                store=transfer.images,
+            )
         return Created(digest=digest, modules=len(modules), base=under.reference)
 
 

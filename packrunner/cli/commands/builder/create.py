@@ -69,5 +69,6 @@ def command(  # noqa: PLR0913  one parameter per flag
         pull_policy=pull_policy,
         docker_host=docker_host,
         environ=session.environ,
+        quiet=bool(quiet),
     )
     return packages.create_builder(session, wish, insecure=insecure_registry or (), ca_certs=ca_cert or ())
