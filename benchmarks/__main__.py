@@ -1,4 +1,4 @@
-"""`make bench [CASES="start detect launch flask rebase many large push engine reload"]`: a table with peers and goals.
+"""`make bench [CASES="start detect launch flask rebase many large push engine reload builder"]`: a table with goals.
 
 Peers (docker, pack, ko) are measured when they are on this machine and work; what is missing is said.
 """
@@ -6,6 +6,7 @@ Peers (docker, pack, ko) are measured when they are on this machine and work; wh
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import shutil
@@ -15,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import orders, registries, reloads, trees
+from benchmarks import composed, orders, registries, reloads, trees
 from benchmarks.timing import Timing, bare_start, measure, measure_in_turn
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -206,6 +207,25 @@ class Bench:
             row = Row(what="push, nothing new", ours=self._time(ours, self.runs), peer="skopeo copy", theirs=again)
             self.rows.append(row)
 
+    def builder(self) -> None:
+        """A builder of 50 buildpacks: all of them new, one changed, nothing changed."""
+        place = os.path.join(self.scratch, "builder")
+        versions = itertools.count()
+
+        def write() -> None:
+            composed.write(place, next(versions))
+
+        command = [PACKRUNNER, "builder", "create", "bench/builder", "-c", os.path.join(place, "builder.toml")]
+        write()
+        self._time(command, 1)
+        ours = measure(command, runs=self.runs, env=self.env, before=write)
+        self.rows.append(Row(what=f"builder: {composed.BUILDPACKS} new buildpacks", ours=ours, goal=5))
+        edit = lambda: trees.append_line(os.path.join(place, "b7", "file0"))  # noqa: E731 (as elsewhere)
+        ours = measure(command, runs=self.runs, env=self.env, before=edit)
+        self.rows.append(Row(what="builder: one buildpack changed", ours=ours))
+        self._time(command, 1)
+        self.rows.append(Row(what="builder: nothing changed", ours=self._time(command, self.runs), goal=0.5))
+
     def engine(self) -> None:
         """The sample through a Docker engine; beside pack, where BENCH_PACK has its command, run in the sample."""
         if Docker.probe(self.scratch) is None:
@@ -317,7 +337,9 @@ def main() -> None:
     parser.add_argument(
         "cases",
         nargs="*",
-        default=["start", "detect", "launch", "flask", "rebase", "many", "large", "push", "engine", "reload"],
+        default=[
+            *("start", "detect", "launch", "flask", "rebase", "many", "large", "push", "engine", "reload", "builder"),
+        ],
     )
     parser.add_argument("--runs", type=int, default=7)
     chosen = parser.parse_args()
@@ -335,6 +357,7 @@ def main() -> None:
                 "push": bench.push,
                 "engine": bench.engine,
                 "reload": bench.reload,
+                "builder": bench.builder,
             }[case]()
         bench.print()
     missing = [name for name in ("pack", "ko") if not shutil.which(name)]
