@@ -11,6 +11,13 @@ NEEDED = (
     "packrunner/py.typed",
     "packrunner/_version.py",
     "packrunner/sdk/__init__.py",
+    "packrunner/testing/__init__.py",
+    "packrunner/catalog/templates/common/README.md",
+    "packrunner/catalog/templates/common/tests/fixture/hello.txt",
+    "packrunner/catalog/templates/python/bin/build",
+    "packrunner/catalog/templates/shell/bin/build",
+    "packrunner/catalog/templates/go/main.go",
+    "packrunner/catalog/templates/go/dot-gitignore",
     "packrunner/bases/keyring/debian-archive-trixie-stable.asc",
     "packrunner/_docs/errors.md",
     "packrunner/_buildpacks/order.toml",
@@ -29,7 +36,7 @@ NEEDED = (
     "packrunner/_bin/linux-arm64/reloader",
 )
 ALLOWED = re.compile(r"packrunner/[\w./-]+|packrunner-[\w.+]+\.dist-info/[\w./-]+")
-FORBIDDEN = re.compile(r"__pycache__|\.pyc$|/tests?/|\.env$|~$")
+FORBIDDEN = re.compile(r"__pycache__|\.pyc$|^(?!packrunner/catalog/templates/).*/tests?/|\.env$|~$")
 
 
 def problems(path: str) -> list[str]:

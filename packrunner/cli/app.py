@@ -52,6 +52,7 @@ COMMANDS = (
     "builder suggest",
     "compose init",
     "compose up",
+    "buildpack new",
     "buildpack package",
     "buildpack inspect",
     "buildpack validate",

@@ -1,0 +1,3 @@
+module buildpack
+
+go 1.22

@@ -1,0 +1,135 @@
+"""The body of `packrunner buildpack new`: a buildpack, the proof that it works, and a page about it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from packrunner import events, paths, process
+from packrunner.catalog import scaffold
+from packrunner.console import units
+from packrunner.errors import PackrunnerError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from packrunner.catalog.scaffold import Language, Made
+    from packrunner.cli.session import Session
+
+_PASSED = re.compile(rb"^(?P<count>\d+) passed in ")
+_WIDTH = 20
+
+
+def place(identity: str, directory: str | None, path: str | None) -> str:
+    """Where the buildpack goes. Raises UsageError for two different places."""
+    if directory is not None and path is not None:
+        raise UsageError(
+            "DIR and --path say the same", slug="usage", tries=(f"packrunner buildpack new {identity} {directory}",)
+        )
+    chosen = directory if directory is not None else path
+    return os.path.join(os.getcwd(), chosen or identity.rstrip("/").rpartition("/")[2])
+
+
+def begin(
+    session: Session,
+    identity: str,
+    directory: str,
+    *,
+    language: Language,
+    version: str,
+    api: str | None,
+    targets: Sequence[str],
+    test: bool,
+) -> int:
+    """Make it, make it ready where that is possible here, run its tests."""
+    made = scaffold.create(
+        directory,
+        identity=identity,
+        language=language,
+        version=version,
+        level=api or scaffold.API,
+        targets=targets,
+    )
+    missing = _prepare(made, session)
+    tests = "" if missing or not test else _tests(made, session)
+    about = f"{identity} {version}, buildpack API {api or scaffold.API}"
+    session.result("\n".join(_page(made, about, language=language, tests=tests, missing=missing)))
+    return 0
+
+
+def _prepare(made: Made, session: Session) -> str:
+    """Compile what is to be compiled; what is missing for that."""
+    if not made.to_run:
+        return ""
+    program = os.path.join(made.directory, made.to_run)
+    ended, lines = _run([program], made, session, dict(session.environ), phase="compile")
+    if ended.code == 127:
+        return "go"
+    if ended.code:
+        raise _broken(f"{paths.readable(program)} failed", made, lines)
+    return ""
+
+
+def _tests(made: Made, session: Session) -> str:
+    """Run the tests; how many passed, "" where there is no pytest."""
+    if importlib.util.find_spec("pytest") is None:
+        return ""
+    # The new directory stays as it is, and what surrounds it has no say.
+    env = {**session.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": ""}
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "packrunner.testing"]
+    argv = [*pytest, "-c", os.devnull, "--rootdir", made.directory, "tests"]
+    ended, lines = _run(argv, made, session, env, phase="test")
+    passed = next((found for line in lines if (found := _PASSED.match(line))), None)
+    if ended.code or passed is None:
+        raise _broken("its tests do not pass here", made, lines)
+    return f"{units.number(int(passed['count']), 'test')} pass"
+
+
+def _run(
+    argv: list[str], made: Made, session: Session, env: dict[str, str], *, phase: str
+) -> tuple[process.Ended, list[bytes]]:
+    """Run a program in the new directory, which may take a while the first time."""
+    began, lines = time.monotonic(), list[bytes]()
+    subject = os.path.basename(made.directory)
+    session.renderer().emit(events.StepStarted(phase=phase, subject=subject))
+    ended = process.run(argv, env=env, output=lambda _, line: lines.append(line), cwd=made.directory)
+    if not ended.code:
+        seconds = time.monotonic() - began
+        session.renderer().emit(events.StepDone(phase=phase, subject=subject, detail="", seconds=seconds))
+    return ended, lines
+
+
+def _broken(what: str, made: Made, lines: list[bytes]) -> PackrunnerError:
+    return PackrunnerError(
+        f"{paths.readable(made.directory)} was created, but {what}",
+        slug="buildpack-new",
+        foreign=tuple(line.decode(errors="replace").rstrip("\n") for line in lines[-20:]),
+        kept=paths.readable(made.directory),
+    )
+
+
+def _page(made: Made, about: str, *, language: Language, tests: str, missing: str) -> Iterator[str]:
+    shown = paths.readable(made.directory)
+    inside = ", ".join(filter(None, (units.number(len(made.files), "file"), tests)))
+    yield f"Created {shown}/ ({inside})"
+    written = {"python": "the SDK", "shell": "the shell", "go": "Go"}[language]
+    parts = {
+        "buildpack.toml": about,
+        "bin/detect": "accepts an application with hello.txt; change this first",
+        "bin/build": f"one cached layer and one process, written with {written}",
+        "tests/": f"a fixture application and tests{'' if tests else ': pip install pytest, and pytest ' + shown}",
+        "README.md": "what it does, how to compose and package it",
+    }
+    if language == "go":
+        parts["make.sh"] = "compiles both programs of *.go" + (
+            f"; needs {missing}, which is not here" if missing else ""
+        )
+    for name, text in parts.items():
+        yield f"  {name:<{_WIDTH}}  {text}"
+    # A name without a slash may be that of a built-in buildpack.
+    place = shown if shown.startswith(("/", "~", ".")) else f"./{shown}"
+    yield f"Try it:  packrunner build demo -p {shown}/tests/fixture -b {place}"
