@@ -168,6 +168,14 @@ def changed(old: bytes, new: bytes) -> list[str]:
     return sorted({path or "." for path in (*gone, *fresh)})
 
 
+def touched(old: bytes, new: bytes) -> list[str]:
+    """The files that differ between two tables, sorted; where only modes of directories do, these."""
+    gone, fresh = difference(old, new)
+    both = gone | fresh
+    # A directory is listed for its mode only; what was edited in it says more.
+    return sorted(path for path, is_dir in both.items() if not is_dir) or sorted(path or "." for path in both)
+
+
 def _described(lines: set[bytes]) -> dict[str, bool]:
     return {_path(line): _is_directory(line) for line in lines}
 

@@ -145,6 +145,18 @@ class Record:
         chosen = self.facts["settings"]
         return len(recorded) == len(scan.tables) and all(recorded[i] == scan.tables[i] for i in chosen)
 
+    def differences(self, scan: Scan) -> list[tuple[str, bytes, bytes]]:
+        """The inputs that are not as recorded, with their tables then and now; all where the record is torn."""
+        recorded = _split(self.tables())
+        if len(recorded) != len(scan.tables):
+            return [(path, b"", now) for path, now in zip(scan.inputs, scan.tables, strict=True)]
+        both = zip(scan.inputs, recorded, scan.tables, strict=True)
+        return [(path, then, now) for path, then, now in both if then != now]
+
+    def outputs_changed(self) -> list[str]:
+        """The files and directories put out by the build that are not as it left them."""
+        return [path for path, digest in self.facts["outputs"] if output_digest(path) != digest]
+
     def image_present(self) -> bool:
         """Whether the names still mean what they did, and every blob of the image is there at its size."""
         image = self.facts["image"]
@@ -160,8 +172,7 @@ class Record:
 
     def outputs_present(self) -> bool:
         """Whether every file and directory the build put out is as it was left."""
-        outputs = self.facts["outputs"]
-        return all(output_digest(path) == digest for path, digest in outputs)
+        return not self.outputs_changed()
 
     def save(self, facts: Mapping[str, Any], scan: Scan) -> None:
         """Write the record anew. The facts name their tables, so that a death between the two writes is seen."""

@@ -23,7 +23,7 @@ from packrunner.lifecycle import cache
 from packrunner.lifecycle.analyze import AnalyzeResult, RunImage, analyze
 from packrunner.lifecycle.build import BuildInputs, BuildResult, build
 from packrunner.lifecycle.export import ExportInputs, ExportResult, export
-from packrunner.lifecycle.restore import RestoreInputs, RestoreResult, restore
+from packrunner.lifecycle.restore import DAMAGED, RestoreInputs, RestoreResult, foresee, restore
 from tests.fakes import FakeReporter, FakeSandbox, Program
 
 if TYPE_CHECKING:
@@ -120,7 +120,15 @@ class World:
             cache=self.cache,
             platform_api=self.platform_api,
         )
-        self.restored = restore(replace(inputs, **changes), store=self.store, reporter=self.reporter)
+        inputs = replace(inputs, **changes)
+        foreseen = foresee(inputs, has=self.store.has)
+        self.restored = restore(inputs, store=self.store, reporter=self.reporter)
+        # Whatever is tested here is also foreseen. That a copy is damaged is seen when it is read, and not before.
+        done = {(d.buildpack, d.name): d for d in self.restored.decisions}
+        assert {(d.buildpack, d.name) for d in foreseen} == done.keys()
+        for one in foreseen:
+            found = done[one.buildpack, one.name]
+            assert found == one or (one.action == "unpacked" and found.reason == DAMAGED)
         return self.restored
 
     def build(self, **changes: Any) -> BuildResult:

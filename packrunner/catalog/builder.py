@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from packrunner.formats.platform import RunTarget
     from packrunner.formats.run import RunImageEntry
     from packrunner.images.image import Image
+    from packrunner.names import Digest
 
 
 class Builder(Protocol):
@@ -27,6 +28,10 @@ class Builder(Protocol):
     @property
     def full_reference(self) -> str:
         """For people and records, fixed by a digest."""
+
+    @property
+    def digest(self) -> Digest:
+        """Of the image, or of the lock that images are made from."""
 
     @property
     def user(self) -> User:

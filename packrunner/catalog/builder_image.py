@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from packrunner.formats.run import RunImageEntry
     from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
+    from packrunner.names import Digest
 
 _BUILD_CONFIG = "/cnb/build-config/env"
 _VALUE_LIMIT = 128 << 10
@@ -63,6 +64,11 @@ class ImageBuilder:
         self._carried: Carried | None = None
         self.metadata = builder.read_metadata(image.labels, where=reference) or builder.Metadata()
         self.ids = _ids(image, reference)
+
+    @property
+    def digest(self) -> Digest:
+        """The image's digest."""
+        return self.image.digest
 
     @property
     def full_reference(self) -> str:

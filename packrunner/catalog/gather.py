@@ -13,7 +13,7 @@ from packrunner.catalog import builtin
 from packrunner.catalog.elsewhere import Elsewhere
 from packrunner.catalog.locate import Located, check_version, locate, locate_extension, unknown
 from packrunner.catalog.places import Place, classify
-from packrunner.catalog.selection import CatalogSettings, Selection
+from packrunner.catalog.selection import CatalogSettings, Provenance, Selection
 from packrunner.catalog.shelf import Shelf
 from packrunner.catalog.stage import Stage, StagedBuildpack
 from packrunner.catalog.vendored import wanted
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from packrunner.catalog.carried import Carried
     from packrunner.catalog.check import Kind
+    from packrunner.catalog.locate import Origin
 
+_ORIGINS: Mapping[str, Origin] = {"image": "package", "file": "archive", "address": "address", "git": "git"}
 _OF_BUILDER = ("urn:cnb:builder:", "from=builder:")
 
 
@@ -43,6 +45,7 @@ class Gathering:
         self._elsewhere = Elsewhere(self._stage, settings.stage_dir, settings.reach)
         self._found: dict[tuple[str, str], StagedBuildpack] = {}
         self._sources: dict[str, StagedBuildpack] = {}
+        self._provenance: dict[tuple[Kind, str, str], Provenance] = {}
 
     def named(self, text: str) -> StagedBuildpack:
         """A buildpack by what --buildpack takes: one that the builder carries comes before a built-in one."""
@@ -86,6 +89,8 @@ class Gathering:
                 slug=f"unknown-{kind}",
                 tries=(f"--{entry.kind} {place.text}",),
             )
+        for one in (entry, *others):
+            self._came_from(one, _ORIGINS[place.kind], place.text)
         for one in (entry, *others) if kind == "buildpack" else ():
             _refuse_twin(self._found, one)
             self._found[one.id, one.version] = one
@@ -103,11 +108,15 @@ class Gathering:
         check_version(located, staged.version)
         _refuse_twin(self._found, staged)
         self._found[staged.id, staged.version] = staged
+        self._came_from(staged, located.kind, located.source)
         if located.source not in self.inputs:
             self.inputs[located.source] = None
             if staged.descriptor.is_composite:
                 self._bring_along(located.source)
         return staged
+
+    def _came_from(self, staged: StagedBuildpack, kind: Origin, place: str) -> None:
+        self._provenance.setdefault((staged.kind, staged.id, staged.version), Provenance(kind=kind, place=place))
 
     def _bring_along(self, composite: str) -> None:
         """Stage what the package.toml in a composite's directory would package with it, for its order to name."""
@@ -130,6 +139,7 @@ class Gathering:
             if place.kind in {"name", "directory"}:
                 found = self._stage.add(locate_extension(place.path).source, "extension")
                 self.inputs[found.source] = None
+                self._came_from(found, "directory", found.source)
             else:
                 found = self._brought(place, "extension")
             _refuse_twin(staged | self._found, found)
@@ -182,7 +192,7 @@ class Gathering:
                 raise self.carried.unknown(asked)
             raise self._shelf.lacks(asked) or unknown(ref.id, self.settings.builtin_dir)
         source = os.path.join(self.settings.builtin_dir, name)
-        return self.add(Located(asked=asked, source=source, version=ref.version, builtin=True))
+        return self.add(Located(asked=asked, source=source, version=ref.version, kind="built-in"))
 
     def _known(self, ref: GroupRef) -> StagedBuildpack | None:
         if ref.version:
@@ -228,6 +238,7 @@ class Gathering:
             extensions=_distinct(staged),
             extensions_root=self._stage.combine(staged.values()) if staged else "",
             beside=self.carried is not None,
+            provenance=self._provenance,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import msgspec
 
@@ -10,14 +11,17 @@ from packrunner.catalog.builtin import NAMESPACE, short_names
 from packrunner.errors import UsageError
 from packrunner.paths import readable
 
+Origin = Literal["directory", "built-in", "inline", "builder", "package", "archive", "address", "git"]
+"""Where a buildpack comes from; `inline` is the project file."""
+
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """A buildpack's directory; `version` is the one asked for, empty for any."""
+    """A buildpack's directory; `version` is the one asked for, empty for any, `kind` how it comes to be here."""
 
     asked: str
     source: str
     version: str = ""
-    builtin: bool = False
+    kind: Origin = "directory"
 
 
 def locate(text: str, *, builtin_dir: str) -> Located:
@@ -31,7 +35,7 @@ def locate(text: str, *, builtin_dir: str) -> Located:
     identity, _, version = text.partition("@")
     name = identity.removeprefix(NAMESPACE)
     if name in short_names(builtin_dir):
-        return Located(asked=text, source=os.path.join(builtin_dir, name), version=version, builtin=True)
+        return Located(asked=text, source=os.path.join(builtin_dir, name), version=version, kind="built-in")
     if text and os.path.isfile(os.path.join(text, "buildpack.toml")):
         return _directory(text)
     raise unknown(text, builtin_dir)

@@ -160,7 +160,7 @@ class _Selecting:
         for entry in entries:
             if entry.inline:
                 place = inline.write(self._all.settings.stage_dir, entry)
-                staged = self._all.add(Located(asked=entry.text, source=place))
+                staged = self._all.add(Located(asked=entry.text, source=place, kind="inline"))
                 # The project file, which is an input of its own, decides about it.
                 self._all.inputs.pop(place)
             else:

@@ -15,7 +15,9 @@ from packrunner.workspace import BUILDPACKS_DIR, EXTENSIONS_DIR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from packrunner.catalog.check import Kind
     from packrunner.catalog.elsewhere import Reach
+    from packrunner.catalog.locate import Origin
     from packrunner.catalog.stage import StagedBuildpack
     from packrunner.formats.group import Order, System
 
@@ -44,6 +46,13 @@ class Around(msgspec.Struct, frozen=True, kw_only=True):
 AS_IT_IS = Around()
 
 
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Where something that takes part comes from: `place` is a path, or what was asked for without a login."""
+
+    kind: Origin
+    place: str
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """What takes part in a build.
 
@@ -65,6 +74,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Digests of the packages that were read by a name."""
     moving: bool = False
     """Whether only asking again tells that something is still the same."""
+    provenance: Mapping[tuple[Kind, str, str], Provenance] = msgspec.field(default_factory=dict)
+    """By kind, id and version; what is not in it is the builder's."""
 
     @property
     def mounts(self) -> tuple[Mount, ...]:

@@ -32,6 +32,7 @@ COMMANDS = (
     "run",
     "dev",
     "detect",
+    "plan",
     "sync-rules",
     "images",
     "inspect",

@@ -10,7 +10,7 @@ import msgspec
 
 from packrunner import paths
 from packrunner.console import layout, problem, units
-from packrunner.console.redact import visible
+from packrunner.console.redact import cleaned, visible
 from packrunner.lifecycle.explain import group_name, nearest
 
 if TYPE_CHECKING:
@@ -213,8 +213,8 @@ def document(request: BuildRequest, answer: Answer, redact: Callable[[str], str]
         "nearest": None if found else _nearest_json(nearest(answer.findings.outcomes, answer.app)),
         "error": problem.to_json(error) if error else None,
     }
-    cleaned: dict[str, Any] = _clean(values, redact)
-    return cleaned
+    shown: dict[str, Any] = cleaned(values, redact)
+    return shown
 
 
 def _group_json(number: int, group: GroupOutcome) -> dict[str, Any]:
@@ -253,14 +253,3 @@ def _nearest_json(found: Nearest | None) -> dict[str, Any] | None:
         return None
     obstacles = [{"id": m.id, "version": m.version, "why": m.why} for m in found.obstacles]
     return {"group": found.number, "name": group_name(found.group), "obstacles": obstacles, "try": list(found.tries)}
-
-
-def _clean(value: Any, redact: Callable[[str], str]) -> Any:
-    """Secrets hidden wherever they are, and what JSON has no form for (a date in a plan's metadata) as text."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {redact(str(key)): _clean(item, redact) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item, redact) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else str(value)

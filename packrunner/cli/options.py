@@ -274,7 +274,7 @@ SbomDir = Annotated[
 ]
 ReportDir = Annotated[
     str | None,
-    _text("--report-output-dir", metavar="DIR", about="Also write report.toml there.", panel=SHAPE),
+    _text("--report-output-dir", metavar="DIR", about="Also write report.toml and report.json there.", panel=SHAPE),
 ]
 
 TrustBuilder = Annotated[

@@ -136,7 +136,8 @@ def handed_out(request: BuildRequest) -> list[str]:
 
     wanted = request.shape
     scopes = [os.path.join(wanted.sbom_dir, scope) for scope in handout.SCOPES] if wanted.sbom_dir else []
-    report = [os.path.join(wanted.report_dir, handout.REPORT)] if wanted.report_dir else []
+    files = (handout.REPORT, handout.DOCUMENT) if wanted.report_dir else ()
+    report = [os.path.join(wanted.report_dir, name) for name in files]
     cache = cache_directory(request)
     return scopes + report + ([CacheDirectory(cache).metadata_path] if cache else [])
 

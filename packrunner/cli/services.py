@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.extend import ExtendTools
+    from packrunner.lifecycle.outline import Outline
     from packrunner.lifecycle.repository import Repository
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.names import Digest
@@ -188,6 +189,9 @@ class Services(Protocol):
         directories: tuple[str, ...] = (),
     ) -> Answer:
         """Ask which buildpacks would build the application."""
+
+    def plan(self, request: BuildRequest, reporter: Reporter, kept: Record) -> Outline:
+        """What a build would do; `kept` is the record of builds with the same arguments."""
 
     def develop(self, request: BuildRequest, wish: Wish, shown: Shown, held: Held | None = None) -> None:
         """Build, run, and keep what runs like its source, until it is told to stop."""

@@ -15,7 +15,7 @@ Build container images from source, without a Dockerfile, a daemon or root.
   packrunner run shop                        start it
   packrunner build shop -b python            choose the buildpack yourself
 
-Application   build  run  detect
+Application   build  run  plan  detect
 Development   dev  sync-rules  compose
 Images        images  inspect  rebase  rm  prune
               push  pull  load  save  login  logout

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 HIDDEN = "(hidden)"
 
@@ -86,3 +86,14 @@ class Lines:
         while self._open:
             (source, _), rest = self._open.popitem()
             yield source, visible(rest.decode(errors="replace"))
+
+
+def cleaned(value: Any, redact: Callable[[str], str]) -> Any:
+    """Secrets hidden wherever they are, and what JSON has no form for (a date in a plan's metadata) as text."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {redact(str(key)): cleaned(item, redact) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(item, redact) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -21,6 +21,8 @@ from packrunner.lifecycle.decisions import record_of
 from packrunner.names import Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from packrunner.events import Reporter
     from packrunner.formats.group import GroupMember
     from packrunner.formats.labels import LifecycleLabel
@@ -59,14 +61,21 @@ class Carrier:
         self._subject = shorten_middle(outside.shown, 19)
         self._sound = True
         """Whether all that was fetched could be used; else what is there is written anew."""
+        self.carried: set[str] = set()
+        """The layers, by diff id, that come from elsewhere."""
+
+    @property
+    def shown(self) -> str:
+        """The name of the cache elsewhere for people."""
+        return self._outside.shown
 
     def fetch(self, group: tuple[GroupMember, ...], label: LifecycleLabel, inside: CacheRecord) -> CacheRecord:
         """The record of this machine with what the cache elsewhere adds for the group, its layers now in the store."""
         began = time.monotonic()
         there = self._outside.record()
-        if not there.buildpacks or (inside.buildpacks and inside.exec_env != there.exec_env):
+        if not _fits(inside, there):
             return inside
-        buildpacks = tuple(self._buildpack(member, label, inside, there) for member in group)
+        buildpacks = tuple(self._buildpack(member, label, inside, there, self._layer) for member in group)
         sbom = inside.sbom or (there.sbom if self._took and self._layer(there.sbom) is not None else "")
         if self._took:
             detail = f"{number(self._took, 'layer')} restored, {size(self._bytes)}"
@@ -76,6 +85,19 @@ class Carrier:
             buildpacks=tuple(one for one in buildpacks if one.layers),
             sbom=sbom,
         )
+
+    def foresee(self, group: tuple[GroupMember, ...], label: LifecycleLabel, inside: CacheRecord) -> CacheRecord:
+        """The layers of the record that `fetch` would give; nothing is fetched."""
+        there = self._outside.record()
+        if not _fits(inside, there):
+            return inside
+        buildpacks = tuple(self._buildpack(member, label, inside, there, self._look) for member in group)
+        exec_env = inside.exec_env if inside.buildpacks else there.exec_env
+        return CacheRecord(exec_env=exec_env, buildpacks=tuple(one for one in buildpacks if one.layers))
+
+    def has(self, digest: Digest) -> bool:
+        """Whether a layer is in the store, or elsewhere."""
+        return self._store.has(digest) or self._outside.has(digest)
 
     def keep(self, record: CacheRecord) -> None:
         """Save what is cached, where it differs from what is there.
@@ -97,7 +119,12 @@ class Carrier:
         self._done(f"{number(len(wanted), 'layer')} kept", began)
 
     def _buildpack(
-        self, member: GroupMember, label: LifecycleLabel, inside: CacheRecord, there: CacheRecord
+        self,
+        member: GroupMember,
+        label: LifecycleLabel,
+        inside: CacheRecord,
+        there: CacheRecord,
+        bring: Callable[[str], int | None],
     ) -> CachedBuildpack:
         """The layers of one buildpack: of each the version that the previous image has too, else this machine's."""
         mine, theirs = inside.layers_of(member.id), there.layers_of(member.id)
@@ -108,11 +135,24 @@ class Carrier:
             here, other = mine.get(name), theirs.get(name)
             wanted = image[name].sha if name in image else ""
             if other and (here is None or (here.diff_id != wanted and other.diff_id == wanted)):
-                found = self._layer(other.diff_id)
+                found = bring(other.diff_id)
                 here = here if found is None else msgspec.structs.replace(other, size=found)
             if here:
                 layers[name] = here
         return CachedBuildpack(key=member.id, version=member.version, layers=layers)
+
+    def _look(self, text: str) -> int | None:
+        """The size of a layer that can be had, 0 of one that is only elsewhere."""
+        try:
+            digest = Digest.parse(text)
+            if self._store.has(digest):
+                return os.stat(self._store.blob_path(digest)).st_size
+            if not self._outside.has(digest):
+                return None
+        except PackrunnerError:
+            return None
+        self.carried.add(text)
+        return 0
 
     def _layer(self, text: str) -> int | None:
         """Bring a layer into the store; its size, or None where it cannot be had."""
@@ -134,6 +174,7 @@ class Carrier:
                 Warned(text=f"a layer of the cache {self._outside.shown} is not used: {e.cause or e.brief}")
             )
             return None
+        self.carried.add(text)
         self._took += 1
         self._bytes += found
         return found
@@ -141,6 +182,11 @@ class Carrier:
     def _done(self, detail: str, began: float) -> None:
         spent = time.monotonic() - began
         self._reporter.emit(StepDone(phase="cache", subject=self._subject, detail=detail, seconds=spent))
+
+
+def _fits(inside: CacheRecord, there: CacheRecord) -> bool:
+    """Whether what is there adds anything to what is here: layers of two execution environments do not mix."""
+    return bool(there.buildpacks) and (not inside.buildpacks or inside.exec_env == there.exec_env)
 
 
 def _same(one: CacheRecord, other: CacheRecord) -> bool:

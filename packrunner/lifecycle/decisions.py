@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from packrunner.formats.group import GroupMember
     from packrunner.formats.labels import BuildpackRecord, LayerRecord, LifecycleLabel
@@ -23,6 +23,7 @@ NOT_IN_IMAGE = "the previous image does not have it"
 DISAGREE = "the image and the cache hold different versions of it"
 CLEARED = "the cache was cleared"
 OTHER_ENV = "the last build was for another execution environment"
+NO_PART = "its buildpack takes no part any more"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,13 @@ def decide(
             else:
                 decided.append(decision)
     return tuple(decided)
+
+
+def left_behind(group: Iterable[str], *, label: LifecycleLabel, cache: CacheRecord) -> tuple[Dropped, ...]:
+    """The known layers of buildpacks that are not in the group, by their ids."""
+    known = {(b.key, name) for record in (label, cache) for b in record.buildpacks for name in b.layers}
+    mine = frozenset(group)
+    return tuple(Dropped(buildpack=key, name=name, reason=NO_PART) for key, name in sorted(known) if key not in mine)
 
 
 def record_of(label: LifecycleLabel, buildpack: str) -> BuildpackRecord | None:

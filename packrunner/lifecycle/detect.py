@@ -132,13 +132,33 @@ def examine(inputs: DetectInputs, *, sandbox: Sandbox) -> Findings:
 def _groups(inputs: DetectInputs) -> Iterator[ExpandedGroup]:
     if "/" in inputs.exec_env or not inputs.exec_env:
         raise UsageError(f"{inputs.exec_env!r} cannot be an execution environment: a name without `/`", slug="exec-env")
-    features = api.platform_features(inputs.platform_api)
-    return orders.expand(
+    return candidates(
         inputs.order,
-        system=inputs.system if features.system else None,
-        descriptors={key: staged.descriptor for key, staged in inputs.buildpacks.items()},
-        extensions={key: staged.descriptor for key, staged in inputs.extensions.items()},
-        exec_env=inputs.exec_env if features.exec_env else None,
+        system=inputs.system,
+        buildpacks=inputs.buildpacks,
+        extensions=inputs.extensions,
+        exec_env=inputs.exec_env,
+        platform_api=inputs.platform_api,
+    )
+
+
+def candidates(
+    order: Order,
+    *,
+    system: System,
+    buildpacks: Mapping[Key, StagedBuildpack],
+    extensions: Mapping[Key, StagedBuildpack],
+    exec_env: str,
+    platform_api: str,
+) -> Iterator[ExpandedGroup]:
+    """The groups that detection tries, one after the other, as this level of the platform has them."""
+    features = api.platform_features(platform_api)
+    return orders.expand(
+        order,
+        system=system if features.system else None,
+        descriptors={key: staged.descriptor for key, staged in buildpacks.items()},
+        extensions={key: staged.descriptor for key, staged in extensions.items()},
+        exec_env=exec_env if features.exec_env else None,
     )
 
 

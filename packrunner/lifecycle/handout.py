@@ -1,4 +1,4 @@
-"""Files about a finished build that the user asked for: SBOMs and report.toml."""
+"""Files about a finished build that the user asked for: SBOMs, report.toml and report.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from packrunner.formats.report import Report
     from packrunner.lifecycle.sbom import Sbom
 
-REPORT = "report.toml"
+REPORT, DOCUMENT = "report.toml", "report.json"
 SCOPES = ("launch", "build", "cache")
 
 
@@ -30,10 +30,11 @@ def write_sboms(directory: str, sboms: Sequence[Sbom]) -> None:
             root.write(path, one.data)
 
 
-def write_report(directory: str, made: Report) -> None:
-    """Write report.toml (EXP-31). Raises StoreError."""
+def write_report(directory: str, made: Report, document: bytes) -> None:
+    """Write report.toml (EXP-31), and beside it all that is to be said as JSON. Raises StoreError."""
     with _opened(directory) as root:
         root.write(REPORT, toml.encode(made))
+        root.write(DOCUMENT, document)
 
 
 def _opened(directory: str) -> Root:

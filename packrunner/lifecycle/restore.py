@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -24,17 +24,18 @@ from packrunner.names import BuildpackId, Digest, LayerName
 from packrunner.workspace import PLACES, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from packrunner.events import Reporter
     from packrunner.formats.group import GroupMember
     from packrunner.formats.labels import LifecycleLabel
     from packrunner.images.layout import Blobs
-    from packrunner.lifecycle.cache import CacheRecord
+    from packrunner.lifecycle.cache import CachedLayer, CacheRecord
 
 _STAGING = ".packrunner-restore"
 _SBOM_LIMIT = 32 << 20
 _SBOM_EXTENSIONS = ("cdx.json", "spdx.json", "syft.json")
+Action = Literal["kept", "unpacked", "metadata", "dropped"]
 DAMAGED = "its stored copy is damaged or gone"
 
 log = logging.getLogger(__name__)
@@ -68,12 +69,16 @@ class TreeProof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a layer of the last build: `kept` in place, `unpacked`, its `metadata` alone, or `dropped`."""
+    """What became of a layer of the last build: `kept` in place, `unpacked`, its `metadata` alone, or `dropped`.
+
+    `diff_id` is the layer of the cache that came back, "" where none did.
+    """
 
     buildpack: str
     name: str
-    action: str
+    action: Action
     reason: str = ""
+    diff_id: str = ""
 
 
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +90,32 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def restore(inputs: RestoreInputs, *, store: Blobs, reporter: Reporter) -> RestoreResult:
     """Bring the layers directory to the state that the records call for; a damaged copy only warns (RES-18)."""
+    with confined.Root.open(inputs.layers) as root:
+        restorer = _Restorer(inputs, root, store, reporter)
+        return restorer.run(_decided(inputs))
+
+
+def foresee(inputs: RestoreInputs, *, has: Callable[[Digest], bool]) -> tuple[LayerDecision, ...]:
+    """What `restore` would decide, without touching anything; `has` says whether there is a copy of a layer.
+
+    Only that a copy is damaged is not seen before it is read.
+    """
+    if not os.path.isdir(inputs.layers):
+        return tuple(_foreseen(None, one, has) for one in _decided(inputs))
+    with confined.Root.open(inputs.layers) as root:
+        return tuple(_foreseen(root, one, has) for one in _decided(inputs))
+
+
+def _foreseen(root: confined.Root | None, one: Wanted | Dropped, has: Callable[[Digest], bool]) -> LayerDecision:
+    if isinstance(one, Dropped) or one.cached is None:
+        return _decision(one, "dropped" if isinstance(one, Dropped) else "metadata")
+    digest = _digest(one.cached.diff_id)
+    if digest is None or not has(digest):
+        return _decision(one, "dropped", DAMAGED)
+    return _decision(one, "kept" if root and _proof(root, one.cached, _place(one)) else "unpacked")
+
+
+def _decided(inputs: RestoreInputs) -> tuple[Wanted | Dropped, ...]:
     decided = decide(
         inputs.group,
         label=inputs.label,
@@ -93,9 +124,28 @@ def restore(inputs: RestoreInputs, *, store: Blobs, reporter: Reporter) -> Resto
         exec_env=inputs.exec_env,
         cached_launch=platform_features(inputs.platform_api).cached_launch,
     )
-    with confined.Root.open(inputs.layers) as root:
-        restorer = _Restorer(inputs, root, store, reporter)
-        return restorer.run(decided)
+    # A hostile image is no reason to fail (RES-02).
+    return tuple(one for one in decided if isinstance(one, Dropped) or _plain_name(one.name))
+
+
+def _decision(one: Wanted | Dropped, action: Action, reason: str = "") -> LayerDecision:
+    if isinstance(one, Dropped):
+        return LayerDecision(buildpack=one.buildpack, name=one.name, action=action, reason=one.reason)
+    back = one.cached.diff_id if one.cached and action in {"kept", "unpacked"} else ""
+    return LayerDecision(buildpack=one.buildpack, name=one.name, action=action, reason=reason, diff_id=back)
+
+
+def _proof(root: confined.Root, cached: CachedLayer, place: str) -> str:
+    """The proof of a tree that is as it was when its digest was computed; "" for any other."""
+    # What is below something other than a directory counts as absent.
+    if not cached.tree or root.kind(os.path.dirname(place)) != "dir" or root.kind(place) != "dir":
+        return ""
+    try:
+        proven = prove(os.path.join(root.path, place))
+    except OSError as e:
+        log.debug("%s cannot be proven: %s", place, e)
+        return ""
+    return proven if proven == cached.tree else ""
 
 
 class _Restorer:
@@ -109,7 +159,7 @@ class _Restorer:
         self._inner = inputs.places.layers.strip("/")  # the layers directory in a layer's tar
 
     def run(self, decided: tuple[Wanted | Dropped, ...]) -> RestoreResult:
-        wanted = [d for d in decided if isinstance(d, Wanted) and _plain_name(d.name)]
+        wanted = [d for d in decided if isinstance(d, Wanted)]
         for one in wanted:
             self._keep(one)
         self._clear()
@@ -121,29 +171,19 @@ class _Restorer:
         self._sboms(back)
         for other in decided:
             if isinstance(other, Dropped):
-                self._decided(other, "dropped", other.reason)
+                self._decided(other, "dropped")
         return RestoreResult(decisions=tuple(self.decisions), proofs=self.proofs)
 
     def _keep(self, one: Wanted) -> None:
         """Note the tree as proven if it is as it was when its digest was computed."""
-        place = _place(one)
-        if one.cached is None or not one.cached.tree or self._kind(place) != "dir":
+        digest = _digest(one.cached.diff_id) if one.cached else None
+        if one.cached is None or digest is None or not self.store.has(digest):
             return
-        try:
-            proven = prove(os.path.join(self.inputs.layers, place))
-        except OSError as e:
-            log.debug("%s cannot be proven: %s", place, e)
-            return
-        digest = _digest(one.cached.diff_id)
-        if proven == one.cached.tree and digest and self.store.has(digest):
+        proven = _proof(self.root, one.cached, _place(one))
+        if proven:
             self.proofs[one.buildpack, one.name] = TreeProof(
                 diff_id=one.cached.diff_id, size=one.cached.size, tree=proven
             )
-
-    def _kind(self, place: str) -> confined.Kind | None:
-        """What is at a place; something other than a directory above it counts as absent."""
-        above = place.partition("/")[0]
-        return self.root.kind(place) if self.root.kind(above) == "dir" else None
 
     def _clear(self) -> None:
         """Remove all but the proven trees."""
@@ -239,10 +279,11 @@ class _Restorer:
     def _write(self, rel: str, data: bytes) -> None:
         self.root.write(rel, data, owner=self.inputs.owner)
 
-    def _decided(self, one: Wanted | Dropped, action: str, reason: str = "") -> None:
-        self.decisions.append(LayerDecision(buildpack=one.buildpack, name=one.name, action=action, reason=reason))
+    def _decided(self, one: Wanted | Dropped, action: Action, reason: str = "") -> None:
+        made = _decision(one, action, reason)
+        self.decisions.append(made)
         if action == "dropped":
-            self.reporter.emit(Noted(text=f"{one.buildpack}: {one.name} is not restored: {reason}"))
+            self.reporter.emit(Noted(text=f"{one.buildpack}: {one.name} is not restored: {made.reason}"))
 
 
 def _plain_name(name: str) -> bool:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from packrunner.engines.base import Engine, Extender, User
     from packrunner.events import Reporter
     from packrunner.formats.group import GroupMember
+    from packrunner.formats.labels import LifecycleLabel
     from packrunner.formats.plan import Plan
     from packrunner.images.image import Image, Layer
     from packrunner.images.snapshot import Snapshots
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.application import Application, Rules
     from packrunner.lifecycle.carry import Carrier, OutsideCache
     from packrunner.lifecycle.detect import DetectResult
+    from packrunner.lifecycle.explain import GroupOutcome
     from packrunner.lifecycle.export import ExportResult
     from packrunner.lifecycle.extending import RunImages
+    from packrunner.lifecycle.restore import LayerDecision
     from packrunner.lifecycle.sbom import Sbom
     from packrunner.workspace import Workspace
 
@@ -139,11 +142,24 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     repeatable: bool = True
 
 
+class KnownBefore(msgspec.Struct, frozen=True, kw_only=True):
+    """What was known of the last build, here and in its image, and what came of it.
+
+    `carried` are the layers, by diff id, that came from a cache elsewhere.
+    """
+
+    label: LifecycleLabel
+    cache: cache.CacheRecord
+    decisions: tuple[LayerDecision, ...]
+    carried: frozenset[str] = frozenset()
+
+
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     """A finished build: the image as stored, and what became of each layer.
 
-    `chosen` is the run image that an extension chose, "" for none; `repeatable` is false where the same inputs could
-    make another image next time.
+    `known` is what the last build left, and what became of it; `outcomes` are those of the groups that were tried, the
+    last of which fitted; `chosen` is the run image that an extension chose, "" for
+    none; `repeatable` is false where the same inputs could make another image next time.
     """
 
     image: Image
@@ -151,6 +167,9 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     exported: ExportResult
     sboms: tuple[Sbom, ...]
     first: bool
+    known: KnownBefore
+    outcomes: tuple[GroupOutcome, ...]
+    extensions: tuple[GroupMember, ...] = ()
     chosen: str = ""
     repeatable: bool = True
 
@@ -182,7 +201,7 @@ def run(job: Job, tools: Tools) -> BuildReport:
             overlays=tools.overlays,
             target=job.places.app,
         )
-        known = cache.read(os.path.join(ws.path, cache.FILE))
+        known = here = cache.read(os.path.join(ws.path, cache.FILE))
         with ExitStack() as opened:
             sandbox = opened.enter_context(tools.engine.open(_spec(job.build_image, job, ws, app)))
             found = detect(_detect_inputs(job, ws), sandbox=sandbox, reporter=reporter)
@@ -233,6 +252,14 @@ def run(job: Job, tools: Tools) -> BuildReport:
         exported=exported,
         sboms=built.sboms,
         first=analyzed.previous is None,
+        known=KnownBefore(
+            label=analyzed.label,
+            cache=here,
+            decisions=restored.decisions,
+            carried=frozenset(carrier.carried if carrier else ()),
+        ),
+        outcomes=found.outcomes,
+        extensions=found.extensions,
         chosen=ready.chosen,
         repeatable=ready.repeatable,
     )
@@ -303,11 +330,8 @@ def _keep_cache(path: str, exported: ExportResult, reporter: Reporter) -> None:
 def _report_changes(job: Job, reporter: Reporter) -> None:
     if not job.before or job.before == job.table:
         return
-    gone, fresh = fingerprint.difference(job.before, job.table)
-    touched = gone | fresh
-    # A directory is listed for its mode only; what was edited in it says more.
-    named = sorted(path for path, is_dir in touched.items() if not is_dir) or sorted(p or "." for p in touched)
-    reporter.emit(Changed(paths=tuple(named[:100]), total=len(named)))
+    touched = fingerprint.touched(job.before, job.table)
+    reporter.emit(Changed(paths=tuple(touched[:100]), total=len(touched)))
 
 
 def shared_mounts(job: Job, ws: Workspace) -> tuple[Mount, ...]:

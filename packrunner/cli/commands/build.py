@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from packrunner.cli import options  # noqa: TC001  typer reads the annotations
-from packrunner.cli.app import session_of
+from packrunner.cli.app import Command, session_of
+from packrunner.lifecycle.given import Flags
+
+if TYPE_CHECKING:
+    import click
 
 COMMON, SOURCE, RESULT, OUTPUT = "Common", "Source", "Result", "Output"
 
@@ -192,7 +196,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         str | None,
         typer.Option("--color", metavar="WHEN", help="auto, always or never.", rich_help_panel=OUTPUT),
     ] = None,
-) -> int:
+) -> Flags:
     """Build an image from the application in this directory: buildpacks look at it, install what it
     needs and say how it starts. IMAGE is the directory's name unless given.
 
@@ -202,10 +206,9 @@ def command(  # noqa: PLR0913  one parameter per flag
     IMAGE=$(packrunner build shop -q)                  in a pipeline: stdout is name@digest alone
     """
     from packrunner.cli import building
-    from packrunner.lifecycle.given import Flags
 
-    session = session_of(ctx)
-    flags = Flags(
+    del ctx
+    return Flags(
         cwd=building.working_directory(),
         image=image,
         path=path,
@@ -263,4 +266,13 @@ def command(  # noqa: PLR0913  one parameter per flag
         progress=progress,
         color=color,
     )
-    return building.start(flags, session)
+
+
+class CLASS(Command):
+    """Builds what was typed; `plan` takes the same flags."""
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Build; the exit code."""
+        from packrunner.cli import building
+
+        return building.start(super().invoke(ctx), session_of(ctx))

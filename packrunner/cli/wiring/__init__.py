@@ -18,6 +18,7 @@ from packrunner.cli.wiring.places import (
     snapshots,
     store,
 )
+from packrunner.cli.wiring.planning import plan
 from packrunner.cli.wiring.registries import registry
 from packrunner.cli.wiring.running import compose, compose_version, develop, run_app
 from packrunner.cli.wiring.transferring import load, look, pull, push, save
@@ -45,6 +46,7 @@ __all__ = [
     "look",
     "look_into",
     "package",
+    "plan",
     "prune",
     "pull",
     "push",

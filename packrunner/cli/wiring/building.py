@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known
     from packrunner.cli.wiring.engines import Where
-    from packrunner.cli.wiring.sending import Sent
+    from packrunner.cli.wiring.planning import Telling
     from packrunner.engines.base import Mount, User
     from packrunner.events import Reporter
     from packrunner.images.image import Image
@@ -77,7 +77,7 @@ def build(
         run_image = bases.run_image(request, builder, finder)
         bases.check_platform(request, builder, run_image)
         bringing = Bringing(finder, registries, unpacked, reporter)
-        selection = _select(request, builder, bringing)
+        selection = select(request, builder, bringing)
         suitable = suiting.Suit(builder.labels, run_image.image.labels, builder.platform_api)
         suiting.check_mixins(suitable, ((b.id, b.descriptor.stacks) for b in selection.buildpacks.values()))
         for doubt in suiting.doubts(suitable, builder.target, run_image.target):
@@ -97,14 +97,17 @@ def build(
             before=known.record.app_table() if known and known.record.facts else b"",
             held=held,
             outside=sending.outside(),
+            previous=previous(request, finder),
             created=_created(request, began_ns),
         )
-        report = runner.run(
-            _job(request, parts, finder), _tools(where, _user(request, builder), images, unpacked, reporter)
-        )
+        told = _telling(request, parts, known, images) if request.shape.report_dir else None
+        job = _job(request, parts, finder)
+        report = runner.run(job, _tools(where, user_of(request, builder), images, unpacked, reporter))
         sent = sending.send(report.image, finder.blobs)
-        _put_out(request, report, sent, images)
         line = f"{request.name}@{sent.digest or report.image.digest}"
+        _put_out(request, report, images)
+        if told:
+            told.write(sent, report, line=line, seconds=time.monotonic() - began)
         if known is not None:
             found = remembering.Findings(
                 builder=builder,
@@ -131,6 +134,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     before: bytes
     held: Held
     outside: OutsideCache | None
+    previous: tuple[str, Image | None]
     created: str | None
 
 
@@ -142,7 +146,7 @@ def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
     return runner.Job(
         name=request.name,
         names=request.delivery.tags,
-        previous=_previous(request, finder),
+        previous=parts.previous,
         elsewhere=finder.layer,
         source=request.source,
         table=parts.table,
@@ -150,13 +154,13 @@ def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
         rules=parts.rules,
         env={**parts.held.variables, **dict(request.env)},
         bindings=parts.held.bindings,
-        place=_place(request, builder),
+        place=place(request, builder),
         selection=parts.selection,
         build_image=runner.BuildImage(
             rootfs=builder.build_rootfs(),
             image=builder.image,
             env=builder.build_env,
-            user=_user(request, builder),
+            user=user_of(request, builder),
             reference=builder.full_reference,
             operator=builder.operator,
         ),
@@ -205,8 +209,8 @@ def detect(
             rules=rules_of(request),
             env={**held.variables, **dict(request.env)},
             bindings=held.bindings,
-            place=_place(request, builder),
-            selection=_select(request, builder, Bringing(finder, registries, unpacked, reporter), order, directories),
+            place=place(request, builder),
+            selection=select(request, builder, Bringing(finder, registries, unpacked, reporter), order, directories),
             rootfs=builder.build_rootfs(),
             image=builder.image,
             image_env=builder.build_env,
@@ -226,7 +230,7 @@ def detect(
         )
 
 
-def _select(
+def select(
     request: BuildRequest,
     builder: Builder,
     bringing: Bringing,
@@ -254,11 +258,11 @@ def _select(
     return found
 
 
-def _place(request: BuildRequest, builder: Builder) -> str:
+def place(request: BuildRequest, builder: Builder) -> str:
     """The workspace; what is made for another user, place of the application or purpose has one of its own."""
     from packrunner import workspace
 
-    key, user = builder.reference, _user(request, builder)
+    key, user = builder.reference, user_of(request, builder)
     if user != builder.user:
         key += f" {user.uid}:{user.gid}"
     if request.shape.app_dir != workspace.APP_DIR:
@@ -268,7 +272,7 @@ def _place(request: BuildRequest, builder: Builder) -> str:
     return workspace.location(paths.cache_dir(), request.source, key)
 
 
-def _user(request: BuildRequest, builder: Builder) -> User:
+def user_of(request: BuildRequest, builder: Builder) -> User:
     uid, gid = request.shape.uid, request.shape.gid
     return msgspec.structs.replace(
         builder.user, uid=builder.user.uid if uid is None else uid, gid=builder.user.gid if gid is None else gid
@@ -293,7 +297,7 @@ def _created(request: BuildRequest, began_ns: int) -> str | None:
     return asked or os.environ.get("SOURCE_DATE_EPOCH")
 
 
-def _previous(request: BuildRequest, finder: Finder) -> tuple[str, Image | None]:
+def previous(request: BuildRequest, finder: Finder) -> tuple[str, Image | None]:
     """The image whose metadata and layers are reused; of one that only a registry has, not its layers (RES-01)."""
     asked = request.delivery.previous
     if asked or request.delivery.push:
@@ -316,16 +320,19 @@ def _tools(where: Where, user: User, images: LocalStore, unpacked: Snapshots, re
     )
 
 
-def _put_out(request: BuildRequest, report: BuildReport, sent: Sent, images: LocalStore) -> None:
+def _telling(request: BuildRequest, parts: Parts, known: Known | None, images: LocalStore) -> Telling:
+    """What will tell of the build in files. Most builds write none."""
+    from packrunner.cli.wiring.planning import Telling
+
+    return Telling(request, parts, known.record if known else None, images)
+
+
+def _put_out(request: BuildRequest, report: BuildReport, images: LocalStore) -> None:
     from packrunner.images.transfer import parse_locator, write_output
 
     for output in request.outputs:
         write_output(parse_locator(output), report.image, images, request.name)
-    if request.shape.sbom_dir or request.shape.report_dir:
-        from packrunner.lifecycle import export, handout
+    if request.shape.sbom_dir:
+        from packrunner.lifecycle import handout
 
-        if request.shape.sbom_dir:
-            handout.write_sboms(request.shape.sbom_dir, report.sboms)
-        if request.shape.report_dir:
-            names = (request.name, *request.delivery.tags)
-            handout.write_report(request.shape.report_dir, export.report(sent.image or report.image, names))
+        handout.write_sboms(request.shape.sbom_dir, report.sboms)

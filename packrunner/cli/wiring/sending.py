@@ -75,8 +75,8 @@ class Sending:
         if self._request.delivery.load:
             self._daemon().inspect(self._request.name)
 
-    def outside(self) -> OutsideCache | None:
-        """The cache that other machines use too."""
+    def outside(self, *, make: bool = True) -> OutsideCache | None:
+        """The cache that other machines use too; a directory is made, or None where there is none yet."""
         import os
 
         from packrunner.cli import remembering
@@ -92,6 +92,8 @@ class Sending:
             return None
         from packrunner.lifecycle.cache_dir import CacheDirectory
 
+        if not make and not os.path.isdir(path):
+            return None
         try:
             os.makedirs(path, exist_ok=True)
         except OSError as e:

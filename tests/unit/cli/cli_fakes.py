@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
+    from packrunner.lifecycle.outline import Outline
     from packrunner.lifecycle.request import BuildRequest
+    from packrunner.record import Record
 
 
 def digest(letter: str) -> Digest:
@@ -99,10 +101,12 @@ class FakeServices:
     on_run: Callable[[], int] = lambda: 0
     on_develop: Callable[[Shown], None] = lambda shown: None
     on_detect: Callable[[BuildRequest], Answer] = lambda request: pytest.fail("nobody was to be asked")
+    on_plan: Callable[[BuildRequest], Outline] = lambda request: pytest.fail("nobody was to be asked")
     images: FakeStore = field(default_factory=FakeStore)
     prunable: Sequence[Pruned] = ()
     requests: list[BuildRequest] = field(default_factory=list)
     orders: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     runs: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     prunes: list[tuple[bool, bool]] = field(default_factory=list)
     wishes: list[Wish] = field(default_factory=list)
@@ -122,6 +126,11 @@ class FakeServices:
         self.held.append(held)
         self.orders.append(order)
         return self.on_detect(request)
+
+    def plan(self, request: BuildRequest, reporter: Reporter, kept: Record) -> Outline:
+        self.requests.append(request)
+        self.records.append(kept)
+        return self.on_plan(request)
 
     def develop(self, request: BuildRequest, wish: Wish, shown: Shown, held: Held | None = None) -> None:
         self.requests.append(request)

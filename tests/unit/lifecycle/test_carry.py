@@ -57,7 +57,18 @@ def carrier(world: World, outside: OutsideCache) -> Carrier:
 
 
 def fetched(world: World, outside: OutsideCache) -> cache.CacheRecord:
-    return carrier(world, outside).fetch(tuple(world.members), world.analyze().label, world.cache)
+    """What is fetched, which is what was foreseen, but for a layer that turns out to be damaged."""
+    seen, made = carrier(world, outside), carrier(world, outside)
+    before = seen.foresee(tuple(world.members), world.analyze().label, world.cache)
+    found = made.fetch(tuple(world.members), world.analyze().label, world.cache)
+    if not world.reporter.of(Warned):
+        assert identities(found) == identities(before)
+        assert seen.carried == made.carried & set(identities(found).values())
+    return found
+
+
+def identities(record: cache.CacheRecord) -> dict[tuple[str, str], str]:
+    return {(b.key, name): layer.diff_id for b in record.buildpacks for name, layer in b.layers.items()}
 
 
 def steps(world: World) -> list[str]:

@@ -1,0 +1,129 @@
+"""What `plan` says before a build is what the build's report says of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Cli
+    from tests.services import DockerService
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.network]
+
+FORETOLD = ("groups", "more_groups", "sources", "builder", "run_image", "previous", "caches", "settings", "outputs")
+
+
+@pytest.fixture
+def samples(repository: Path, tmp_path: Path) -> Path:
+    """A copy of the samples; the report goes beside it."""
+    shutil.copytree(repository / "samples", tmp_path / "samples")
+    return tmp_path
+
+
+class Compared:
+    """One build, always with these arguments, after its plan."""
+
+    def __init__(self, cli: Cli, place: Path, *words: str) -> None:
+        self.cli, self.place, self.words = cli, place, (*words, "--report-output-dir", "report")
+
+    def plan(self, *more: str) -> dict[str, Any]:
+        """What would be done."""
+        planned: dict[str, Any] = json.loads(self.cli.ok("plan", *self.words, *more, "--json", cwd=self.place).out)
+        return planned
+
+    def report(self) -> dict[str, Any]:
+        """What was done last."""
+        found: dict[str, Any] = json.loads((self.place / "report/report.json").read_text())
+        return found
+
+    def __call__(self, *more: str) -> dict[str, Any]:
+        """Plan, build, compare; what was done."""
+        planned = self.plan(*more)
+        assert not planned["changes"]["unchanged"]
+        built = self.cli.ok("build", *self.words, *more, cwd=self.place)
+        done = self.report()
+        assert done["schema"] == "packrunner.report/1"
+        assert {name: planned[name] for name in FORETOLD} == {name: done[name] for name in FORETOLD}
+        assert planned["changes"] == done["changes"]
+        assert done["result"]["reference"] == built.out.strip()
+        members = {(m["id"], m["version"]) for m in planned["groups"][done["result"]["group"] - 1]["members"]}
+        assert {(m["id"], m["version"]) for m in done["result"]["buildpacks"]} <= members
+        return done
+
+    def unchanged(self) -> None:
+        """Nothing is to be done, and nothing is."""
+        report = self.report()
+        assert self.plan()["changes"]["unchanged"]
+        assert self.cli.ok("build", *self.words, cwd=self.place).err.startswith("Nothing changed")
+        assert self.report() == report
+
+
+def actions(report: dict[str, Any]) -> set[str]:
+    return {one["action"] for one in report["caches"]}
+
+
+@pytest.mark.cnb("RES-15", "RES-17")
+def test_flask(cli: Cli, samples: Path) -> None:
+    build = Compared(cli, samples, "planned", "-p", "samples/flask")
+    assert build("--clear-cache")["caches"] == []
+    assert actions(build()) == {"kept"}
+    build.unchanged()
+    page = samples / "samples/flask/app.py"
+    page.write_text(page.read_text() + "\n")
+    edited = build()
+    assert [(one["what"], one["paths"]) for one in edited["changes"]["changes"]] == [("source", ["app.py"])]
+    assert actions(edited) == {"kept"}
+    cleared = build("--clear-cache")
+    assert {one["reason"] for one in cleared["caches"]} == {"the cache was cleared"}
+
+
+def test_a_cached_tree_that_was_touched_is_unpacked(cli: Cli, samples: Path) -> None:
+    build = Compared(cli, samples, "touched", "-p", "samples/flask")
+    build()
+    source = str(samples / "samples/flask")
+    (mine,) = [one for one in Path(cli.home).glob("cache/apps/*") if (one / "source").read_text() == source]
+    shutil.rmtree(mine / "layers/packrunner_python/uv")
+    assert {one["layer"]: one["action"] for one in build("--rebuild")["caches"]}["uv"] == "unpacked"
+
+
+def composed(name: str, *more: str) -> tuple[str, ...]:
+    return (name, "-p", "samples/all-together", "--extension", "samples/timezone-extension", *more)
+
+
+@pytest.mark.cnb("BPD-05", "BPD-06", "PRJ-05", "PRJ-06", "EXT-09")
+def test_the_composed_application(cli: Cli, samples: Path) -> None:
+    build = Compared(cli, samples, *composed("composed"))
+    first = build()
+    assert {"directory", "inline", "built-in"} <= {one["from"] for one in first["sources"]}
+    build.unchanged()
+    program = samples / "samples/version-buildpack/bin/build"
+    program.write_text(program.read_text() + "\n")
+    assert [one["what"] for one in build()["changes"]["changes"]] == ["buildpack"]
+    build("--clear-cache")
+
+
+@pytest.mark.docker
+def test_the_same_in_docker(cli: Cli, samples: Path, docker_engine: DockerService) -> None:
+    docker = ("--engine", "docker", "--docker-host", docker_engine.host, "--network", "host")
+    build = Compared(cli, samples, *composed("composed-there", *docker))
+    build()
+    build.unchanged()
+    page = samples / "samples/all-together/app.py"
+    page.write_text(page.read_text() + "\n")
+    build()
+    build("--clear-cache")
+
+
+def test_no_buildpack_runs_and_only_caches_are_written(cli: Cli, app: Path, tmp_path: Path) -> None:
+    told = cli.ok("plan", "unmade", "--cache", "type=dir,path=cache", "--output", "oci:out", cwd=app)
+    assert "no build with these arguments is known" in " ".join(told.out.split())
+    assert told.err == ""
+    assert not (app / "cache").exists()
+    assert not (app / "out").exists()
+    assert "unmade" not in cli.ok("images").out
+    assert list(tmp_path.iterdir()) == [app]
