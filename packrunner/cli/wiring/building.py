@@ -50,7 +50,7 @@ def build(
     from packrunner.cli import remembering
     from packrunner.console.units import duration
     from packrunner.formats import dockerignore
-    from packrunner.lifecycle import runner, suiting
+    from packrunner.lifecycle import runner
     from packrunner.lifecycle.application import rules_of
 
     began_ns, began = time.time_ns(), time.monotonic()
@@ -78,10 +78,7 @@ def build(
         bases.check_platform(request, builder, run_image)
         bringing = Bringing(finder, registries, unpacked, reporter)
         selection = select(request, builder, bringing)
-        suitable = suiting.Suit(builder.labels, run_image.image.labels, builder.platform_api)
-        suiting.check_mixins(suitable, ((b.id, b.descriptor.stacks) for b in selection.buildpacks.values()))
-        for doubt in suiting.doubts(suitable, builder.target, run_image.target):
-            reporter.emit(Warned(text=doubt))
+        check(builder, run_image, selection, reporter)
         rules = rules_of(request)
         if rules.ignored:
             text = f"{dockerignore.NAME} says what is left out, as project.toml does not"
@@ -121,6 +118,16 @@ def build(
     hint = f"Start it: packrunner run {request.name}" if report.first else ""
     reporter.emit(Finished(text=f"{sent.done} in {duration(time.monotonic() - began)}.", hint=hint))
     return BuildOutcome(line=line)
+
+
+def check(builder: Builder, run_image: RunImage, selection: Selection, reporter: Reporter) -> None:
+    """Raise where buildpacks do not suit the images, and warn where the images may not suit each other."""
+    from packrunner.lifecycle import suiting
+
+    suitable = suiting.Suit(builder.labels, run_image.image.labels, builder.platform_api)
+    suiting.check_mixins(suitable, ((b.id, b.descriptor.stacks) for b in selection.buildpacks.values()))
+    for doubt in suiting.doubts(suitable, builder.target, run_image.target):
+        reporter.emit(Warned(text=doubt))
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,6 +280,7 @@ def place(request: BuildRequest, builder: Builder) -> str:
 
 
 def user_of(request: BuildRequest, builder: Builder) -> User:
+    """Who builds."""
     uid, gid = request.shape.uid, request.shape.gid
     return msgspec.structs.replace(
         builder.user, uid=builder.user.uid if uid is None else uid, gid=builder.user.gid if gid is None else gid

@@ -55,6 +55,7 @@ def plan(request: BuildRequest, reporter: Reporter, kept: Record) -> Outline:
         run_image = bases.run_image(request, builder, finder)
         bases.check_platform(request, builder, run_image)
         selection = building.select(request, builder, Bringing(finder, registries, unpacked, reporter))
+        building.check(builder, run_image, selection, reporter)
         previous = building.previous(request, finder)
         sending = Sending(request, registries, images, reporter, daemon=daemon)
         parts = outline.Parts(
