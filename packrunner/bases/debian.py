@@ -105,11 +105,16 @@ def update(blueprint: Blueprint, settings: BaseSettings, tools: Tools, *, dry_ru
             old = read_lock(lock_path(settings.data_dir, blueprint.key, settings.architecture))
         except CorruptError:
             old = None  # renewing it is the way out
-        made = tuple(one for one in blueprint.images if old and marker.read(here, old.digest, one)) or _USUAL
+        made = tuple(one for one in blueprint.images if old and marker.read(here, old.digest, one)) or _usual(blueprint)
         new = _Preparation(blueprint, settings, tools).renew(old, made, dry_run=dry_run)
         if not dry_run:
             rename(blueprint, new, settings, tools.store)
         return Update(old=old, new=new, images=made)
+
+
+def _usual(blueprint: Blueprint) -> tuple[str, ...]:
+    """What builds need at once: of our own not every run image, of a team's all."""
+    return _USUAL if blueprint.own else tuple(blueprint.images)
 
 
 def rename(blueprint: Blueprint, lock: Lock, settings: BaseSettings, store: LocalStore) -> None:
