@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("typer", "click", "rich", "msgspec", "dataclasses", "typing", "inspect", "subprocess", "pathlib", "hashlib")
 
 
@@ -34,3 +36,18 @@ def test_the_version_is_answered_without_the_command_line() -> None:
     extra = loaded_by(code) - bare()
     assert "packrunner.record" not in extra
     assert not extra & set(HEAVY)
+
+
+def test_a_build_loads_nothing_of_what_makes_builders_packages_and_development_environments() -> None:
+    loaded = loaded_by("import packrunner.cli.wiring as wiring\nwiring.build")
+    assert "packrunner.cli.wiring.building" in loaded
+    others = ("catalog.create", "catalog.package", "cli.wiring.planning", "cli.wiring.keeping", "bases.base", "dev")
+    assert not {f"packrunner.{name}" for name in others} & loaded
+
+
+def test_every_service_is_there() -> None:
+    from packrunner.cli import wiring
+
+    assert [name for name in wiring.__all__ if not callable(getattr(wiring, name))] == []
+    with pytest.raises(AttributeError):
+        _ = wiring.nothing
