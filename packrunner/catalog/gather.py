@@ -41,7 +41,12 @@ class Gathering:
         self.carried = carried
         self.inputs: dict[str, None] = {}
         self._shelf = shelf or Shelf(())
-        self._stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir, programs_dir=settings.programs_dir)
+        self._stage = Stage(
+            settings.stage_dir,
+            sdk_dir=settings.sdk_dir,
+            programs_dir=settings.programs_dir,
+            platform=settings.platform,
+        )
         self._elsewhere = Elsewhere(self._stage, settings.stage_dir, settings.reach)
         self._found: dict[tuple[str, str], StagedBuildpack] = {}
         self._sources: dict[str, StagedBuildpack] = {}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from packrunner.catalog.stage import StagedBuildpack
-    from packrunner.formats.buildpack import BuildpackDescriptor
+    from packrunner.formats.buildpack import BuildpackDescriptor, Target
     from packrunner.formats.package import Layers
     from packrunner.images.image import Layer
     from packrunner.images.store import LocalStore
@@ -57,6 +57,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 def make(contents: Contents, *, platform: Platform, labels: Mapping[str, str], store: LocalStore) -> Image:
     """Make the package's image, its layers in the store. Raises what `check` raises, and StoreError."""
     check(contents)
+    check_targets(contents, platform)
     written = write_modules(layered(contents), store)
     image = Image(os=platform.os, architecture=platform.architecture, variant=platform.variant)
     image = image.with_layers(*dict.fromkeys(written.values()))
@@ -147,6 +148,30 @@ def check(contents: Contents) -> None:
             at=contents.entry.source,
             fix='[[targets]] in place of [[stacks]], or the stack "*"',
         )
+
+
+def check_targets(contents: Contents, platform: Platform) -> None:
+    """Refuse what says that it works elsewhere only. Raises UsageError, slug `buildpack-target`."""
+    for one in contents.all:
+        targets = one.descriptor.targets
+        if targets and not any(_fits(target, platform) for target in targets):
+            named = ["/".join(filter(None, (target.os, target.arch, target.variant))) for target in targets]
+            asked = "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+            raise UsageError(
+                f"{full_name(one)} is not for {asked}",
+                slug="buildpack-target",
+                cause=f"its targets are {', '.join(dict.fromkeys(named))}",
+                at=one.source,
+                tries=(f"--target {named[0]}", f"a [[targets]] for {asked} in its {one.kind}.toml"),
+            )
+
+
+def _fits(target: Target, platform: Platform) -> bool:
+    return (
+        target.os in {"", platform.os}
+        and target.arch in {"", platform.architecture}
+        and (not platform.variant or (target.variant or target.arch_variant) in {"", platform.variant})
+    )
 
 
 def common_stacks(contents: Contents) -> tuple[Stack, ...]:

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where things are: the built-in buildpacks, the stage directory, what is copied into buildpacks that ask.
 
-    `reach` brings packages, and what is on the network; without one only directories are read.
+    `reach` brings packages, and what is on the network; without one only directories are read. `platform` is whom
+    buildpacks are for, as OS/ARCH or OS/ARCH/VARIANT; "" for this machine.
     """
 
     stage_dir: str
     reach: Reach | None = None
+    platform: str = ""
     builtin_dir: str = msgspec.field(default_factory=builtin.builtin_dir)
     sdk_dir: str = msgspec.field(default_factory=builtin.sdk_dir)
     programs_dir: str = msgspec.field(default_factory=builtin.programs_dir)

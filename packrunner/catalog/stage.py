@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import fingerprint
-from packrunner.catalog import builtin, tree
+from packrunner.catalog import builtin, platforms, tree
 from packrunner.catalog.check import check_programs, read_descriptor
 from packrunner.catalog.tree import make_directory
 from packrunner.catalog.vendored import Vendored, Wanted, lacking, wanted
 from packrunner.confined import Root
 from packrunner.disk import FileLock, disk_error, temporary, write_atomic
-from packrunner.errors import StoreError
+from packrunner.errors import StoreError, UsageError
 from packrunner.names import BuildpackId
 from packrunner.paths import readable
 
@@ -64,10 +64,14 @@ class StagedBuildpack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage:
-    """The stage directory. Safe to use from several processes at once."""
+    """The stage directory. Safe to use from several processes at once.
 
-    def __init__(self, directory: str, *, sdk_dir: str, programs_dir: str = "") -> None:
+    Of a buildpack for several platforms the part for `platform` is staged, this machine's unless given.
+    """
+
+    def __init__(self, directory: str, *, sdk_dir: str, programs_dir: str = "", platform: str = "") -> None:
         self._directory = directory
+        self._platform = platform or platforms.own_platform()
         self._vendored = Vendored(sdk_dir=sdk_dir, programs_dir=programs_dir or builtin.programs_dir())
         for name in ("trees", "selections", "sources", "new"):
             make_directory(os.path.join(directory, name))
@@ -77,7 +81,10 @@ class Stage:
 
         An unchanged one costs a stat of each file. Raises what `check` and `tree.normalise` raise.
         """
-        known = os.path.join(self._directory, "sources", hashlib.sha256(os.fsencode(f"{kind} {source}")).hexdigest())
+        shown = shown or readable(source)
+        part = platforms.folder(source, self._platform, shown=shown)
+        key = f"{kind} {source} {part}" if part else f"{kind} {source}"
+        known = os.path.join(self._directory, "sources", hashlib.sha256(os.fsencode(key)).hexdigest())
         began = time.time_ns()
         before = _scan(source)
         recorded = _recorded(known)
@@ -85,7 +92,7 @@ class Stage:
             found = self._staged(source, recorded[1], kind)
             if found is not None and recorded[2] == self._vendored.digest(lacking(source, found.descriptor)):
                 return found
-        found = self._copy(source, kind, shown or readable(source))
+        found = self._copy(source, part, kind, shown)
         # A source that changed meanwhile, or within the clock's tick, is looked at in full again next time.
         if fingerprint.settled(before, began) and before == _scan(source):
             ours = self._vendored.digest(lacking(source, found.descriptor))
@@ -134,17 +141,21 @@ class Stage:
             return None
         return _describe(source, path, digest, kind, readable(source))
 
-    def _copy(self, source: str, kind: Kind, shown: str) -> StagedBuildpack:
-        """Copy, hash and check; the tree appears under its digest only when all is well."""
+    def _copy(self, source: str, part: str, kind: Kind, shown: str) -> StagedBuildpack:
+        """Copy, hash and check; the tree appears under its digest only when all is well.
+
+        Of a source for several platforms that is `part`, a directory in it, with the descriptor of all.
+        """
         self._sweep()
         # Read before the copy too: a directory that is no buildpack may be somebody's whole home.
         asked = lacking(source, read_descriptor(source, shown=shown, kind=kind))
         new = self._new()
         try:
-            digest = tree.normalise(source, new, extra=self._extra(asked))
+            extra = self._extra(asked) + (_descriptor(source, part, kind, shown) if part else [])
+            digest = tree.normalise(os.path.join(source, part) if part else source, new, extra=extra)
             found = _describe(source, new, digest, kind, shown)
             if not found.descriptor.is_composite:
-                check_programs(new, shown=shown, kind=kind)
+                check_programs(new, shown=os.path.join(shown, part) if part else shown, kind=kind)
             path = os.path.join(self._directory, "trees", digest)
             self._publish(new, path)
         except BaseException:
@@ -169,7 +180,9 @@ class Stage:
         name = buildpack.digest.removeprefix("sha256:")
         if tree.digest(buildpack.path) != name:
             self._discard(f"trees/{name}")
-            if self._copy(buildpack.source, buildpack.kind, readable(buildpack.source)).digest != buildpack.digest:
+            shown = readable(buildpack.source)
+            part = platforms.folder(buildpack.source, self._platform, shown=shown)
+            if self._copy(buildpack.source, part, buildpack.kind, shown).digest != buildpack.digest:
                 raise StoreError(
                     f"{readable(buildpack.source)} changed while it was read",
                     slug="buildpack-changed",
@@ -222,6 +235,24 @@ def _describe(source: str, path: str, digest: str, kind: Kind, shown: str) -> St
         sdk=wanted(descriptor).sdk,
         kind=kind,
     )
+
+
+def _descriptor(source: str, part: str, kind: Kind, shown: str) -> list[tree.Extra]:
+    """The descriptor of a source for several platforms, which is beside their directories and not in them."""
+    name = f"{kind}.toml"
+    if os.path.lexists(os.path.join(source, part, name)):
+        raise UsageError(
+            f"{shown} has a second {name} in {part}",
+            slug="buildpack-target",
+            cause="the one at its top is for all platforms",
+            at=os.path.join(shown, part, name),
+            tries=("remove it",),
+        )
+    try:
+        with open(os.path.join(source, name), "rb") as file:
+            return [tree.Extra(name, file.read())]
+    except OSError as error:
+        raise disk_error(error, os.path.join(shown, name)) from error
 
 
 def _scan(source: str) -> bytes:

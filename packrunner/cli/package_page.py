@@ -8,6 +8,7 @@ import msgspec
 
 from packrunner.console import units
 from packrunner.console.redact import visible
+from packrunner.images.several import shown_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,14 +17,20 @@ if TYPE_CHECKING:
     from packrunner.catalog.validate import Verdict
     from packrunner.formats.buildpack import OrderGroup
     from packrunner.images.image import Image
+    from packrunner.names import Digest
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
-    """A package that was looked at, by what it was called."""
+    """A package that was looked at, by what it was called: the image for this machine, and those for all `targets`.
+
+    `digest` is that of their index, where there are several.
+    """
 
     place: str
+    digest: Digest
     image: Image
     package: Package
+    targets: tuple[Image, ...]
 
 
 def facts(found: Looked) -> dict[str, Any]:
@@ -31,8 +38,16 @@ def facts(found: Looked) -> dict[str, Any]:
     label = found.package.label
     return {
         "package": found.place,
-        "digest": str(found.image.digest),
-        "platform": _shown_platform(found),
+        "digest": str(found.digest),
+        "platform": shown_platform(found.image),
+        "targets": [
+            {
+                "platform": shown_platform(one),
+                "digest": str(one.digest),
+                "layers": [str(layer.diff_id) for layer in one.layers],
+            }
+            for one in found.targets
+        ],
         "kind": found.package.kind,
         "id": label.id,
         "version": label.version,
@@ -63,7 +78,8 @@ def page(found: Looked, *, depth: int) -> list[str]:
     """The page for people."""
     label = found.package.label
     size = units.size(sum(layer.blob.size for layer in found.image.layers))
-    lines = [f"{found.package.entry}   {found.package.kind}   {_shown_platform(found)}   {size}", ""]
+    lines = [f"{found.package.entry}   {found.package.kind}   {shown_platform(found.image)}   {size}", ""]
+    others = [f"{shown_platform(one)} {one.digest}" for one in found.targets]
     stacks = [stack.id for stack in label.stacks or () if stack.id != "*"]
     for name, rows in (
         ("name", [label.name]),
@@ -72,7 +88,8 @@ def page(found: Looked, *, depth: int) -> list[str]:
         ("stacks", [", ".join(stacks)]),
         ("contents", [f"{identity} {version}" for identity, version in found.package.members]),
         ("order", list(_order(found, label.id, label.version, depth))),
-        ("digest", [str(found.image.digest)]),
+        ("targets", others if len(others) > 1 else []),
+        ("digest", [str(found.digest)]),
     ):
         shown = [row for row in rows if row]
         lines += [f"  {name if i == 0 else '':<10}  {visible(row)}" for i, row in enumerate(shown)]
@@ -89,11 +106,6 @@ def _order(found: Looked, identity: str, version: str, depth: int, level: int = 
         for ref in group.group:
             yield f"{'  ' * (level + 1)}{ref.id} {ref.version}{' (optional)' if ref.optional else ''}".rstrip()
             yield from _order(found, ref.id, ref.version, depth, level + 2)
-
-
-def _shown_platform(found: Looked) -> str:
-    image = found.image
-    return "/".join(filter(None, (image.os, image.architecture, image.variant)))
 
 
 def verdict(found: Verdict) -> list[str]:

@@ -20,10 +20,10 @@ SUFFIX = ".cnb"
 
 
 class PackageWish(msgspec.Struct, frozen=True, kw_only=True):
-    """What to package, and where it goes: names in the store, or a place for each platform, as locators.
+    """What to package, and where it goes: names in the store, or places as locators.
 
     `config` is a package.toml, None for the directory's own, if it has one. `platforms` are OS, architecture and
-    variant; none means this machine's.
+    variant; none means this machine's. A name, and a single place, gets the packages for all of them.
     """
 
     directory: str
@@ -62,13 +62,9 @@ def wish(  # noqa: PLR0913  one parameter per flag
             slug="usage",
             tries=("packrunner buildpack package NAME --push",),
         )
-    if len(targets) > 1 and not is_file:
-        raise UsageError(
-            "an image is for one platform",
-            slug="usage",
-            cause=f"--target names {len(targets)}",
-            tries=("a name for each: acme/tool:1.0.0-arm64 --target linux/arm64", "--format file, a file for each"),
-        )
+    platforms = tuple(_platform(text) for text in targets)
+    if len(set(platforms)) < len(platforms):
+        raise UsageError("--target names a platform twice", slug="usage", cause=", ".join(targets))
     if apart and not flat:
         raise UsageError("--flatten-exclude goes with --flatten", slug="usage", tries=("--flatten",))
     names = () if is_file else tuple(image_names.image_name(one) for one in (name, *tags))
@@ -78,7 +74,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     return PackageWish(
         directory=os.path.normpath(os.path.join(here, directory)),
         config=os.path.join(here, config_file) if config_file else None,
-        platforms=tuple(_platform(text) for text in targets),
+        platforms=platforms,
         names=names,
         outputs=_outputs(name, targets, here) if is_file else (),
         labels=dict(label(text) for text in labels),
@@ -91,8 +87,6 @@ def wish(  # noqa: PLR0913  one parameter per flag
 
 def _outputs(name: str, targets: Sequence[str], here: str) -> tuple[str, ...]:
     if name.partition(":")[0] in image_names.LOCATORS:
-        if len(targets) > 1:
-            raise UsageError(f"{name} takes one package, and --target names {len(targets)}", slug="usage")
         return (image_names.output(name, here),)
     stem = name.removesuffix(SUFFIX)
     if len(targets) < 2:

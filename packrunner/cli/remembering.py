@@ -105,7 +105,7 @@ def remember(
                     **{ImageName.parse(name).tagged: str(image.digest) for name in all_names(request)},
                     **_images(request, report, builder, store),
                     **{
-                        ImageName.parse(name).tagged: digest
+                        ImageName.parse(name).tagged: _meant(store, name, digest)
                         for name, digest in found.packages.items()
                         if "@" not in name
                     },
@@ -177,6 +177,14 @@ def _images(request: BuildRequest, report: BuildReport, builder: Builder, store:
     names = [name for name in used if name and ":/" not in name]
     found = [stored for name in names if (stored := store.read(name))]
     return {stored.name: str(stored.digest) for stored in found if stored.name}
+
+
+def _meant(store: LocalStore, name: str, digest: str) -> str:
+    """The digest that a name has in the store; of images for several platforms that is not the image's own."""
+    from packrunner.images.several import Several
+
+    what = store.read_all(name)
+    return str(what.digest) if isinstance(what, Several) and any(i.digest == digest for i in what.images) else digest
 
 
 def image_path(output: str) -> str:

@@ -40,21 +40,23 @@ from packrunner.images.layout import (
     verify,
 )
 from packrunner.images.manifest import LAYER_GZIP, LAYER_TAR, REF_NAME, IndexFile, ManifestFile, SavedImage, read_json
+from packrunner.images.several import Several, blobs, small_blobs
 from packrunner.images.tarfiles import Archive
 from packrunner.names import ImageName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from packrunner.images.manifest import PlatformFile
     from packrunner.images.store import LocalStore
 
 _SAVED = "manifest.json"
 
 
-def read_oci_archive(path: str, tag: str, store: LocalStore) -> Image:
+def read_oci_archive(path: str, tag: str, store: LocalStore, platform: PlatformFile | None = None) -> Image:
     """The image in an archived layout; see transfer.read_image."""
     with Archive(path) as archive:
-        return read_place(archive, tag, store)
+        return read_place(archive, tag, store, platform)
 
 
 def read_docker_archive(path: str, name: str, store: LocalStore) -> Image:
@@ -134,8 +136,8 @@ class _Entry(msgspec.Struct, frozen=True):
     data: bytes = b""
 
 
-def write_oci_archive(path: str, image: Image, store: LocalStore, tag: str) -> None:
-    """Write the image as an archived layout; see transfer.write_output."""
+def write_oci_archive(path: str, image: Image | Several, store: LocalStore, tag: str) -> None:
+    """Write the image, or those for several platforms, as an archived layout; see transfer.write_output."""
     entries = [*_blobs(image), _file("index.json", index_json(image, tag_notes(tag))), _file(LAYOUT_FILE, LAYOUT)]
     _write(path, _pieces(entries, image, store))
 
@@ -204,9 +206,9 @@ def _file(name: str, data: bytes) -> _Entry:
     return _Entry(name, len(data), data=data)
 
 
-def _blobs(image: Image) -> list[_Entry]:
-    blobs = {blob.digest: blob for blob in (*(layer.blob for layer in image.layers), image.config, image.manifest)}
-    return [_Entry(blob_name(digest), blobs[digest].size, blobs[digest]) for digest in sorted(blobs)]
+def _blobs(image: Image | Several) -> list[_Entry]:
+    found = {blob.digest: blob for blob in blobs(image)}
+    return [_Entry(blob_name(digest), found[digest].size, found[digest]) for digest in sorted(found)]
 
 
 def _write(path: str, pieces: Iterator[bytes]) -> None:
@@ -230,13 +232,14 @@ def _write(path: str, pieces: Iterator[bytes]) -> None:
         raise disk_error(e, path) from e
 
 
-def _pieces(entries: list[_Entry], image: Image, store: LocalStore) -> Iterator[bytes]:
+def _pieces(entries: list[_Entry], image: Image | Several, store: LocalStore) -> Iterator[bytes]:
+    small = small_blobs(image)
     for name in (b"blobs/", b"blobs/sha256/"):
         yield tar.header(tar.DIRECTORY, name, mode=0o755, uid=0, gid=0)
     for entry in entries:
         yield tar.header(tar.FILE, entry.name.encode(), mode=0o644, uid=0, gid=0, size=entry.size)
         if entry.blob:
-            yield from blob_pieces(entry.blob, image, store)
+            yield from blob_pieces(entry.blob, small, store)
         else:
             yield entry.data
         yield tar.PADDING[entry.size % tar.BLOCK]

@@ -22,18 +22,20 @@ from packrunner.images.image import (
 )
 from packrunner.images.inflate import Inflow
 from packrunner.images.manifest import (
-    DOCKER_INDEX,
     INDEX,
     JSON_LIMIT,
     REF_NAME,
     DescriptorFile,
     IndexFile,
     ManifestFile,
+    PlatformFile,
     read_json,
+    this_platform,
 )
+from packrunner.images.several import INDEXES, Several, blobs, choose, listed_images, small_blobs, top
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 LAYOUT_FILE = "oci-layout"
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 CONTAINERD_NAME = "io.containerd.image.name"
-_INDEXES = frozenset({INDEX, DOCKER_INDEX})
 _NESTED = 3
 RATIO = 1000
 """How many bytes a layer may unpack to for each stored one: layers of zeros are real."""
@@ -92,11 +93,16 @@ class Directory:
         return os.fdopen(fd, "rb", buffering=STEP)
 
 
-def read_layout(path: str, tag: str, store: LocalStore) -> Image:
+def read_layout(path: str, tag: str, store: LocalStore, platform: PlatformFile | None = None) -> Image:
     """The image in the layout at `path`; see transfer.read_image."""
+    return read_place(directory(path), tag, store, platform)
+
+
+def directory(path: str) -> Directory:
+    """The layout that should be at `path`. Raises UsageError, slug `unknown-image`."""
     if not os.path.isdir(path):
         raise UsageError("there is no image layout", slug="unknown-image", cause="it is not a directory", at=path)
-    return read_place(Directory(path), tag, store)
+    return Directory(path)
 
 
 def names_in(path: str) -> list[str]:
@@ -105,18 +111,33 @@ def names_in(path: str) -> list[str]:
     return [name for name in notes if name]
 
 
-def read_place(place: Place, tag: str, store: LocalStore) -> Image:
-    """The image in a layout, its blobs copied into the store."""
-    image = parse_place(place, tag)
+def read_place(place: Place, tag: str, store: LocalStore, platform: PlatformFile | None = None) -> Image:
+    """The image in a layout for a platform, this machine's unless given, its blobs copied into the store."""
+    image = parse_place(place, tag, platform)
     for layer in image.layers:
         import_layer(place, blob_name(layer.blob.digest), layer, store)
     return image
 
 
-def parse_place(place: Place, tag: str) -> Image:
+def parse_place(place: Place, tag: str, platform: PlatformFile | None = None) -> Image:
     """The image in a layout, its layers not looked at."""
     index = read_json(read_small(place, "index.json"), IndexFile, where=f"{place.path}, index.json")
-    manifest = _manifest(place, _chosen(place, index, tag), 0)
+    return _image(place, _manifest(place, _chosen(place, index, tag), platform or this_platform(), 0))
+
+
+def parse_all(place: Place, tag: str) -> Image | Several:
+    """What is in a layout under a tag, for every platform, its layers not looked at."""
+    index = read_json(read_small(place, "index.json"), IndexFile, where=f"{place.path}, index.json")
+    entry = _chosen(place, index, tag)
+    data = _blob_bytes(place, parse_descriptor(entry, where=place.path))
+    if entry.media_type not in INDEXES:
+        return _image(place, data)
+    listed = listed_images(read_json(data, IndexFile, where=place.path))
+    images = tuple(_image(place, _manifest(place, one, one.platform or this_platform(), 1)) for one in listed)
+    return Several(images=images, original=data)
+
+
+def _image(place: Place, manifest: bytes) -> Image:
     listed = read_json(manifest, ManifestFile, where=place.path)
     if listed.config is None:
         raise CorruptError(f"{place.path} has a manifest that is none", slug="image-format")
@@ -128,7 +149,7 @@ def tag_to_replace(place: Place, tag: str, *, others_stay: bool) -> str:
     """The tag, perhaps "", of the entry that is meant. Raises UsageError where replacing it would lose other images."""
     index = read_json(read_small(place, "index.json"), IndexFile, where=f"{place.path}, index.json")
     entry = _chosen(place, index, tag)
-    if entry.media_type in _INDEXES:
+    if entry.media_type in INDEXES:
         raise shared(place.path, "images for several platforms under one tag")
     if len(index.manifests) > 1 and not others_stay:
         raise shared(place.path, f"{len(index.manifests)} images")
@@ -212,26 +233,14 @@ def _chosen(place: Place, index: IndexFile, tag: str) -> DescriptorFile:
     return items[0]
 
 
-def _manifest(place: Place, item: DescriptorFile, depth: int) -> bytes:
+def _manifest(place: Place, item: DescriptorFile, platform: PlatformFile, depth: int) -> bytes:
     data = _blob_bytes(place, parse_descriptor(item, where=place.path))
-    if item.media_type not in _INDEXES:
+    if item.media_type not in INDEXES:
         return data
     if depth >= _NESTED:
         raise CorruptError(f"{place.path} has indexes within indexes within indexes", slug="image-format")
-    index = read_json(data, IndexFile, where=place.path)
-    machine = _architecture()
-    for entry in index.manifests:
-        if entry.platform is None or (entry.platform.os, entry.platform.architecture) == ("linux", machine):
-            return _manifest(place, entry, depth + 1)
-    there = ", ".join(f"{e.platform.os}/{e.platform.architecture}" for e in index.manifests if e.platform)
-    raise UsageError(
-        f"{place.path} has no image for linux/{machine}", slug="unknown-image", cause=f"it has {there or 'none'}"
-    )
-
-
-def _architecture() -> str:
-    machine = os.uname().machine
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    entry = choose(read_json(data, IndexFile, where=place.path), platform, place.path)
+    return _manifest(place, entry, platform, depth + 1)
 
 
 def _blob_bytes(place: Place, blob: Descriptor) -> bytes:
@@ -243,20 +252,21 @@ def _blob_bytes(place: Place, blob: Descriptor) -> bytes:
     return data
 
 
-def write_layout(path: str, image: Image, store: Blobs, tag: str) -> None:
+def write_layout(path: str, image: Image | Several, store: Blobs, tag: str) -> None:
     """Put the image into the layout at `path`, which is made or already one; other tags in it stay.
 
-    The tag "" is that of an image without one.
+    Those for several platforms have one tag together. The tag "" is that of an image without one.
 
     Blobs come first and the index last, so a reader never sees a part.
     """
     old = _existing(path)
-    blobs = os.path.join(path, "blobs", "sha256")
+    directory = os.path.join(path, "blobs", "sha256")
+    small = small_blobs(image)
     try:
-        os.makedirs(blobs, exist_ok=True)
-        for blob in (*(layer.blob for layer in image.layers), image.config, image.manifest):
-            _put(os.path.join(blobs, blob.digest.hex), blob, image, store)
-        sync_directory(blobs)
+        os.makedirs(directory, exist_ok=True)
+        for blob in blobs(image):
+            _put(os.path.join(directory, blob.digest.hex), blob, small, store)
+        sync_directory(directory)
     except OSError as e:
         raise disk_error(e, path) from e
     if not os.path.exists(os.path.join(path, LAYOUT_FILE)):
@@ -264,7 +274,7 @@ def write_layout(path: str, image: Image, store: Blobs, tag: str) -> None:
     kept = [item for item in old if (item.get("annotations") or {}).get(REF_NAME, "") != tag]
     index = index_json(image, tag_notes(tag), kept)
     write_atomic(os.path.join(path, "index.json"), index, mode=0o644, sync=True)
-    _sweep(path, blobs, [item for item in old if item not in kept], [*kept, descriptor_json(image.manifest)])
+    _sweep(path, directory, [item for item in old if item not in kept], [*kept, descriptor_json(top(image))])
 
 
 def tag_notes(tag: str) -> dict[str, str]:
@@ -272,22 +282,20 @@ def tag_notes(tag: str) -> dict[str, str]:
     return {REF_NAME: tag} if tag else {}
 
 
-def index_json(image: Image, annotations: dict[str, str], others: list[dict[str, Any]] | None = None) -> bytes:
-    """An index with the image, behind other entries."""
-    entry = {
-        **descriptor_json(image.manifest),
-        "annotations": annotations,
-        "platform": {"architecture": image.architecture, "os": image.os},
-    }
+def index_json(
+    image: Image | Several, annotations: dict[str, str], others: list[dict[str, Any]] | None = None
+) -> bytes:
+    """An index with the image, or the index of several, behind other entries."""
+    entry: dict[str, Any] = {**descriptor_json(top(image)), "annotations": annotations}
+    if isinstance(image, Image):
+        entry["platform"] = {"architecture": image.architecture, "os": image.os}
     return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": [*(others or ()), entry]})
 
 
-def blob_pieces(blob: Descriptor, image: Image, store: Blobs) -> Iterator[bytes]:
-    """The bytes of one of the image's blobs, verified."""
-    if blob.digest == image.manifest.digest:
-        yield image.manifest_bytes()
-    elif blob.digest == image.config.digest:
-        yield image.config_bytes()
+def blob_pieces(blob: Descriptor, small: Mapping[Digest, bytes], store: Blobs) -> Iterator[bytes]:
+    """The bytes of one of an image's blobs, verified; `small` are those that are no layers."""
+    if blob.digest in small:
+        yield small[blob.digest]
     else:
         with store.open(blob.digest) as file:
             while piece := file.read(STEP):
@@ -322,7 +330,7 @@ def _existing(path: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _put(path: str, blob: Descriptor, image: Image, store: Blobs) -> None:
+def _put(path: str, blob: Descriptor, small: Mapping[Digest, bytes], store: Blobs) -> None:
     with suppress(FileNotFoundError):
         st = os.lstat(path)
         if stat.S_ISREG(st.st_mode) and st.st_size == blob.size:
@@ -331,7 +339,7 @@ def _put(path: str, blob: Descriptor, image: Image, store: Blobs) -> None:
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         with os.fdopen(fd, "wb", buffering=0) as file:
-            for piece in blob_pieces(blob, image, store):
+            for piece in blob_pieces(blob, small, store):
                 view = memoryview(piece)
                 while view:
                     view = view[file.write(view) or 0 :]
@@ -356,14 +364,18 @@ def _sweep(path: str, blobs: str, gone: list[dict[str, Any]], kept: list[dict[st
             os.unlink(os.path.join(blobs, name))
 
 
-def _reach(place: Place, item: dict[str, Any]) -> Iterator[str]:
-    """Names of the blobs that an image needs."""
+def _reach(place: Place, item: dict[str, Any], depth: int = 0) -> Iterator[str]:
+    """Names of the blobs that an image needs, or those for several platforms."""
     found = msgspec.convert(item, DescriptorFile)
     blob = parse_descriptor(found, where=place.path)
-    if found.media_type in _INDEXES:
-        raise CorruptError(f"{place.path} has nested indexes", slug="image-format")
-    listed = read_json(_blob_bytes(place, blob), ManifestFile, where=place.path)
     yield blob.digest.hex
+    if found.media_type in INDEXES:
+        if depth >= _NESTED:
+            raise CorruptError(f"{place.path} has nested indexes", slug="image-format")
+        for one in read_json(_blob_bytes(place, blob), IndexFile, where=place.path).manifests:
+            yield from _reach(place, msgspec.to_builtins(one), depth + 1)
+        return
+    listed = read_json(_blob_bytes(place, blob), ManifestFile, where=place.path)
     for below in (listed.config, *(listed.layers or ())):
         if below:
             yield parse_descriptor(below, where=place.path).digest.hex

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, TypeVar
 
 import msgspec
@@ -38,6 +39,20 @@ class PlatformFile(msgspec.Struct, frozen=True):
     os: str = ""
     architecture: str = ""
     variant: str = ""
+
+
+def this_platform() -> PlatformFile:
+    """Linux on the processor of this machine."""
+    machine = os.uname().machine
+    return PlatformFile(os="linux", architecture={"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine))
+
+
+def parse_platform(text: str) -> PlatformFile:
+    """`OS/ARCH` or `OS/ARCH/VARIANT`; this machine's where it is ""."""
+    if not text:
+        return this_platform()
+    system, architecture, variant = (*text.split("/"), "", "")[:3]
+    return PlatformFile(os=system, architecture=architecture, variant=variant)
 
 
 class DescriptorFile(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

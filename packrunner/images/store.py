@@ -27,7 +27,17 @@ from packrunner.images.blobs import BlobWriter, VerifiedReader, buffered, missin
 from packrunner.images.files import Files, replace_file
 from packrunner.images.image import Descriptor, Image, digest_of, parse_digest, parse_image
 from packrunner.images.ledger import Ledger
-from packrunner.images.manifest import CONFIG, JSON_LIMIT, LAYER_TAR, ManifestFile, read_json
+from packrunner.images.manifest import JSON_LIMIT, LAYER_TAR, IndexFile, ManifestFile, read_json
+from packrunner.images.several import (
+    Several,
+    blobs,
+    chosen,
+    chosen_or_first,
+    images_of,
+    listed_images,
+    small_blobs,
+    top,
+)
 from packrunner.images.sweep import Sweep
 from packrunner.names import Digest, ImageName
 
@@ -35,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from packrunner.images.index import Index
+    from packrunner.images.manifest import PlatformFile
 
 log = logging.getLogger(__name__)
 
@@ -70,40 +81,48 @@ class LocalStore:
         """The file that says which name means which manifest."""
         return self._ledger.path
 
-    def read(self, reference: str) -> StoredImage | None:
-        """An image by name, digest, or a part of its digest that only it begins with; None when there is none."""
-        index = self._ledger.load()
-        with suppress(UsageError):
-            ref = index.get(ImageName.parse(reference).tagged)
-            if ref:
-                image = self._image(ref.manifest.digest)
-                return StoredImage(
-                    name=ref.name, digest=ref.manifest.digest, image=image, written_at=float(ref.written_at)
-                )
-        digest = self._resolve(index, reference)
+    def read(self, reference: str, platform: PlatformFile | None = None) -> StoredImage | None:
+        """An image by name, digest, or a part of its digest that only it begins with; None when there is none.
+
+        Of those for several platforms it is that for `platform`, this machine's unless given; its digest is that of
+        what the name means. Raises UsageError (`unknown-image`) where there are only others.
+        """
+        name, digest, written_at = self._meant(reference)
         if digest is None:
             return None
-        found = next((ref for ref in index.refs if ref.manifest.digest == digest), None)
-        return StoredImage(
-            name=found.name if found else "",
-            digest=digest,
-            image=self._image(digest),
-            written_at=float(found.written_at) if found else 0.0,
-        )
+        image = chosen(images_of(self._named(digest)), platform, reference)
+        return StoredImage(name=name, digest=digest, image=image, written_at=written_at)
 
-    def write(self, image: Image, names: Sequence[str] = ()) -> Digest:
+    def read_all(self, reference: str) -> Image | Several | None:
+        """What a name or digest means, for every platform; None when there is nothing."""
+        _, digest, _ = self._meant(reference)
+        return None if digest is None else self._named(digest)
+
+    def _meant(self, reference: str) -> tuple[str, Digest | None, float]:
+        """The name, digest and time of what a reference means."""
+        index = self._ledger.load()
+        ref = None
+        with suppress(UsageError):
+            ref = index.get(ImageName.parse(reference).tagged)
+        digest = ref.manifest.digest if ref else self._resolve(index, reference)
+        ref = ref or next((ref for ref in index.refs if ref.manifest.digest == digest), None)
+        return (ref.name, digest, float(ref.written_at)) if ref else ("", digest, 0.0)
+
+    def write(self, image: Image | Several, names: Sequence[str] = ()) -> Digest:
         """Keep the image, whose layers are in the store, and let `names` mean it. Gives its digest.
 
-        The index is written last, so no name ever means something incomplete (STO-02).
+        Those for several platforms have one name together, and an index, whose digest it is. The store's own index is
+        written last, so no name ever means something incomplete (STO-02).
         """
         tagged = [ImageName.parse(name).tagged for name in names]
         with self.lease():
-            for layer in image.layers:
-                if not self.has(layer.blob.digest, layer.blob.size):
-                    raise missing_blob(layer.blob.digest, self.blob_path(layer.blob.digest))
-            self.add(image.config_bytes(), CONFIG)
-            manifest = image.manifest
-            self.add(image.manifest_bytes(), manifest.media_type)
+            for one in images_of(image):
+                for layer in one.layers:
+                    if not self.has(layer.blob.digest, layer.blob.size):
+                        raise missing_blob(layer.blob.digest, self.blob_path(layer.blob.digest))
+            for data in small_blobs(image).values():
+                self.add(data)
+            manifest = top(image)
             with self._ledger.lock(_WAIT):
                 index = self._ledger.load()
                 refs = [index.get(name) for name in tagged]
@@ -131,7 +150,7 @@ class LocalStore:
         for ref in self._ledger.load().refs:
             digest = ref.manifest.digest
             try:
-                image = self._image(digest)
+                image = chosen_or_first(images_of(self._named(digest)))
             except CorruptError as e:
                 log.warning("%s: %s", ref.name, e)
                 continue
@@ -235,8 +254,7 @@ class LocalStore:
         found = []
         for ref in self._ledger.load().refs:
             try:
-                image = self._image(ref.manifest.digest)
-                for layer in image.layers:
+                for layer in (layer for image in images_of(self._named(ref.manifest.digest)) for layer in image.layers):
                     with self.open(layer.blob.digest) as stream:
                         while stream.read(1 << 20):
                             pass
@@ -266,13 +284,23 @@ class LocalStore:
 
     def _is_manifest(self, digest: Digest) -> bool:
         try:
-            self._image(digest)
+            self._named(digest)
         except CorruptError:
             return False
         return True
 
-    def _image(self, digest: Digest) -> Image:
-        manifest = self._json(digest)
+    def _named(self, digest: Digest) -> Image | Several:
+        """What is stored under a digest: an image, or an index of images for several platforms."""
+        data = self._json(digest)
+        if read_json(data, ManifestFile, where=digest.short).manifests is None:
+            return self._image(digest, data)
+        listed = listed_images(read_json(data, IndexFile, where=digest.short))
+        children = [parse_digest(one.digest, where=digest.short) for one in listed]
+        if not children:
+            raise CorruptError(f"{digest.short} in the image store is an index of nothing", slug="image-format")
+        return Several(images=tuple(self._image(one, self._json(one)) for one in children), original=data)
+
+    def _image(self, digest: Digest, manifest: bytes) -> Image:
         listed = read_json(manifest, ManifestFile, where=digest.short)
         if listed.config is None:
             raise CorruptError(f"{digest.short} in the image store is no image manifest", slug="image-format")
@@ -293,10 +321,9 @@ class LocalStore:
         for ref in index.refs:
             needed.add(ref.manifest.digest.hex)
             try:
-                image = self._image(ref.manifest.digest)
+                what = self._named(ref.manifest.digest)
             except CorruptError as e:
                 log.warning("%s: %s", ref.name, e)
                 continue
-            needed.add(image.config.digest.hex)
-            needed.update(layer.blob.digest.hex for layer in image.layers)
+            needed.update(blob.digest.hex for blob in blobs(what))
         return needed

@@ -13,6 +13,8 @@ from packrunner.errors import UsageError
 
 if TYPE_CHECKING:
     from packrunner.images.image import Image
+    from packrunner.images.manifest import PlatformFile
+    from packrunner.images.several import Several
     from packrunner.images.store import LocalStore
 
 Kind = Literal["store", "oci", "oci-archive", "docker-archive"]
@@ -58,36 +60,63 @@ def parse_locator(text: str) -> Locator:
             return Locator(kind="store", path=text)
 
 
-def read_image(locator: Locator, store: LocalStore) -> Image:
+def read_image(locator: Locator, store: LocalStore, platform: PlatformFile | None = None) -> Image:
     """The image at `locator`, its blobs in the store; hold `store.lease()` until it is used or has a name.
+
+    Of those for several platforms it is that for `platform`, this machine's unless given.
 
     Raises UsageError (`unknown-image`) where there is none, CorruptError (`image-format`, `store-corrupt`, and those of
     archives) for bytes that are not what they should be, StoreError.
     """
     match locator.kind:
         case "store":
-            found = store.read(locator.path)
+            found = store.read(locator.path, platform)
             if found is None:
-                raise UsageError(
-                    f"there is no image {locator.path} in the store", slug="unknown-image", tries=("packrunner images",)
-                )
+                raise _unknown(locator.path)
             return found.image
         case "oci":
             from packrunner.images.layout import read_layout
 
-            return read_layout(locator.path, locator.tag, store)
+            return read_layout(locator.path, locator.tag, store, platform)
         case "oci-archive":
             from packrunner.images.archive import read_oci_archive
 
-            return read_oci_archive(locator.path, locator.tag, store)
+            return read_oci_archive(locator.path, locator.tag, store, platform)
         case "docker-archive":
             from packrunner.images.archive import read_docker_archive
 
             return read_docker_archive(locator.path, locator.tag, store)
 
 
-def write_output(locator: Locator, image: Image, store: LocalStore, name: str) -> None:
+def read_all(locator: Locator, store: LocalStore) -> Image | Several:
+    """What is at `locator` for every platform; of layouts and archives nothing is copied into the store.
+
+    Raises what `read_image` raises.
+    """
+    match locator.kind:
+        case "store":
+            found = store.read_all(locator.path)
+            if found is None:
+                raise _unknown(locator.path)
+            return found
+        case "oci":
+            from packrunner.images.layout import directory, parse_all
+
+            return parse_all(directory(locator.path), locator.tag)
+        case "oci-archive":
+            from packrunner.images.layout import parse_all
+            from packrunner.images.tarfiles import Archive
+
+            with Archive(locator.path) as archive:
+                return parse_all(archive, locator.tag)
+        case "docker-archive":
+            return read_image(locator, store)
+
+
+def write_output(locator: Locator, image: Image | Several, store: LocalStore, name: str) -> None:
     """Put the image, whose layers are in the store, at `locator`; `name` is what it is called there.
+
+    Images for several platforms go anywhere but into Docker's archives: UsageError (`one-platform`).
 
     A directory that is no image layout, and a file that is no tar archive, are never replaced: UsageError
     (`output-exists`). Readers see the old image or the new one, nothing between.
@@ -105,8 +134,20 @@ def write_output(locator: Locator, image: Image, store: LocalStore, name: str) -
             write_oci_archive(locator.path, image, store, locator.tag or _tag(name))
         case "docker-archive":
             from packrunner.images.archive import write_docker_archive
+            from packrunner.images.several import Several
 
+            if isinstance(image, Several):
+                raise UsageError(
+                    f"{locator.path} takes an image for one platform",
+                    slug="one-platform",
+                    cause="archives for docker load know no others",
+                    tries=(f"oci-archive:{locator.path}", "--target, once"),
+                )
             write_docker_archive(locator.path, image, store, locator.tag or name)
+
+
+def _unknown(path: str) -> UsageError:
+    return UsageError(f"there is no image {path} in the store", slug="unknown-image", tries=("packrunner images",))
 
 
 def replace_image(locator: Locator, image: Image, store: LocalStore) -> None:

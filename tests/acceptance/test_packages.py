@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,93 @@ def test_a_package_in_a_registry(cli: Cli, app: Path) -> None:
     assert cli.ok("run", "from-registry").out == "from the application"
 
 
+ARCHITECTURES = ("amd64", "arm64")
+
+
+@pytest.fixture
+def several(app: Path) -> Path:
+    """The same with a part of the buildpack for each platform, and two targets for all that is packaged."""
+    (app / "tool" / "linux").mkdir()
+    for arch in ARCHITECTURES:
+        place = app / "tool" / "linux" / arch / "bin"
+        place.mkdir(parents=True)
+        (place / "detect").write_text("#!/bin/sh\n")
+        (place / "build").write_text(BUILD.replace("cat file", f"(echo for {arch}; cat file)"))
+    for name in ("detect", "build"):
+        (app / "tool" / "bin" / name).unlink()
+    (app / "tool" / "bin").rmdir()
+    return app
+
+
+TARGETS = ("-t", "linux/amd64", "-t", "linux/arm64")
+
+
+@pytest.mark.registry
+@pytest.mark.cnb("DST-01", "DST-03", "DST-04")
+def test_a_package_for_several_platforms_is_the_same_in_every_place(cli: Cli, several: Path) -> None:
+    own = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    (several / "registry").mkdir()
+    with real_registry(several / "registry") as registry:
+        remote = f"{registry.host}/acme/tool:1"
+        places = {"acme/several": "acme/several", "oci:tools": "oci:tools", "oci-archive:tools.tar": "tools.tar"}
+        made = {cli.ok("buildpack", "package", to, "-p", "tool", *TARGETS, cwd=several).digest for to in places}
+        assert len(made) == 1
+        sent = cli.ok("buildpack", "package", remote, "-p", "tool", *TARGETS, "--push", cwd=several).digest
+        cli.ok("rm", "--yes", remote)
+        shown = {}
+        for place in (*places.values(), remote):
+            found = json.loads(cli.ok("buildpack", "inspect", place, "--json", cwd=several).out)
+            assert [one["platform"] for one in found["targets"]] == ["linux/amd64", "linux/arm64"]
+            assert found["platform"] == f"linux/{own}"
+            assert len({one["digest"] for one in found["targets"]}) == 2
+            shown[place] = found["digest"]
+        assert shown.pop(remote) == sent
+        assert set(shown.values()) == made
+        digests = set()
+        for place in ("./tool", *places.values(), remote):
+            digests.add(cli.ok("build", "several", "-p", "app", "-b", place, cwd=several).digest)
+            if place != "./tool":
+                assert "Nothing changed" in cli.ok("build", "several", "-p", "app", "-b", place, cwd=several).err
+        assert len(digests) == 1
+    assert cli.ok("run", "several").out == f"for {own}\nfrom the application"
+
+
+@pytest.mark.cnb("DST-06")
+def test_a_composite_for_several_platforms_takes_each_member_for_each(cli: Cli, several: Path) -> None:
+    cli.ok("buildpack", "package", "acme/tools:1", "-p", "tool", *TARGETS, cwd=several)
+    (several / "all" / "package.toml").write_text(
+        '[buildpack]\nuri = "."\n[[dependencies]]\nuri = "docker://acme/tools:1"\n'
+    )
+    cli.ok("buildpack", "package", "acme/all:1", "-p", "all", *TARGETS, cwd=several)
+    layers = {
+        name: {
+            one["platform"]: one["layers"]
+            for one in json.loads(cli.ok("buildpack", "inspect", name, "--json", cwd=several).out)["targets"]
+        }
+        for name in ("acme/tools:1", "acme/all:1")
+    }
+    for platform, found in layers["acme/tools:1"].items():
+        assert set(found) < set(layers["acme/all:1"][platform])
+
+
+def test_files_for_several_platforms_are_one_each_as_with_pack(cli: Cli, several: Path) -> None:
+    cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", *TARGETS, cwd=several)
+    for arch in ARCHITECTURES:
+        shown = cli.ok("buildpack", "inspect", f"tool-linux-{arch}.cnb", cwd=several).out
+        assert f"linux/{arch}" in shown
+
+
+def test_a_target_that_a_buildpack_is_not_for_is_refused(cli: Cli, several: Path) -> None:
+    lonely = cli("buildpack", "package", "acme/x", "-p", "tool", "-t", "linux/s390x", cwd=several)
+    assert lonely.code == 2
+    assert "it has linux/amd64, linux/arm64" in lonely.err
+    text = (several / "tool" / "buildpack.toml").read_text()
+    (several / "tool" / "buildpack.toml").write_text(text + '[[targets]]\nos = "linux"\narch = "amd64"\n')
+    refused = cli("buildpack", "package", "acme/x", "-p", "tool", *TARGETS, cwd=several)
+    assert refused.code == 2
+    assert "acme/tool@1.0.0 is not for linux/arm64" in refused.err
+
+
 def test_inspect_shows_orders_within_orders(cli: Cli, app: Path) -> None:
     cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", cwd=app)
     cli.ok("buildpack", "package", "all.cnb", "-p", "all", "-t", "linux/arm64", cwd=app)
@@ -104,7 +192,8 @@ def test_what_goes_wrong_leaves_nothing(cli: Cli, app: Path) -> None:
     assert not (app / "all.cnb").exists()
     for arguments, why in (
         (("x.cnb", "-p", "tool", "--push"), "is a file"),
-        (("acme/x", "-p", "tool", "-t", "linux/amd64", "-t", "linux/arm64"), "one platform"),
+        (("acme/x", "-p", "tool", "-t", "linux/amd64", "-t", "linux/amd64"), "twice"),
+        (("docker-archive:x", "-p", "tool", "-t", "linux/amd64", "-t", "linux/arm64"), "one-platform"),
         (("acme/x", "-p", "tool", "-t", "windows/amd64"), "for linux"),
         (("acme/x", "-p", "nowhere"), "no directory"),
     ):

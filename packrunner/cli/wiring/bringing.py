@@ -132,7 +132,12 @@ class Opened:
         settings = CatalogSettings(stage_dir=stage_dir())
         self.builtin_dir = settings.builtin_dir
         self.sdk_dir, self.programs_dir = settings.sdk_dir, settings.programs_dir
-        self.stage = Stage(settings.stage_dir, sdk_dir=settings.sdk_dir, programs_dir=settings.programs_dir)
+        self.stage = Stage(
+            settings.stage_dir,
+            sdk_dir=settings.sdk_dir,
+            programs_dir=settings.programs_dir,
+            platform=transfer.platform,
+        )
         self.elsewhere = Elsewhere(self.stage, settings.stage_dir, self.reach)
 
 

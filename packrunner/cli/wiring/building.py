@@ -246,7 +246,9 @@ def select(
 ) -> Selection:
     from packrunner.catalog.select import Around, CatalogSettings, select, select_order
 
-    settings = CatalogSettings(stage_dir=stage_dir(), reach=bringing)
+    for_whom = builder.target
+    platform = "/".join(filter(None, (for_whom.os, for_whom.arch, for_whom.variant)))
+    settings = CatalogSettings(stage_dir=stage_dir(), reach=bringing, platform=platform)
     if order is not None:
         found = select_order(
             order, directories, settings=settings, extensions=request.extensions, carried=builder.carried

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from packrunner.images.compress import Compression
     from packrunner.images.image import Image
     from packrunner.images.registry.registry import Pushed
+    from packrunner.images.several import Several
     from packrunner.images.store import LocalStore
 
 
@@ -43,7 +44,7 @@ def check(registries: Registries, names: Sequence[str], *, nothing: str = "nothi
 
 def push(
     registries: Registries,
-    image: Image,
+    image: Image | Several,
     names: Sequence[str],
     images: LocalStore,
     *,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from packrunner.cli.wiring import places
 from packrunner.errors import UsageError
 from packrunner.events import Noted, StepDone, StepProgress, StepStarted
+from packrunner.images.manifest import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,8 @@ OWN = "localhost/packrunner/"
 class Finder:
     """Finds images by name under one pull policy; what came from a registry is in the store under its name then.
 
-    `here_only` says what to do about an image that is not here, where the policy is to ask nobody else.
+    `here_only` says what to do about an image that is not here, where the policy is to ask nobody else. For another
+    `platform` than this machine's, which the registries know too, nothing gets a name: it would hide the machine's own.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Finder:
         policy: PullPolicy,
         daemon: Callable[[], DaemonImages],
         here_only: str = "--pull-policy if-not-present",
+        platform: str = "",
     ) -> None:
         self._images = images
         self._registries = registries
@@ -51,6 +54,7 @@ class Finder:
         self._policy = policy
         self._daemon = daemon
         self._here_only = here_only
+        self._platform = platform
         self._asked: dict[str, Image | None] = {}
         self.blobs: dict[Digest, Descriptor] = {}
         """Layers of images that were only looked at, by diff id: what their registry has need not be made again."""
@@ -97,17 +101,25 @@ class Finder:
         if reference.startswith(DAEMON):
             return self._from_daemon(reference.removeprefix(DAEMON))
         if not is_name(reference):
-            return places.read_image(reference, self._images)
+            return places.read_image(reference, self._images, self._platform)
         here = self.here(reference)
-        if reference.startswith(OWN) or self._policy == "never" or (here and self._policy == "if-not-present"):
+        fits = here and (self._policy == "if-not-present") and not self._is_of_another(here, reference)
+        if reference.startswith(OWN) or self._policy == "never" or fits:
             return here
         self.moving = self.moving or self._policy == "always"
         return self._pulled(reference, here)
 
+    def _is_of_another(self, here: Image, reference: str) -> bool:
+        """Whether an image that is here is for another platform than the one asked for, and its registry is known."""
+        host, slash, _ = reference.partition("/")
+        known = bool(slash) and ("." in host or ":" in host or host == "localhost")
+        wanted = parse_platform(self._platform)
+        return bool(self._platform) and known and (here.os, here.architecture) != (wanted.os, wanted.architecture)
+
     def here(self, reference: str) -> Image | None:
         """The image in this machine's store; None where it has none."""
         name, at, digest = reference.partition("@")
-        stored = self._images.read(digest if at and name else reference)
+        stored = self._images.read(digest if at and name else reference, parse_platform(self._platform))
         return stored.image if stored else None
 
     def _pulled(self, reference: str, here: Image | None) -> Image | None:
@@ -119,7 +131,7 @@ class Finder:
             return here
         self._reporter.emit(StepStarted(phase="pull", subject=_subject(reference)))
         image = client.pull(reference, self._images, progress=self._progress)
-        self._images.write(image, () if "@" in reference else (reference,))
+        self._images.write(image, () if "@" in reference or self._platform else (reference,))
         self._done(reference, image, began)
         return image
 

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from packrunner.catalog.validate import Verdict
     from packrunner.cli.package_wish import PackageWish
     from packrunner.events import Reporter
+    from packrunner.images.image import Image
+    from packrunner.images.store import LocalStore
     from packrunner.names import Digest
 
 
 def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Packaged:
     """Package a buildpack or an extension, with what it names."""
-    from packrunner.catalog import package as packages
-    from packrunner.catalog import packing
+    from packrunner.images.several import Several
     from packrunner.images.transfer import parse_locator, write_output
 
     with ExitStack() as stack:
@@ -32,31 +33,47 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
         if wish.push:
             delivering.check(transfer.registries, wish.names, nothing="nothing was packaged")
         store = transfer.images
-        opened = Opened(stack, transfer)
-        contents = packing.gather(
-            wish.directory,
-            wish.config,
-            stage=opened.stage,
-            builtin_dir=opened.builtin_dir,
-            packaged=opened.elsewhere.stage,
-            flat=wish.flat,
-            apart=wish.apart,
-        )
+        own = ("linux", places.architecture(), "")
+        images: list[Image] = []
+        contents: tuple[str, ...] = ()
+        for platform in wish.platforms or (own,):
+            # What is for another platform is looked for as such: directories, packages, images of registries.
+            there = "" if platform == own else "/".join(filter(None, platform))
+            other = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
+            image, contents = _made(wish, platform, Opened(stack, other if there else transfer), store)
+            images.append(image)
         made: list[tuple[str, Digest]] = []
-        platforms = wish.platforms or (("linux", places.architecture(), ""),)
-        for (system, architecture, variant), output in zip(
-            platforms, wish.outputs or ("",) * len(platforms), strict=True
-        ):
-            platform = packages.Platform(os=system, architecture=architecture, variant=variant)
-            image = packages.make(contents, platform=platform, labels=wish.labels, store=store)
-            if output:
-                write_output(parse_locator(output), image, store, "package")
-                made.append((output.partition(":")[2], image.digest))
-            if wish.names:
-                store.write(image, wish.names)
-                there = transfer.push(image, wish.names, wish.compression) if wish.push else image.digest
-                made += [(name, there) for name in wish.names]
-        return Packaged(made=tuple(made), contents=tuple(packages.full_name(one) for one in contents.all))
+        whole = images[0] if len(images) == 1 else Several(images=tuple(images))
+        for output, one in zip(wish.outputs, images if len(wish.outputs) > 1 else [whole], strict=False):
+            write_output(parse_locator(output), one, store, "package")
+            made.append((output.partition(":")[2], one.digest))
+        if wish.names:
+            store.write(whole, wish.names)
+            digest = transfer.push(whole, wish.names, wish.compression) if wish.push else whole.digest
+            made += [(name, digest) for name in wish.names]
+        return Packaged(made=tuple(made), contents=contents)
+
+
+def _made(
+    wish: PackageWish, platform: tuple[str, str, str], opened: Opened, store: LocalStore
+) -> tuple[Image, tuple[str, ...]]:
+    """The package for one platform, and what is in it."""
+    from packrunner.catalog import package as packages
+    from packrunner.catalog import packing
+
+    contents = packing.gather(
+        wish.directory,
+        wish.config,
+        stage=opened.stage,
+        builtin_dir=opened.builtin_dir,
+        packaged=opened.elsewhere.stage,
+        flat=wish.flat,
+        apart=wish.apart,
+    )
+    system, architecture, variant = platform
+    described = packages.Platform(os=system, architecture=architecture, variant=variant)
+    image = packages.make(contents, platform=described, labels=wish.labels, store=store)
+    return image, tuple(packages.full_name(one) for one in contents.all)
 
 
 def look_into(reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Looked:
@@ -64,14 +81,21 @@ def look_into(reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str
     fetched. Raises UsageError (`not-a-package`, `unknown-image`).
     """
     from packrunner.catalog import packaged
+    from packrunner.images.several import chosen_or_first, images_of
 
     with ExitStack() as stack:
         transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
-        place = _locator(reference)
-        image = transfer.finder("if-not-present").peek(place)
-        if image is None:
-            image = transfer.find(place, "never")
-        return Looked(place=reference, image=image, package=packaged.read(image, where=reference))
+        found = transfer.all(_locator(reference))
+        images = images_of(found)
+        image = chosen_or_first(images)
+        packages = tuple(packaged.read(one, where=reference) for one in images)
+        return Looked(
+            place=reference,
+            digest=found.digest,
+            image=image,
+            package=packages[images.index(image)],
+            targets=images,
+        )
 
 
 def _locator(text: str) -> str:

@@ -109,11 +109,12 @@ def base_settings(within: Reach | None = None) -> BaseSettings:
     )
 
 
-def read_image(reference: str, images: LocalStore) -> Image:
-    """An image by name, digest or locator. Raises UsageError where there is none."""
+def read_image(reference: str, images: LocalStore, platform: str = "") -> Image:
+    """An image by name, digest or locator, for a platform. Raises UsageError where there is none."""
+    from packrunner.images.manifest import parse_platform
     from packrunner.images.transfer import parse_locator, read_image
 
-    return read_image(parse_locator(reference), images)
+    return read_image(parse_locator(reference), images, parse_platform(platform))
 
 
 def overlays(where: SandboxEngine) -> bool:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from packrunner.cli.wiring.reach import Reach
     from packrunner.events import Reporter
-    from packrunner.images.manifest import PlatformFile
     from packrunner.images.registry.credentials import Logins
     from packrunner.images.registry.registry import Registry
     from packrunner.images.registry.settings import RegistrySettings
@@ -55,7 +54,9 @@ class Registries:
 
             settings = self.settings
             if self._platform:
-                settings = msgspec.structs.replace(settings, platform=_platform(self._platform))
+                from packrunner.images.manifest import parse_platform
+
+                settings = msgspec.structs.replace(settings, platform=parse_platform(self._platform))
             logins = self._logins or StoredLogins(os.environ, self._reporter)
             directory = os.path.join(paths.cache_dir(), "registry")
             self._client = self._stack.enter_context(Registry(settings, logins, directory=directory))
@@ -93,13 +94,6 @@ def mirrors(text: str) -> dict[str, tuple[str, ...]]:
         name = Reference.parse(f"{registry}/x/y").registry
         found[name] = (*found.get(name, ()), mirror)
     return found
-
-
-def _platform(text: str) -> PlatformFile:
-    from packrunner.images.manifest import PlatformFile
-
-    system, architecture, variant = (*text.split("/"), "", "")[:3]
-    return PlatformFile(os=system, architecture=architecture, variant=variant)
 
 
 def certificate_directories(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.compress import Compression
     from packrunner.images.image import Image
+    from packrunner.images.several import Several
     from packrunner.lifecycle.wishes import PullPolicy
     from packrunner.names import Digest
 
 
 class Transfer:
-    """One command: its store, registries and engine, ended with the context."""
+    """One command: its store, registries and engine, ended with the context.
+
+    Of images for several platforms it takes that for `platform`, this machine's where that is "".
+    """
 
     def __init__(
         self,
@@ -31,18 +35,20 @@ class Transfer:
         insecure: Sequence[str] = (),
         ca_certs: Sequence[str] = (),
         docker_host: str = "",
+        platform: str = "",
     ) -> None:
         self.images = places.store()
         self.reporter = reporter
+        self.platform = platform
         self._daemon = engines.daemons(stack, docker_host)
-        self.registries = Registries(stack, reporter, reach.configured(ca_certs), insecure=insecure)
+        self.registries = Registries(stack, reporter, reach.configured(ca_certs), insecure=insecure, platform=platform)
         stack.enter_context(self.images.lease())
 
     def daemon(self) -> delivering.DaemonImages:
         """The Docker engine's images."""
         return self._daemon()
 
-    def push(self, image: Image, names: Sequence[str], compression: Compression) -> Digest:
+    def push(self, image: Image | Several, names: Sequence[str], compression: Compression) -> Digest:
         """Send an image to its registry under `names`; its digest there."""
         return delivering.push(
             self.registries, image, names, self.images, compression=compression, reporter=self.reporter
@@ -51,8 +57,29 @@ class Transfer:
     def finder(self, policy: PullPolicy, *, here_only: str = "packrunner images") -> Finder:
         """What finds images under a policy; `here_only` as in Finder."""
         return Finder(
-            self.images, self.registries, self.reporter, policy=policy, daemon=self.daemon, here_only=here_only
+            self.images,
+            self.registries,
+            self.reporter,
+            policy=policy,
+            daemon=self.daemon,
+            here_only=here_only,
+            platform=self.platform,
         )
+
+    def all(self, reference: str) -> Image | Several:
+        """What a name or locator means, for every platform; of what only a registry has no layer is fetched.
+
+        Raises UsageError (`unknown-image`).
+        """
+        if reference.startswith(DAEMON):
+            return self.find(reference, "never")
+        if not is_name(reference):
+            from packrunner.images.transfer import parse_locator, read_all
+
+            return read_all(parse_locator(reference), self.images)
+        here = self.images.read_all(reference)
+        found = here or self.registries.client.read_all(reference)
+        return found or self.find(reference, "never")
 
     def find(self, reference: str, policy: PullPolicy) -> Image:
         """An image, wherever it is. Raises UsageError (`unknown-image`)."""
@@ -73,7 +100,8 @@ def push(
     """Send an image that is here to its registry under `names`; its digest there."""
     with ExitStack() as stack:
         transfer = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs)
-        found = transfer.find(image, "never")
+        found = transfer.images.read_all(image) if is_name(image) else transfer.find(image, "never")
+        found = found or transfer.find(image, "never")
         delivering.check(transfer.registries, names, nothing="nothing was sent")
         return transfer.push(found, names, compression)
 
@@ -105,7 +133,8 @@ def save(image: str, output: str, name: str, *, reporter: Reporter) -> Digest:
 
     with ExitStack() as stack:
         transfer = Transfer(stack, reporter)
-        found = transfer.find(image, "never")
+        found = transfer.images.read_all(image) if is_name(image) else transfer.find(image, "never")
+        found = found or transfer.find(image, "never")
         locator = parse_locator(output)
         write_output(locator, found, transfer.images, name)
         return found.digest

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from packrunner.errors import CorruptError, UsageError
+from packrunner.errors import CorruptError
 from packrunner.images.image import Image, digest_of, parse_descriptor, parse_image
 from packrunner.images.manifest import (
     DOCKER_INDEX,
@@ -15,7 +15,6 @@ from packrunner.images.manifest import (
     INDEX,
     JSON_LIMIT,
     MANIFEST,
-    DescriptorFile,
     IndexFile,
     ManifestFile,
     read_json,
@@ -23,17 +22,16 @@ from packrunner.images.manifest import (
 from packrunner.images.registry.client import Client, Scope
 from packrunner.images.registry.failures import Failure, Patience, printable
 from packrunner.images.registry.fetch import pieces
+from packrunner.images.several import INDEXES, Several, choose, listed_images
 
 if TYPE_CHECKING:
     from packrunner.images.image import Descriptor
     from packrunner.images.manifest import PlatformFile
 
-INDEXES = frozenset({INDEX, DOCKER_INDEX})
 ACCEPT = f"{MANIFEST}, {INDEX}, {DOCKER_MANIFEST}, {DOCKER_INDEX}"
 _KNOWN = frozenset({*INDEXES, MANIFEST, DOCKER_MANIFEST})
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 _NESTED = 3
-_SHOWN = 8
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +53,29 @@ def fetch_image(client: Client, repository: str, identifier: str, platform: Plat
             return None
         if found.media_type not in INDEXES:
             return _with_config(client, repository, found.data, where)
-        entry = _choose(read_json(found.data, IndexFile, where=where), platform, where)
+        entry = choose(read_json(found.data, IndexFile, where=where), platform, where)
         child = parse_descriptor(entry, where=where)
         found = _manifest(client, repository, child.digest)
         if found and len(found.data) != child.size:
             raise Failure("corrupt", client.registry, f"{len(found.data)} bytes of a manifest, {child.size} are listed")
     raise CorruptError(f"{where} has indexes within indexes within indexes", slug="image-format")
+
+
+def fetch_all(client: Client, repository: str, identifier: str) -> Image | Several | None:
+    """What is at a tag or digest, for every platform; None where there is nothing. Raises what `fetch_image` does."""
+    where = f"{client.registry}/{repository}"
+    found = _manifest(client, repository, identifier)
+    if found is None:
+        return None
+    if found.media_type not in INDEXES:
+        return _with_config(client, repository, found.data, where)
+    images = []
+    for entry in listed_images(read_json(found.data, IndexFile, where=where)):
+        digest = parse_descriptor(entry, where=where).digest
+        one = fetch_image(client, repository, digest, entry.platform or client.settings.platform)
+        if one:
+            images.append(one)
+    return Several(images=tuple(images), original=found.data)
 
 
 def _with_config(client: Client, repository: str, manifest: bytes, where: str) -> Image:
@@ -168,27 +183,3 @@ def _object(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise CorruptError(f"{where} has a manifest that is none", slug="image-format")
     return body
-
-
-def _choose(index: IndexFile, platform: PlatformFile, where: str) -> DescriptorFile:
-    """The entry for a platform; else one that is for any (REG-22)."""
-    wanted = (platform.os, platform.architecture)
-    fitting = [
-        item
-        for item in index.manifests
-        if item.platform and (item.platform.os, item.platform.architecture) == wanted
-        if not platform.variant or item.platform.variant in {"", platform.variant}
-    ]
-    exact = [item for item in fitting if item.platform and item.platform.variant == platform.variant]
-    for item in (*exact, *fitting, *(item for item in index.manifests if item.platform is None)):
-        return item
-    there = sorted({_shown(item.platform) for item in index.manifests if item.platform})
-    raise UsageError(
-        f"{where} has no image for {_shown(platform)}",
-        slug="unknown-image",
-        cause=f"it has {printable(', '.join(there[:_SHOWN])) or 'none'}",
-    )
-
-
-def _shown(platform: PlatformFile) -> str:
-    return "/".join(part for part in (platform.os, platform.architecture, platform.variant) if part)

@@ -21,6 +21,7 @@ from packrunner.images.registry.failures import Failure
 from packrunner.images.registry.transport import Data
 from packrunner.images.registry.upload import Upload, cancel, has_blob, mount
 from packrunner.images.registry.workers import Progress, run_all
+from packrunner.images.several import Several, small_blobs, top
 from packrunner.names import Digest
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Push:
         else:
             self.done.layers_there = len(expected.layers)
         names = tags or (() if there else (str(expected.digest),))
-        return expected, self._tag(expected, names)
+        return expected, self.tag(expected, names)
 
     def _expected(self, image: Image, kind: Kind | None) -> Image | None:
         """The image as it would be there, where every layer was compressed before."""
@@ -209,29 +210,30 @@ class Push:
             write_all(file.fileno(), image.config_bytes())
             self._upload(image.config, file.fileno(), lambda _: None)
 
-    def _tag(self, image: Image, tags: Sequence[str]) -> dict[str, Failure]:
-        """Write the manifest under every tag that does not mean it already."""
+    def tag(self, what: Image | Several, tags: Sequence[str]) -> dict[str, Failure]:
+        """Write the manifest, or the index, under every tag that does not mean it already."""
+        digest, media_type = what.digest, top(what).media_type
+        data = small_blobs(what)[digest]
         failed: dict[str, Failure] = {}
         for tag in tags:
             try:
-                if tag != image.digest and self._means(tag, image):
+                if tag != digest and self._means(tag, media_type, data):
                     continue
-                self._put(tag, image)
+                self._put(tag, media_type, data)
             except Failure as failure:
                 failed[tag] = failure
         return failed
 
-    def _means(self, tag: str, image: Image) -> bool:
-        """Whether a tag means this image already; what counts is the manifest itself (REG-05)."""
-        headers = {"Accept": image.manifest.media_type}
+    def _means(self, tag: str, media_type: str, data: bytes) -> bool:
+        """Whether a tag means this already; what counts is the manifest itself (REG-05)."""
         target = self._client.path(self._scope.repository, f"manifests/{tag}")
-        with self._client.request("GET", target, self._scope, headers=headers) as answer:
-            return answer.status == 200 and answer.small(JSON_LIMIT) == image.manifest_bytes()
+        with self._client.request("GET", target, self._scope, headers={"Accept": media_type}) as answer:
+            return answer.status == 200 and answer.small(JSON_LIMIT) == data
 
-    def _put(self, tag: str, image: Image) -> None:
+    def _put(self, tag: str, media_type: str, data: bytes) -> None:
         target = self._client.path(self._scope.repository, f"manifests/{tag}")
-        headers = {"Content-Type": image.manifest.media_type}
-        body = Data(image.manifest_bytes())
+        headers = {"Content-Type": media_type}
+        body = Data(data)
         with self._client.request("PUT", target, self._scope, headers=headers, body=body) as answer:
             if answer.status not in {200, 201, 202}:
                 raise self._client.refusal(answer, self._scope, f"the manifest of {self._scope.repository}:{tag}")

@@ -12,17 +12,18 @@ from packrunner.errors import PackrunnerError, UsageError
 from packrunner.images.reference import Reference
 from packrunner.images.registry.client import Client, Scope
 from packrunner.images.registry.failures import Failure
-from packrunner.images.registry.manifests import ACCEPT, fetch_image
+from packrunner.images.registry.manifests import ACCEPT, fetch_all, fetch_image
 from packrunner.images.registry.memory import Memory
 from packrunner.images.registry.pull import Held, fetch_layer, held_pieces, reader
 from packrunner.images.registry.push import Push
 from packrunner.images.registry.transport import Transport
 from packrunner.images.registry.upload import cancel
 from packrunner.images.registry.workers import Progress, run_all
+from packrunner.images.several import Several, images_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Self
+    from typing import Self, TypeVar
 
     from packrunner.images.compress import Compression, Compressor
     from packrunner.images.image import Image, Layer
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
     from packrunner.names import Digest
 
+    T = TypeVar("T")
+
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     """What a push did. `image` is the image as the registry has it: its layers are compressed, its digest another.
+
+    Of those for several platforms it is the first, and `digest` that of their index.
 
     `sent` is in bytes; `layers_sent` and `layers_there` count layers; `failed` says of each name that could not be
     written why.
@@ -84,18 +89,9 @@ class Registry:
     def read(self, reference: str) -> Image | None:
         """The image for the settings' platform, None where there is none; no layer is fetched."""
         parsed = Reference.parse(reference)
-        places = self._places(parsed)
-        with _errors():
-            for client, repository in places[:-1]:
-                try:
-                    image = fetch_image(client, repository, parsed.identifier, self._settings.platform)
-                except (Failure, PackrunnerError):  # whatever a mirror has: the registry itself decides (NET-09)
-                    continue
-                if image:
-                    return self._keep(image, places)
-            client, repository = places[-1]
-            image = fetch_image(client, repository, parsed.identifier, self._settings.platform)
-        return self._keep(image, places) if image else None
+        platform = self._settings.platform
+        image = self._first(parsed, lambda client, path: fetch_image(client, path, parsed.identifier, platform))
+        return self._keep(image, self._places(parsed)) if image else None
 
     def holds(self, name: str, digest: str) -> bool:
         """Whether the registry itself, and not a mirror, has just this manifest under the name."""
@@ -137,9 +133,31 @@ class Registry:
             self._memory.add_source(layer.blob.digest, f"{parsed.registry}/{parsed.repository}")
         return image
 
+    def read_all(self, reference: str) -> Image | Several | None:
+        """What is there under a name, for every platform, None where there is nothing; no layer is fetched."""
+        parsed = Reference.parse(reference)
+
+        def fetch(client: Client, path: str) -> Image | Several | None:
+            return fetch_all(client, path, parsed.identifier)
+
+        return self._first(parsed, fetch)
+
+    def _first(self, parsed: Reference, fetch: Callable[[Client, str], T]) -> T:
+        """What a mirror has, or the registry itself."""
+        places = self._places(parsed)
+        with _errors():
+            for client, repository in places[:-1]:
+                try:
+                    found = fetch(client, repository)
+                except (Failure, PackrunnerError):  # whatever a mirror has: the registry itself decides (NET-09)
+                    continue
+                if found:
+                    return found
+            return fetch(*places[-1])
+
     def push(
         self,
-        image: Image,
+        image: Image | Several,
         names: Sequence[str],
         blobs: Blobs,
         *,
@@ -148,6 +166,8 @@ class Registry:
     ) -> Pushed:
         """Write the image under every name, its layers in `blobs` or in images that were read.
 
+        Those for several platforms are written one after the other, then their index under the names.
+
         Raises what keeps all of them from being written; of what keeps one, `failed` tells.
         """
         groups: dict[tuple[str, str], list[tuple[str, Reference]]] = {}
@@ -155,12 +175,13 @@ class Registry:
             parsed = Reference.parse(name)
             groups.setdefault((parsed.registry, parsed.repository), []).append((name, parsed))
         failed: dict[str, PackrunnerError] = {}
-        pushed, sent, layers_sent, layers_there = image, 0, 0, 0
+        pushed: Image | Several = image
+        sent = layers_sent = layers_there = 0
         for (registry, repository), group in groups.items():
             push = self._push(registry, repository, blobs)
             try:
                 with _errors():
-                    pushed, refused = push.run(image, _tags(group), compression, progress)
+                    pushed, refused = _run(push, image, _tags(group), compression, progress)
                     failed.update({name: refused[one.tag].error() for name, one in group if one.tag in refused})
             except PackrunnerError as error:
                 failed.update(dict.fromkeys((name for name, _ in group), error))
@@ -170,7 +191,7 @@ class Registry:
         if failed and len(failed) == len(names):
             raise next(iter(failed.values()))
         return Pushed(
-            image=pushed,
+            image=images_of(pushed)[0],
             digest=pushed.digest,
             written=tuple(name for name in names if name not in failed),
             sent=sent,
@@ -286,6 +307,22 @@ def _errors() -> Iterator[None]:
         yield
     except Failure as failure:
         raise failure.error() from failure
+
+
+def _run(
+    push: Push,
+    what: Image | Several,
+    tags: Sequence[str],
+    compression: Compression,
+    progress: Callable[[int, int], None],
+) -> tuple[Image | Several, dict[str, Failure]]:
+    """Push into one repository; what is there then, and for each tag that could not be written why."""
+    if not isinstance(what, Several):
+        return push.run(what, tags, compression, progress)
+    there = [push.run(image, (), compression, progress)[0] for image in what.images]
+    same = all(one.digest == image.digest for one, image in zip(there, what.images, strict=True))
+    pushed = what if same else Several(images=tuple(there))
+    return pushed, push.tag(pushed, tags or (str(pushed.digest),))
 
 
 def _told(error: PackrunnerError) -> str:

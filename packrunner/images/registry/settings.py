@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from packrunner.images.manifest import PlatformFile
+from packrunner.images.manifest import PlatformFile, this_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def this_platform() -> PlatformFile:
-    """Linux on the processor of this machine."""
-    machine = os.uname().machine
-    return PlatformFile(os="linux", architecture={"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine))
 
 
 class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ def command(  # noqa: PLR0913  one parameter per flag
             "-t",
             "--target",
             metavar="OS/ARCH",
-            help="The platform it is for; with several, a file for each. Repeatable.",
+            help="The platform it is for; with several, one name for all, or a .cnb file for each. Repeatable.",
         ),
     ] = None,
     tag: Annotated[
@@ -70,6 +70,7 @@ def command(  # noqa: PLR0913  one parameter per flag
     packrunner buildpack package acme/tool -p tool              an image in the local store
     packrunner buildpack package tool.cnb -p tool               a file
     packrunner buildpack package registry.example.com/acme/tool:1.0.0 -p tool --push
+    packrunner buildpack package acme/tool -t linux/amd64 -t linux/arm64     one name for both
     """
     from packrunner.cli import package_wish, packages, upkeep
 
