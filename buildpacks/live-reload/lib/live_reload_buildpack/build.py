@@ -40,13 +40,13 @@ def build(context: Build) -> None:
 
 
 def _fill(context: Build, layer: Layer, rules: str) -> str:
-    source = os.path.join(context.buildpack_dir, f"lib/packrunner/bin/linux-{context.arch}/reloader")
+    source = os.path.join(context.buildpack_dir, f"lib/packrunner/bin/linux-{context.target.arch}/reloader")
     try:
         with open(source, "rb") as file:
             program = file.read()
     except FileNotFoundError as e:
         raise Failure(
-            f"has no program for {context.os}/{context.arch}",
+            f"has no program for {context.target.platform}",
             tries=("a packrunner that was installed from its wheel has those for amd64 and arm64",),
         ) from e
     target = os.path.join(layer.path, "bin/reloader")

@@ -70,8 +70,8 @@ def _fill(context: Build, layer: Layer, requirements: Requirements) -> None:
     key = {
         "format": _FORMAT,
         "python": python_version(),
-        "arch": context.arch,
-        "distribution": context.distro,
+        "arch": context.target.arch,
+        "distribution": context.target.distribution,
         NAME: digest,
     }
     if context.exec_env == development.NAME:

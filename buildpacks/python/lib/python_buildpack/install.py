@@ -92,7 +92,7 @@ class Installer:
     def _uv(self, env: dict[str, str]) -> str:
         assert self._tool is not None
         pinned = os.path.join(self._context.buildpack_dir, "uv.txt")
-        if not self._tool.reuse({"uv": self.version, "arch": self._context.arch}, source="version"):
+        if not self._tool.reuse({"uv": self.version, "arch": self._context.target.arch}, source="version"):
             from .explain import explain_tool
 
             say(f"fetching {self.label}")
