@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import sys
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from packrunner import events, paths, process
@@ -76,7 +76,7 @@ def _prepare(made: Made, session: Session) -> str:
 
 def _tests(made: Made, session: Session) -> str:
     """Run the tests; how many passed, "" where there is no pytest."""
-    if importlib.util.find_spec("pytest") is None:
+    if find_spec("pytest") is None:
         return ""
     # The new directory stays as it is, and what surrounds it has no say.
     env = {**session.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": ""}

@@ -8,8 +8,8 @@
         assert built.processes["web"].command == ("tool", "serve")
         assert buildpack.build().layers["tool"].reused
 
-    def test_serves(application):
-        app = application("fixture", buildpacks=["."])
+    def test_serves(application, buildpack):
+        app = application("fixture", buildpacks=[buildpack, "procfile"])
         with app.start() as running:
             assert running.get("/").text == "hello"
 
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from packrunner.testing.application import Application, Response, Running
+    from packrunner.testing.application import Application, ApplicationError, Response, Running
     from packrunner.testing.buildpack import Buildpack
     from packrunner.testing.results import BuildpackError, Built, Detected, Failure, Layer
 
 __all__ = [
     "Application",
+    "ApplicationError",
     "Buildpack",
     "BuildpackError",
     "Built",
@@ -46,7 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Application", "Response", "Running"), "application"),
+    **dict.fromkeys(("Application", "ApplicationError", "Response", "Running"), "application"),
     "Buildpack": "buildpack",
     **dict.fromkeys(("Built", "BuildpackError", "Detected", "Failure", "Layer"), "results"),
 }
@@ -104,7 +105,9 @@ def application(request: pytest.FixtureRequest) -> Callable[..., Application]:
     """Build an image of an application: `application(directory, buildpacks=[...])`, paths as in `buildpack_at`."""
     from packrunner.testing.application import build
 
-    def make(directory: str | Path, *, buildpacks: Sequence[str | Path] = (), args: Sequence[str] = ()) -> Application:
+    def make(
+        directory: str | Path, *, buildpacks: Sequence[str | Path | Buildpack] = (), args: Sequence[str] = ()
+    ) -> Application:
         return build(request.path.parent / directory, near=request.path.parent, buildpacks=buildpacks, args=args)
 
     return make

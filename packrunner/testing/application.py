@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import IO
 
+    from packrunner.testing.buildpack import Buildpack
+
 _COMMAND = (sys.executable, "-c", "import sys; from packrunner.start import main; sys.exit(main())")
 _PATIENCE = 30.0
 """Seconds until an application has to answer."""
@@ -57,6 +59,11 @@ class Application:
         self.name = name
         self.output = output
         self.image: dict[str, Any] = json.loads(_packrunner("inspect", name, "--json").stdout)
+
+    @property
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """What can be started, by type: command, args, whether it is the default."""
+        return {one["type"]: one for one in self.image["processes"]}
 
     def run(self, *command: str) -> str:
         """Run a program in the image, with the environment of the launch; what it prints. It has to succeed."""
@@ -134,12 +141,12 @@ class Running:
 
 
 def build(
-    directory: Path, *, near: Path, buildpacks: Sequence[str | Path] = (), args: Sequence[str] = ()
+    directory: Path, *, near: Path, buildpacks: Sequence[str | Path | Buildpack] = (), args: Sequence[str] = ()
 ) -> Application:
     """Build the application in `directory`. Raises ApplicationError, with the story, when that fails.
 
-    A buildpack that starts with a point or is a Path is a directory, from `near`; `args` are further ones of
-    `packrunner build`.
+    A buildpack is one under test, a directory from `near` (a Path, or a text that starts with a point), or what
+    `packrunner build --buildpack` takes; `args` are further ones of that command.
     """
     source = directory.resolve()
     chosen = [_buildpack(one, near) for one in buildpacks]
@@ -150,9 +157,10 @@ def build(
     return Application(name, output=ended.stderr)
 
 
-def _buildpack(text: str | Path, near: Path) -> str:
-    is_directory = isinstance(text, Path) or text.startswith((".", "/"))
-    return str((near / text).resolve()) if is_directory else str(text)
+def _buildpack(one: str | Path | Buildpack, near: Path) -> str:
+    if isinstance(one, str):
+        return str((near / one).resolve()) if one.startswith((".", "/")) else one
+    return str((near / (one if isinstance(one, Path) else one.source)).resolve())
 
 
 def _packrunner(*args: str) -> subprocess.CompletedProcess[str]:

@@ -39,18 +39,21 @@ if TYPE_CHECKING:
 class Buildpack:
     """The buildpack in `directory`, with directories of its own below `root`; `near` is where fixtures are.
 
-    `app` is the application, `exec_env` the execution environment. Each build finds what a platform brings back of
-    the one before.
+    `app` is the application, `layers` the buildpack's layers directory, `exec_env` the execution environment; `given`
+    are variables that buildpacks before it in a group set for bin/build. Each build finds what a platform brings back
+    of the one before.
     """
 
     def __init__(self, directory: Path, root: Path, *, near: Path | None = None, where: How = "programs") -> None:
         self.source = directory.resolve()
         self.app = root / "workspace"
         self.exec_env = "production"
+        self.given: dict[str, str] = {}
         self._root = root
         self._near = near or self.source
         self._where: How = where
         self._variables: dict[str, str] = {}
+        self._left = False
         for name in ("workspace", "layers", "platform/env", "plans", "home"):
             (root / name).mkdir(parents=True)
 
@@ -127,10 +130,27 @@ class Buildpack:
             raise BuildpackError(f"{built.output}\nbin/build was to fail, and did not")
         return built
 
+    @property
+    def layers(self) -> Path:
+        """Its layers directory, as the last build left it or `restore` made it."""
+        own = self._root / "layers" / BuildpackId(self._staged()[0].id).escaped
+        own.mkdir(exist_ok=True)
+        return own
+
+    def restore(self) -> None:
+        """Make of what the last build left what a platform brings back; `build` does, unless this was called before.
+
+        What is changed then is what the next build finds: a layer that got lost, metadata of an older version.
+        """
+        if self._left:
+            restoring.restore(self.layers)
+        self._left = False
+
     def forget(self) -> None:
         """Let the next build be the first again."""
         shutil.rmtree(self._root / "layers")
         (self._root / "layers").mkdir()
+        self._left = False
 
     def _build(
         self, function: Callable[[Build], None] | None, entries: Sequence[tuple[str, Mapping[str, Any]]] | None
@@ -138,9 +158,9 @@ class Buildpack:
         plan = self._entries() if entries is None else entries
         staged, directories = self._staged()
         member = GroupMember(id=staged.id, version=staged.version, api=staged.descriptor.api)
-        own = self._root / "layers" / BuildpackId(staged.id).escaped
-        own.mkdir(exist_ok=True)
-        restoring.restore(own)
+        own = self.layers
+        self.restore()
+        self._left = True
         heard = _Heard()
         calls = _builds(function)
         with opened(self._where, directories, source=str(self.source), calls=calls) as ground:
@@ -159,6 +179,7 @@ class Buildpack:
                         platform_env=self._variables,
                         exec_env=self.exec_env,
                         places=ground.places,
+                        extended_env=self.given,
                     ),
                     sandbox=ground.sandbox,
                     reporter=heard,

@@ -360,3 +360,20 @@ def test_a_breakpoint_has_the_streams_of_the_test(make: Make, monkeypatch: pytes
     built = make(build="#!/usr/bin/env python3\nprint('before')\nbreakpoint()\n", where="in-process").build()
     assert seen == [True]
     assert built.output == "before\n"
+
+
+def test_what_a_build_finds_can_be_changed_before(make: Make) -> None:
+    text = '#!/bin/sh\ncd "$CNB_LAYERS_DIR"\nls\nmkdir -p a\n'
+    buildpack = make(build=text + "printf '[types]\\ncache = true\\n[metadata]\\nv = 1\\n' > a.toml\n")
+    buildpack.build()
+    buildpack.restore()
+    (buildpack.layers / "a").rmdir()
+    assert buildpack.build().output.split() == ["a.toml"]
+    assert buildpack.build().output.split() == ["a", "a.toml"]
+
+
+def test_variables_of_buildpacks_before_it(make: Make) -> None:
+    buildpack = make(SEES, SEES)
+    buildpack.given["TOOL_HOME"] = "/x"
+    assert "TOOL_HOME=/x" in buildpack.build().output.splitlines()
+    assert "TOOL_HOME" not in buildpack.detect().output
