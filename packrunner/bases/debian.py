@@ -297,8 +297,10 @@ def _read_seen(directory: str) -> dict[str, float]:
         return {}
 
 
-def prune_bases(data_dir: str, *, everything: bool = False, dry_run: bool = False) -> int:
+def prune_bases(data_dir: str, store: LocalStore, *, everything: bool = False, dry_run: bool = False) -> int:
     """Remove downloads that no lock names, trees of former locks and unfinished work; gives the bytes that frees.
+
+    A recipe's lock goes with the last name of its images: the recipe was edited, or its builder is not wanted.
 
     With `everything` the locks go too, and all that they name. What a running build uses stays; a base that is
     being made is waited for.
@@ -308,15 +310,19 @@ def prune_bases(data_dir: str, *, everything: bool = False, dry_run: bool = Fals
         return 0
     with FileLock(os.path.join(directory, "lock")), Root.open(directory) as root:
         wanted: set[str] = set()
+        named = {stored.digest for stored in store.list() if stored.name}
         freed = 0
         for entry in root.names():
             path = os.path.join(directory, entry.name)
             lock = read_lock(os.path.join(path, "lock.json")) if entry.kind == "dir" else None
             if lock is None:
                 continue
-            wanted |= {package.sha256 for package in lock.packages}
+            gone = bool(lock.recipe) and not any(
+                marker.read(path, lock.digest, image).get("image") in named for image in lock.images
+            )
+            wanted |= set() if gone else {package.sha256 for package in lock.packages}
             for found in root.names(entry.name):
-                if _is_unused(found.name, path, lock, everything=everything):
+                if _is_unused(found.name, path, lock, everything=everything or gone):
                     freed += _remove(root, f"{entry.name}/{found.name}", dry_run=dry_run)
         for download in root.names("downloads"):
             if everything or download.name not in wanted:

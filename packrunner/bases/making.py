@@ -165,7 +165,8 @@ def described(blueprint: Blueprint, lock: Lock, image: str) -> Image:
 
     suite, user = blueprint.suite, blueprint.user
     builds = (("CNB_GROUP_ID", str(user.gid)), ("CNB_USER_ID", str(user.uid))) if image == "build" else ()
-    own = f"io.packrunner.debian.{suite.version}.{image}"
+    # Of names it knows nothing: two builders of one recipe have equal images.
+    identity = (f"io.packrunner.debian.{suite.version}", blueprint.recipe[:12], image)
     return Image(
         architecture=lock.architecture,
         env=(*builds, ("PATH", PATH)),
@@ -174,7 +175,7 @@ def described(blueprint: Blueprint, lock: Lock, image: str) -> Image:
         labels={
             "io.buildpacks.base.distro.name": "debian",
             "io.buildpacks.base.distro.version": suite.version,
-            "io.buildpacks.base.id": own if blueprint.own else blueprint.names[image].partition(":")[0],
+            "io.buildpacks.base.id": ".".join(filter(None, identity)),
             "io.buildpacks.base.description": f"Debian {suite.version} ({suite.codename}), {image}",
             "io.packrunner.base": f"{lock.reference}@{lock.digest.short}",
         },

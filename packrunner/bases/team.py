@@ -5,6 +5,7 @@ Imported only where a builder is made.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -34,18 +35,18 @@ BUILD = "build"
 _FIX = "packrunner builder lock"
 
 
-def blueprint(recipe: builder_file.Recipe, *, text: str, where: str) -> Blueprint:
-    """What a recipe, of the file `where` with this text, means.
+def blueprint(recipe: builder_file.Recipe, *, text: str, where: str, shown: str) -> Blueprint:
+    """What a recipe, of the file `where` with this text, means; messages call the file `shown`.
 
     Raises UsageError (`builder-file`), naming the line.
     """
-    suite = _suite(recipe.suite, place(text, "recipe.suite", where), where)
+    suite = _suite(recipe.suite, place(text, "recipe.suite", shown), shown)
     user = User(uid=recipe.user.uid, gid=recipe.user.gid, home=recipe.user.home, name=recipe.user.name)
     taken = accounts.taken(user)
     if taken:
-        at = place(text, "recipe.user", where)
+        at = place(text, "recipe.user", shown)
         raise UsageError(
-            f"{where}: {taken} already", slug="builder-file", at=at, tries=("leave out [recipe.user], for 1000:1000",)
+            f"{shown}: {taken} already", slug="builder-file", at=at, tries=("leave out [recipe.user], for 1000:1000",)
         )
     tables: dict[str, tuple[str, builder_file.RecipeBuild | builder_file.RecipeRun]] = {
         BUILD: ("recipe.build", recipe.build)
@@ -54,8 +55,8 @@ def blueprint(recipe: builder_file.Recipe, *, text: str, where: str) -> Blueprin
     places: dict[str, str] = {}
     for key, one in tables.values():
         for asked in one.packages:
-            places.setdefault(asked, place(text, f"{key}.packages", where))
-            _check(asked, places[asked], where)
+            places.setdefault(asked, place(text, f"{key}.packages", shown))
+            _check(asked, places[asked], shown)
     plan = Blueprint(
         suite=suite,
         images={image: _recipe(one) for image, (_, one) in tables.items()},
@@ -63,8 +64,9 @@ def blueprint(recipe: builder_file.Recipe, *, text: str, where: str) -> Blueprin
         user=user,
         places=places,
     )
-    own = f"localhost/packrunner/debian:{plan.key.partition(':')[2]}-build"
-    return msgspec.structs.replace(plan, names={BUILD: own, **plan.names})
+    # By the file, so that an edited recipe leaves no build image behind that has a name.
+    file = hashlib.sha256(os.path.realpath(where).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return msgspec.structs.replace(plan, names={BUILD: f"localhost/packrunner/recipe:{file}-build", **plan.names})
 
 
 def _suite(asked: str, at: str, where: str) -> Suite:

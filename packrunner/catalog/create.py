@@ -125,7 +125,7 @@ def _check_flat(of: Ingredients) -> None:
         shared = sorted(name for other in of.flat[:i] for name in names & other)
         brief = f"there is no {unknown[0]} to flatten" if unknown else ""
         brief = brief or (f"{shared[0]} is to be flattened into two layers" if shared else "")
-        brief = brief or (f"{', '.join(names)} alone is a layer already" if len(names) == 1 else "")
+        brief = brief or (f"{', '.join(names)} alone is a layer already" if len(names) < 2 else "")
         if brief:
             # 4 ms that only a mistake should cost.
             from difflib import get_close_matches

@@ -72,7 +72,10 @@ def clean(state: State, *, everything: bool, dry_run: bool) -> tuple[Freed, ...]
                 unused_for=0 if everything else STAGED_FOR, dry_run=dry_run
             ),
         ),
-        Freed(what="base images", size=debian.prune_bases(state.data_dir, everything=everything, dry_run=dry_run)),
+        Freed(
+            what="base images",
+            size=debian.prune_bases(state.data_dir, state.store, everything=everything, dry_run=dry_run),
+        ),
         Freed(
             what="layers",
             size=state.store.prune(keep=lambda: (*_cached(kept), *extended.referenced_blobs(records)), dry_run=dry_run),

@@ -182,6 +182,16 @@ def test_another_machine_makes_the_same_of_the_lock(ours: Team, tmp_path: Path) 
     assert other.ok("builder", "lock", "--check", cwd=tmp_path / "copy").out.startswith("builder.lock@sha256:")
 
 
+def test_an_ordinary_user_makes_the_same_and_builds_with_it(ours: Team, ordinary: Cli, tmp_path: Path) -> None:
+    shutil.copytree(ours.root, tmp_path / "copy", ignore=shutil.ignore_patterns("out", "*.tar", "*.lock"))
+    for parent in (tmp_path / "copy", tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o755)
+    made = ordinary.ok("builder", "create", "acme/team", "-c", str(tmp_path / "copy/builder.toml"))
+    assert made.digest == ours.made.digest
+    ordinary.ok("build", "shop", "-p", str(tmp_path / "copy/app"), "--builder", "acme/team")
+    assert ordinary.ok("run", "shop").out == 'shop\napp\n"shop"\n'
+
+
 def test_an_application_is_built_run_and_rebased(ours: Team, tmp_path: Path) -> None:
     app = str(ours.root / "app")
     built = ours.cli.ok("build", "shop", "-p", app, "--builder", "acme/team")

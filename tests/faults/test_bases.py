@@ -99,6 +99,10 @@ class Place:
         return lock_path(self.settings.data_dir, "debian:13", "amd64")
 
     @property
+    def store(self) -> LocalStore:
+        return LocalStore(str(self.root / "data/store"))
+
+    @property
     def downloads(self) -> Path:
         return self.root / "data/bases/downloads"
 
@@ -469,11 +473,11 @@ def test_pruning_takes_what_no_lock_names(place: Place) -> None:
     os.unlink(place.lock)
     second, _ = place.open()
     new = second.build_rootfs()[0]
-    prune_bases(place.settings.data_dir)
+    prune_bases(place.settings.data_dir, place.store)
     assert os.path.isdir(old), "this process still holds it"
     first.close()
     os.makedirs(f"{os.path.dirname(new)}/making-dead/tree")
-    assert prune_bases(place.settings.data_dir) > 0
+    assert prune_bases(place.settings.data_dir, place.store) > 0
     assert not os.path.exists(old)
     assert sorted(os.listdir(os.path.dirname(new))) == sorted(
         [os.path.basename(new), f"{os.path.basename(new)}.json", "lock.json"]
@@ -482,8 +486,8 @@ def test_pruning_takes_what_no_lock_names(place: Place) -> None:
     assert lock
     assert {path.name for path in place.downloads.iterdir()} == {package.sha256 for package in lock.of("build")}
     assert place.open()[1].events == []
-    assert prune_bases(place.settings.data_dir) == 0
-    assert prune_bases(str(place.root / "elsewhere")) == 0
+    assert prune_bases(place.settings.data_dir, place.store) == 0
+    assert prune_bases(str(place.root / "elsewhere"), place.store) == 0
 
 
 def test_seen_dates_are_kept(place: Place) -> None:
@@ -611,7 +615,7 @@ def test_an_update_killed_half_way_leaves_the_old_base(place: Place, victim: str
     assert process.exitcode == -signal.SIGKILL
     again, reporter = place.open(images=("build", "base"))
     assert (again.digest, again.run_image("base").digest, reporter.events) == (first.digest, old, [])
-    prune_bases(place.settings.data_dir)
+    prune_bases(place.settings.data_dir, place.store)
     assert place.open(images=("build", "base"))[1].events == []
     done, _ = update(place, now=lambda: NOW + 200)
     assert place.open(images=("build", "base"))[0].digest == done.new.digest != first.digest

@@ -221,9 +221,36 @@ def test_without_a_lock_file_the_machine_keeps_what_it_took(machine: Machine, ru
 def test_prune_keeps_what_the_builder_is_made_of(machine: Machine, run: Any) -> None:
     run("builder", "lock")
     first, _ = run("builder", "create", "acme/builder")
-    run("prune")
+    run("prune", "--yes")
     shutil.rmtree(machine.mirror.removeprefix("file://"))
     assert run("builder", "create", "acme/builder")[0] == first
+
+
+def test_what_an_edited_recipe_leaves_is_pruned(machine: Machine, run: Any) -> None:
+    run("builder", "create", "acme/builder")
+    old = machine.image("acme/builder").layers[0].blob.digest
+    Path("builder.toml").write_text(RECIPE.replace("libpq-dev", "libpq5"))
+    second, _ = run("builder", "create", "acme/builder")
+    bases = Path(paths.data_dir(), "bases")
+    downloads = len(list((bases / "downloads").iterdir()))
+    run("prune", "--yes")
+    assert not machine.store.has(old)
+    assert [len(list(home.iterdir())) > 0 for home in sorted(bases.glob("debian-13-*"))].count(True) == 1
+    assert len(list((bases / "downloads").iterdir())) == downloads - 1, "libpq-dev is in no image any more"
+    shutil.rmtree(machine.mirror.removeprefix("file://"))
+    assert run("builder", "create", "acme/builder")[0] == second
+
+
+def test_names_are_no_part_of_an_image(machine: Machine, run: Any, tmp_path: Path) -> None:
+    run("builder", "create", "acme/builder")
+    shutil.copytree(tmp_path / "team", tmp_path / "other")
+    (tmp_path / "other/builder.toml").write_text(RECIPE.replace("acme/run:13", "acme/another"))
+    run("builder", "create", "acme/same", "-c", str(tmp_path / "other/builder.toml"))
+    assert machine.image("acme/another").digest == machine.image("acme/run:13").digest
+    shutil.rmtree(os.path.join(paths.data_dir(), "store"))
+    run("builder", "create", "acme/same", "-c", str(tmp_path / "other/builder.toml"))
+    run("builder", "create", "acme/builder")
+    assert machine.image("acme/another").digest == machine.image("acme/run:13").digest
 
 
 def test_what_was_removed_from_the_store_is_made_again_and_equal(machine: Machine, run: Any) -> None:

@@ -91,7 +91,7 @@ def team(recipe: Recipe, where: str, around: Around, *, lock: str = "") -> Team:
         text = opened.read()
     transfer, within = around.transfer, reach.configured(around.ca_certs)
     return teams.Team(
-        blueprint=teams.blueprint(recipe, text=text, where=readable(where)),
+        blueprint=teams.blueprint(recipe, text=text, where=where, shown=readable(where)),
         file=lock or creating.lock_file(where),
         settings=places.base_settings(within),
         tools=Tools(
