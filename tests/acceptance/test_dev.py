@@ -61,6 +61,20 @@ def listed(tmp_path: Path) -> Path:
     return app
 
 
+@pytest.fixture(scope="module")
+def compiled_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One place for both engines: the second one takes up what the first has compiled, which takes Go a minute."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+def compiled(compiled_place: Path, repository: Path) -> Path:
+    """The Go sample, with its buildpack beside it."""
+    for name in ("go", "go-buildpack"):
+        shutil.copytree(repository / "samples" / name, compiled_place / name, dirs_exist_ok=True)
+    return compiled_place / "go"
+
+
 def replace(path: Path, old: str, new: str) -> None:
     """Edit a file as many editors do: another file takes its place."""
     text = path.read_text()
@@ -115,25 +129,20 @@ def test_an_edit_loop_on_a_procfile(cli: Cli, listed: Path, port: int, engine: t
         dev.converges()
 
 
-def test_an_edit_loop_on_a_compiled_program(
-    cli: Cli, pytestconfig: pytest.Config, tmp_path: Path, port: int, engine: tuple[str, ...]
-) -> None:
-    for name in ("go", "go-buildpack"):
-        shutil.copytree(pytestconfig.rootpath / "samples" / name, tmp_path / name)
-    app = tmp_path / "go"
-    with Dev(cli, app, port, *engine) as dev:
+def test_an_edit_loop_on_a_compiled_program(cli: Cli, compiled: Path, port: int, engine: tuple[str, ...]) -> None:
+    with Dev(cli, compiled, port, *engine) as dev:
         dev.ready()
         dev.shows("Hello")
-        replace(app / "index.html", "<body>", "<body>Compiled in")
+        replace(compiled / "index.html", "<body>", "<body>Compiled in")
         row = dev.happened("restart", "failed")
         assert (row["action"], row["detail"]) == ("restart", "web, after go install .")
         dev.shows("Compiled in")
-        replace(app / "main.go", "package main", "package main\n\nnonsense")
+        replace(compiled / "main.go", "package main", "package main\n\nnonsense")
         row = dev.happened("restart", "failed")
         assert (row["action"], row["subject"]) == ("failed", "main.go")
         assert any("main.go:" in line for line in row["lines"])
         dev.shows("Compiled in")
-        replace(app / "main.go", "\n\nnonsense", "")
+        replace(compiled / "main.go", "\n\nnonsense", "")
         assert dev.happened("restart", "failed")["action"] == "restart"
         dev.converges()
 
