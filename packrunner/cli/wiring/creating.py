@@ -10,6 +10,7 @@ from packrunner import record
 from packrunner.cli.services import Created
 from packrunner.cli.wiring import beneath, delivering, made, places
 from packrunner.cli.wiring.bringing import Opened, stage_dir
+from packrunner.cli.wiring.finding import OWN
 from packrunner.cli.wiring.transferring import Transfer
 from packrunner.events import Warned
 
@@ -82,6 +83,10 @@ def create_builder(
                 Warned(text="the builder has no lifecycle, which other platforms need: [lifecycle] in builder.toml")
             )
         inputs = made.inputs(wish, file, modules, opened, under)
+        if wish.push and not under.made and under.run_images[0].image.startswith(OWN):
+            text = f"no other machine has the builder's run image, {under.run_images[0].image}"
+            hint = "a [recipe] in builder.toml, whose run images are sent with the builder"
+            reporter.emit(Warned(text=text, hint=hint))
         digest = _put_out(image, under.made, wish, transfer)
         if known is not None:
             scan = record.Scan(inputs, app_skip=frozenset(), began_ns=began, replaced=frozenset(under.watched))
