@@ -207,6 +207,27 @@ class Bench:
             row = Row(what="push, nothing new", ours=self._time(ours, self.runs), peer="skopeo copy", theirs=again)
             self.rows.append(row)
 
+    def composing(self) -> None:
+        """The same application with 20 more buildpacks of local directories: what they add, in turn with none."""
+        place, app = os.path.join(self.scratch, "composing"), os.path.join(self.scratch, "composed")
+        composed.write(place, 0)
+        trees.large_file(app, 0)
+        few = self._warm("bench-few", app)
+        many = [*few, *composed.flags(place, 20)]
+        many[2] = "bench-20"
+        for what, *more in (("nothing changed",), ("buildpacks run", "--rebuild"), ("plan",)):
+            commands = [[*words, *more] for words in (few, many)]
+            if what == "plan":
+                commands = [[PACKRUNNER, "plan", *words[2:]] for words in commands]
+            for command in commands:
+                self._time(command, 2)
+            before, after = measure_in_turn([(command, self.env) for command in commands], runs=self.runs)
+            # Running them costs what it costs; finding and showing them must not.
+            goal = None if more else before.median + 0.05
+            self.rows.append(
+                Row(what=f"20 more buildpacks: {what}", ours=after, goal=goal, peer="without", theirs=before)
+            )
+
     def builder(self) -> None:
         """A builder of 50 buildpacks: all of them new, one changed, nothing changed."""
         place = os.path.join(self.scratch, "builder")
@@ -338,7 +359,20 @@ def main() -> None:
         "cases",
         nargs="*",
         default=[
-            *("start", "detect", "launch", "flask", "rebase", "many", "large", "push", "engine", "reload", "builder"),
+            *(
+                "start",
+                "detect",
+                "launch",
+                "flask",
+                "rebase",
+                "many",
+                "large",
+                "push",
+                "engine",
+                "reload",
+                "builder",
+                "composing",
+            ),
         ],
     )
     parser.add_argument("--runs", type=int, default=7)
@@ -358,6 +392,7 @@ def main() -> None:
                 "engine": bench.engine,
                 "reload": bench.reload,
                 "builder": bench.builder,
+                "composing": bench.composing,
             }[case]()
         bench.print()
     missing = [name for name in ("pack", "ko") if not shutil.which(name)]

@@ -1,4 +1,4 @@
-"""A builder of many buildpacks from local directories."""
+"""Many buildpacks in local directories, for builds and builders."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def write(path: str, version: int) -> None:
         order.append(f'[[order.group]]\nid = "bench/b{n}"\n')
     with open(os.path.join(path, "builder.toml"), "w") as file:
         file.writelines([*lines, *order])
+
+
+def flags(path: str, count: int) -> list[str]:
+    """What adds the first of these buildpacks to a build."""
+    return [word for n in range(count) for word in ("-b", os.path.join(path, f"b{n}"))]
