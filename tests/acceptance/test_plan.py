@@ -63,6 +63,12 @@ class Compared:
         assert self.report() == report
 
 
+def workspace(cli: Cli, source: Path) -> Path:
+    """Where an application's layers are."""
+    (found,) = [one for one in Path(cli.home).glob("cache/apps/*") if (one / "source").read_text() == str(source)]
+    return found
+
+
 def actions(report: dict[str, Any]) -> set[str]:
     return {one["action"] for one in report["caches"]}
 
@@ -85,9 +91,7 @@ def test_flask(cli: Cli, samples: Path) -> None:
 def test_a_cached_tree_that_was_touched_is_unpacked(cli: Cli, samples: Path) -> None:
     build = Compared(cli, samples, "touched", "-p", "samples/flask")
     build()
-    source = str(samples / "samples/flask")
-    (mine,) = [one for one in Path(cli.home).glob("cache/apps/*") if (one / "source").read_text() == source]
-    shutil.rmtree(mine / "layers/packrunner_python/uv")
+    shutil.rmtree(workspace(cli, samples / "samples/flask") / "layers/packrunner_python/uv")
     assert {one["layer"]: one["action"] for one in build("--rebuild")["caches"]}["uv"] == "unpacked"
 
 
@@ -105,6 +109,42 @@ def test_the_composed_application(cli: Cli, samples: Path) -> None:
     program.write_text(program.read_text() + "\n")
     assert [one["what"] for one in build()["changes"]["changes"]] == ["buildpack"]
     build("--clear-cache")
+
+
+BUILDER = """\
+[build]
+image = "debian:13"
+[[buildpacks]]
+uri = "web.cnb"
+[[order]]
+[[order.group]]
+id = "sample/web"
+"""
+
+
+@pytest.mark.cnb("IMG-04", "BPD-05", "DST-09")
+def test_a_builder_and_a_package(cli: Cli, samples: Path) -> None:
+    cli.ok("buildpack", "package", "web.cnb", "-p", "samples/web-composite", cwd=samples)
+    packaged = Compared(cli, samples, "packaged", "-p", "samples/flask", "-b", "web.cnb")()
+    assert {one["from"] for one in packaged["sources"] if "web" in one["id"]} == {"archive"}
+    (samples / "builder.toml").write_text(BUILDER)
+    cli.ok("builder", "create", "acme/planned", "-c", "builder.toml", cwd=samples)
+    built = Compared(cli, samples, "by-builder", "-p", "samples/flask", "-B", "acme/planned")()
+    assert {(one["from"], one["digest"]) for one in built["sources"]} == {("builder", None)}
+    assert built["builder"]["name"] == "acme/planned"
+
+
+@pytest.mark.cnb("RES-13", "RES-15")
+def test_a_cache_elsewhere(cli: Cli, samples: Path) -> None:
+    build = Compared(cli, samples, "elsewhere", "-p", "samples/flask", "--cache", "type=dir,path=cache")
+    layers = {one["name"]: one["diff_id"] for one in build()["result"]["layers"]}
+    # As on another machine: what was cached here is gone.
+    shutil.rmtree(workspace(cli, samples / "samples/flask"))
+    (Path(cli.home) / "data/store/blobs/sha256" / layers["uv"].removeprefix("sha256:")).unlink()
+    caches = {one["layer"]: (one["action"], one["from"]) for one in build("--rebuild")["caches"]}
+    assert caches["uv"][0] == "unpacked"
+    assert caches["uv"][1].endswith("cache")
+    assert caches["dependencies"] == ("unpacked", "the store")
 
 
 @pytest.mark.docker
