@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from packrunner.bases import accounts
@@ -16,7 +17,7 @@ from packrunner.confined import Root
 from packrunner.disk import disk_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from packrunner.bases.unpack import Installed
     from packrunner.engines.base import User
@@ -71,14 +72,25 @@ _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _INDEX_ONLY = frozenset({"filename", "size", "md5sum", "sha1", "sha256", "sha512", "description-md5"})
 
 
-def fix_up(tree: str, installed: Sequence[Installed], *, user: User, newest: int) -> dict[str, tuple[int, int]]:
-    """Complete the tree; new files are dated `newest` (seconds). Returns who owns what is not root's."""
+def fix_up(
+    tree: str,
+    installed: Sequence[Installed],
+    *,
+    user: User,
+    newest: int,
+    links: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, tuple[int, int]]:
+    """Complete the tree; new files are dated `newest` (seconds). Returns who owns what is not root's.
+
+    `links` are more links to make, by absolute paths, where nothing is yet and their targets are.
+    """
     with Root.open(tree) as root:
         fixer = _Fixer(root)
         fixer.directories()
         fixer.accounts(user)
         fixer.certificates()
         fixer.files()
+        fixer.links(links)
         fixer.package_database(installed)
         fixer.date(newest)
         owners = fixer.owners
@@ -157,6 +169,13 @@ class _Fixer:
         shells = [shell for shell in _SHELLS if self._root.kind(f"usr/bin/{os.path.basename(shell)}")]
         if shells:
             self._write("etc/shells", "".join(f"{shell}\n" for shell in shells).encode())
+
+    def links(self, wanted: Mapping[str, str]) -> None:
+        for link, target in wanted.items():
+            place = place_of(os.fsencode(link.lstrip("/")), is_link_or_file=True)
+            there = place_of(os.fsencode(target.lstrip("/")), is_link_or_file=True)
+            if place and there and self._root.kind(os.fsdecode(there)):
+                self._link(os.fsdecode(place), target)
 
     def package_database(self, installed: Sequence[Installed]) -> None:
         """What scanners read to know which packages are inside: dpkg's status and file lists."""

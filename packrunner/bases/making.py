@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from packrunner.bases import bytecode, download, fixups, marker, resolving, unpack
+from packrunner.bases import bytecode, download, fixups, marker, resolving, scripts, unpack
 from packrunner.bases.recipes import PATH
 from packrunner.confined import Root
 from packrunner.disk import disk_error
-from packrunner.events import StepProgress
+from packrunner.events import StepProgress, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -96,7 +96,8 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
         installed = self._unpack(image, packages, tree)
         newest = max(one.newest for one in installed)
         unpacked = time.monotonic()
-        owners = fixups.fix_up(tree, installed, user=self.blueprint.user, newest=newest)
+        links = {} if self.blueprint.own else self._scripts(image, installed)
+        owners = fixups.fix_up(tree, installed, user=self.blueprint.user, newest=newest, links=links)
         fixed = time.monotonic()
         self.reporter.emit(StepProgress(detail=f"byte-compiling {image}"))
         bytecode.compile_python(tree, scratch, self.engine, newest=newest)
@@ -110,6 +111,20 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True):
             *(image, unpacked - began, fixed - unpacked, compiled - fixed),
         )
         return owners
+
+    def _scripts(self, image: str, installed: Sequence[unpack.Installed]) -> Mapping[str, str]:
+        """The links that packages' scripts would make; what else they would do is said."""
+        postinsts = {one.name: one.control.get("postinst", b"") for one in installed}
+        missing = {name: what for name, text in postinsts.items() if (what := scripts.undone(text))}
+        if missing:
+            told = ", ".join(f"{name} ({' and '.join(what)})" for name, what in sorted(missing.items()))
+            self.reporter.emit(
+                Warned(
+                    text=f"{image}: what these packages' scripts would make is missing: {told}",
+                    hint="a buildpack can make links; applications have no other account than the recipe's",
+                )
+            )
+        return scripts.links(postinsts.values())
 
     def _unpack(self, image: str, packages: Sequence[LockedPackage], tree: str) -> list[unpack.Installed]:
         total = sum(package.size for package in packages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,37 @@ def simple_names(image: str) -> set[str]:
     from packrunner.bases.recipes import RECIPES
 
     return {text.split(" | ")[0] for text in RECIPES[image].packages}
+
+
+def test_what_scripts_would_do_is_done_or_said(machine: Machine, run: Any) -> None:
+    made = archive()
+    link = b"update-alternatives --install %s x %s 5\n"
+    text = b"adduser --system x\n" + b"".join(
+        link % (place, target)
+        for place, target in (
+            (b"/usr/bin/pq", b"/usr/lib/libpq5"),
+            (b"/bin/in-merged", b"/lib/libpq5"),
+            (b"/usr/bin/nowhere", b"/usr/bin/gone"),
+            (b"/usr/lib/libpq5", b"/usr/bin/the-netbase"),
+        )
+    )
+    library = entry("./usr/lib/libpq5", b"libpq5 1\n")
+    made.packages["libpq5"] = deb(control("libpq5", "1"), library, postinst=text)
+    made.write(machine.mirror.removeprefix("file://"))
+    _, err = run("builder", "create", "acme/builder")
+    assert "run-1: what these packages' scripts would make is missing: libpq5 (accounts)" in " ".join(err.split())
+    names = links(machine, "acme/run:13")
+    assert names["usr/bin/pq"] == "/usr/lib/libpq5"
+    assert names["usr/bin/in-merged"] == "/lib/libpq5"
+    assert "usr/bin/nowhere" not in names
+    assert machine.files("acme/run:13")["usr/lib/libpq5"] == b"libpq5 1\n", "what is there is kept"
+
+
+def links(machine: Machine, name: str) -> dict[str, str]:
+    """The symbolic links of an image."""
+    (layer,) = machine.image(name).layers
+    with tarfile.open(machine.store.blob_path(layer.blob.digest)) as archive:
+        return {one.name: one.linkname for one in archive if one.issym()}
 
 
 def test_the_user_is_the_recipes(machine: Machine, run: Any) -> None:

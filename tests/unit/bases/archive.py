@@ -79,9 +79,10 @@ def control(name: str, version: str = "1", **fields: str) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def deb(control_text: bytes, *entries: bytes, md5sums: bytes = b"") -> bytes:
+def deb(control_text: bytes, *entries: bytes, md5sums: bytes = b"", postinst: bytes = b"") -> bytes:
     """A whole .deb."""
-    controls = [entry("./control", control_text)] + ([entry("./md5sums", md5sums)] if md5sums else [])
+    more = (("./md5sums", md5sums), ("./postinst", postinst))
+    controls = [entry("./control", control_text), *(entry(name, text) for name, text in more if text)]
     return ar(
         (b"debian-binary", b"2.0\n"),
         (b"control.tar.xz", lzma.compress(tar(*controls), preset=0)),
