@@ -89,8 +89,8 @@ def fix_up(
         fixer.directories()
         fixer.accounts(user)
         fixer.certificates()
-        fixer.files()
         fixer.links(links)
+        fixer.files()
         fixer.package_database(installed)
         fixer.date(newest)
         owners = fixer.owners

@@ -141,3 +141,13 @@ def test_times_are_those_of_the_packages(tmp_path: Path) -> None:
     root = fixed(tmp_path, {"usr/bin/mawk": ""})
     assert (root / "etc/passwd").stat().st_mtime == 1000
     assert os.lstat(root / "usr/bin/awk").st_mtime == 1000
+
+
+def test_links_of_packages_go_before_the_usual_ones(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"usr/bin/more": "", "usr/bin/less": "", "usr/bin/own": ""})
+    asked = {"/usr/bin/pager": "/usr/bin/less", "/usr/bin/own": "/usr/bin/less", "/usr/bin/none": "/usr/bin/gone"}
+    fix_up(root, [], user=USER, newest=1000, links={**asked, "/bin/view": "/bin/more"})
+    assert os.readlink(f"{root}/usr/bin/pager") == "/usr/bin/less"
+    assert os.readlink(f"{root}/usr/bin/view") == "/bin/more"
+    assert not os.path.islink(f"{root}/usr/bin/own")
+    assert not os.path.lexists(f"{root}/usr/bin/none")
