@@ -1,11 +1,14 @@
 """For bin/build: what is known, what can be added to the image, and the files that say so (BLD-01 - BLD-28).
 
     from packrunner.sdk.build import Build, main
+    from packrunner.sdk.sbom import Component
 
     def build(context: Build) -> None:
-        layer = context.layer("tool", build=True, cache=True)
-        if not layer.reuse({"tool": VERSION}, source="tool"):
-            context.run(["make", "install", f"DESTDIR={layer.path}"], doing="install the tool")
+        layer = context.layer("tool", launch=True, build=True, cache=True)
+        if not layer.reuse({"tool": VERSION, "arch": context.target.arch}, source="version"):
+            layer.unpack(context.download(URL, sha256=SHA256), strip=1)
+            layer.components(Component("tool", VERSION, license="MIT", url=URL, sha256=SHA256))
+            layer.env("TOOL_HOME", layer.path)
             layer.describe(VERSION)
         context.process("web", ["tool", "serve"], default=True)
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Literal, NoReturn
 
     from .layers import SbomFormat
+    from .sbom import Component, Format
 
 
 class Build(Context):
@@ -43,10 +47,11 @@ class Build(Context):
         self._launch: dict[str, list[toml.Value]] = {}
         self._unmet: list[toml.Value] = []
         self._store: dict[str, toml.Value] | None = None
+        self._scratch = ""
 
     def layer(self, name: str, *, launch: bool = False, build: bool = False, cache: bool = False) -> Layer:
         """Declare a layer: in the image, in the environment of later buildpacks, back again at the next build."""
-        layer = Layer(self.layers_dir, name, launch=launch, build=build, cache=cache)
+        layer = Layer(self.layers_dir, name, launch=launch, build=build, cache=cache, formats=self._formats)
         self._layers.append(layer)
         return layer
 
@@ -91,8 +96,20 @@ class Build(Context):
         """Put what matches these patterns, relative to the application, into a layer of its own (EXP-12)."""
         self._launch.setdefault("slices", []).append({"paths": patterns})
 
+    def _formats(self) -> list[Format]:
+        from .sbom import declared
+
+        return declared(self.descriptor)
+
+    def components(self, scope: Literal["launch", "build"], *components: Component) -> None:
+        """Say what is in the application or was used for it, and is in no layer: a bill of materials (BLD-26)."""
+        from . import sbom
+
+        subject = self.about("name") or self.about("id")
+        sbom.write(os.path.join(self.layers_dir, scope), components, subject=subject, formats=self._formats)
+
     def sbom(self, scope: Literal["launch", "build"], kind: SbomFormat, document: str | bytes) -> None:
-        """Add a bill of materials for what is not in a layer of its own (BLD-26)."""
+        """Add one that another program wrote."""
         report.write(os.path.join(self.layers_dir, f"{scope}.sbom.{kind}.json"), document)
 
     def entries(self) -> list[Mapping[str, object]]:
@@ -126,6 +143,30 @@ class Build(Context):
 
         return run(argv, doing=doing, env=env, cwd=self.app_dir, quiet=quiet, explain=explain)
 
+    def download(self, url: str, *, sha256: str, into: str = "", headers: Mapping[str, str] | None = None) -> str:
+        """Fetch a file and verify it; return its path. `fetch.download` has the details.
+
+        It is gone when bin/build ends, unless `into` is a directory that stays: a layer's, which `cache` brings back.
+        """
+        from .fetch import download
+
+        name = url.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2]
+        return download(url, sha256=sha256, to=os.path.join(into or self._temporary(), name), headers=headers)
+
+    def _temporary(self) -> str:
+        if not self._scratch:
+            from tempfile import mkdtemp
+
+            self._scratch = mkdtemp(prefix="buildpack-")
+        return self._scratch
+
+    def close(self) -> None:
+        """Remove what was not to stay; called by `main`."""
+        if self._scratch:
+            import shutil
+
+            shutil.rmtree(self._scratch)
+
     def write(self) -> None:
         """Write all files of the specification, and the report for the platform; called by `main`."""
         for layer in self._layers:
@@ -153,5 +194,7 @@ def main(build: Callable[[Build], None]) -> NoReturn:
     except report.Failure as failure:
         report.fail(failure, context.layers_dir)
         sys.exit(1)
+    finally:
+        context.close()
     context.write()
     sys.exit(0)

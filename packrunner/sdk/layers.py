@@ -16,8 +16,10 @@ from .report import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
+
+    from .sbom import Component, Format
 
     How = Literal["override", "default", "append", "prepend"]
     SbomFormat = Literal["cdx", "spdx", "syft"]
@@ -29,8 +31,18 @@ _READABLE = 24
 class Layer:
     """Made by `Build.layer`; written when the build ends well."""
 
-    def __init__(self, layers_dir: str, name: str, *, launch: bool, build: bool, cache: bool) -> None:
+    def __init__(
+        self,
+        layers_dir: str,
+        name: str,
+        *,
+        launch: bool,
+        build: bool,
+        cache: bool,
+        formats: Callable[[], list[Format]],
+    ) -> None:
         self.name = name
+        self._formats = formats
         self.path = os.path.join(layers_dir, name)
         self.launch = launch
         self.build = build
@@ -102,16 +114,45 @@ class Layer:
         if delim:
             write(os.path.join(directory, f"{name}.delim"), delim)
 
-    def exec_d(self, name: str, program: str | bytes, *, process: str = "") -> None:
-        """Add a program that prints `NAME = "value"` to descriptor 3 at each start (LAU-15)."""
-        directory = os.path.join(self.path, "exec.d", process)
-        os.makedirs(directory, exist_ok=True)
-        path = os.path.join(directory, name)
-        write(path, program)
-        os.chmod(path, 0o755)  # noqa: S103 - it is a program
+    def file(self, name: str, content: str | bytes, *, program: bool = False) -> str:
+        """Write a file of the layer, and the directories that it is in; return its path."""
+        path = os.path.join(self.path, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write(path, content)
+        if program:
+            os.chmod(path, 0o755)  # noqa: S103 - it is a program
+        return path
+
+    def unpack(self, archive: str, *, at: str = "", strip: int = 0, only: Sequence[str] = ()) -> int:
+        """Unpack a tar or zip archive into the layer, or into `at` in it; `unpack.unpack` has the details."""
+        from .unpack import unpack
+
+        return unpack(archive, os.path.join(self.path, at) if at else self.path, strip=strip, only=only)
+
+    def exec_d(self, name: str, program: str | bytes | Callable[[], Mapping[str, str]], *, process: str = "") -> None:
+        """Add what sets variables at each start, of one process or of all (LAU-15).
+
+        `program` is a file that begins with `#!`, or a compiled program; or lines for the shell, in which
+        `set_env NAME VALUE` sets one; or a function of Python that returns them and needs nothing of its module.
+        """
+        if callable(program):
+            from .execd import of_function
+
+            program = of_function(program)
+        elif isinstance(program, str) and not program.startswith("#!"):
+            from .execd import of_shell
+
+            program = of_shell(program)
+        self.file(os.path.join("exec.d", process, name), program, program=True)
+
+    def components(self, *components: Component) -> None:
+        """Say what is in the layer: a bill of materials in each format that buildpack.toml lists (BLD-26)."""
+        from . import sbom
+
+        sbom.write(self.path, components, subject=self.name, formats=self._formats)
 
     def sbom(self, kind: SbomFormat, document: str | bytes) -> None:
-        """Add a bill of materials; buildpack.toml has to list its media type in `sbom-formats` (BLD-26)."""
+        """Add a bill of materials that another program wrote; `sbom-formats` has to list its media type (BLD-26)."""
         write(f"{self.path}.sbom.{kind}.json", document)
 
     def write(self) -> None:

@@ -21,6 +21,7 @@ import pysequoia
 from packrunner.bases.recipes import RECIPES
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
 NOW = 1_790_000_000.0
@@ -208,7 +209,8 @@ class Server:
 
 
 @contextmanager
-def serving(files: Mapping[str, bytes]) -> Iterator[Server]:
+def serving(files: Mapping[str, bytes], *, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """A server of these files; with `tls` it speaks nothing else, whatever its `url` says."""
     server = Server(files)
     done = threading.Event()
 
@@ -237,8 +239,7 @@ def serving(files: Mapping[str, bytes]) -> Iterator[Server]:
             body = body[begin:]
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if answer.stall:
-                done.wait(answer.stall)
+            done.wait(answer.stall)
             self.wfile.write(body if answer.cut is None else body[: answer.cut])
             if answer.cut is not None:
                 self.close_connection = True
@@ -254,6 +255,8 @@ def serving(files: Mapping[str, bytes]) -> Iterator[Server]:
 
     http_server = Quiet(("127.0.0.1", 0), Handler)
     server.port = http_server.server_address[1]
+    if tls:
+        http_server.socket = tls.wrap_socket(http_server.socket, server_side=True)
     thread = threading.Thread(target=http_server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
