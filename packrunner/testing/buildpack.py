@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packrunner.catalog import builtin
@@ -19,6 +20,7 @@ from packrunner.formats.plan import Require as Required
 from packrunner.formats.platform import RunTarget
 from packrunner.lifecycle import build as building
 from packrunner.lifecycle import detect as detection
+from packrunner.lifecycle.notes import DIRECTORY
 from packrunner.names import BuildpackId
 from packrunner.testing import reading, restoring
 from packrunner.testing.ground import Directories, opened
@@ -26,22 +28,23 @@ from packrunner.testing.results import BuildpackError, Built, Detected, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
     from typing import Any
 
     from packrunner.catalog.stage import StagedBuildpack
     from packrunner.events import Event
     from packrunner.sdk.build import Build
     from packrunner.sdk.detect import Detect
-    from packrunner.testing.ground import How
+    from packrunner.testing.ground import Ground, How
 
 
 class Buildpack:
     """The buildpack in `directory`, with directories of its own below `root`; `near` is where fixtures are.
 
     `app` is the application, `layers` the buildpack's layers directory, `exec_env` the execution environment; `given`
-    are variables that buildpacks before it in a group set for bin/build. Each build finds what a platform brings back
-    of the one before.
+    are variables that buildpacks before it in a group set for bin/build, `arch` is the architecture that it is told,
+    unless that is this machine's. Without `conventions` the platform is one that knows nothing of what packrunner
+    reads beyond the specification (docs/reference/buildpack-conventions.md). Each build finds what a platform brings
+    back of the one before.
     """
 
     def __init__(self, directory: Path, root: Path, *, near: Path | None = None, where: How = "programs") -> None:
@@ -49,6 +52,8 @@ class Buildpack:
         self.app = root / "workspace"
         self.exec_env = "production"
         self.given: dict[str, str] = {}
+        self.arch = ""
+        self.conventions = True
         self._root = root
         self._near = near or self.source
         self._where: How = where
@@ -90,7 +95,7 @@ class Buildpack:
                     order=Order(order=(OrderGroup(group=(GroupRef(id=staged.id, version=staged.version),)),)),
                     buildpacks={key: staged},
                     plans_dir=directories["plans"],
-                    target=ground.target,
+                    target=self._target(ground),
                     image_env=ground.env,
                     platform_env=self._variables,
                     home=ground.home,
@@ -115,7 +120,8 @@ class Buildpack:
         """
         built = self._build(function, entries)
         if isinstance(built, Failure):
-            raise BuildpackError("\n".join(filter(None, (built.output, f"bin/build failed: {built.brief}", built.at))))
+            text = "\n".join(filter(None, (built.output, f"bin/build failed: {built.brief}", built.at)))
+            raise BuildpackError(text, built)
         return built
 
     def fail(
@@ -129,6 +135,11 @@ class Buildpack:
         if isinstance(built, Built):
             raise BuildpackError(f"{built.output}\nbin/build was to fail, and did not")
         return built
+
+    @property
+    def staged(self) -> Path:
+        """The buildpack as a platform has it, with all that its `[metadata.packrunner]` asks for; not to be changed."""
+        return Path(self._staged()[0].path)
 
     @property
     def layers(self) -> Path:
@@ -163,7 +174,8 @@ class Buildpack:
         self._left = True
         heard = _Heard()
         calls = _builds(function)
-        with opened(self._where, directories, source=str(self.source), calls=calls) as ground:
+        without = "" if self.conventions else str(own / DIRECTORY)
+        with opened(self._where, directories, source=str(self.source), calls=calls, without=without) as ground:
             try:
                 result = building.build(
                     building.BuildInputs(
@@ -175,7 +187,7 @@ class Buildpack:
                         buildpacks={(staged.id, staged.version): staged},
                         image_env=ground.env,
                         home=ground.home,
-                        target=RunTarget(*ground.target),
+                        target=self._target(ground),
                         platform_env=self._variables,
                         exec_env=self.exec_env,
                         places=ground.places,
@@ -196,6 +208,10 @@ class Buildpack:
             warnings=tuple(heard.warnings),
             output=heard.output,
         )
+
+    def _target(self, ground: Ground) -> RunTarget:
+        target = RunTarget(*ground.target)
+        return target._replace(arch=self.arch) if self.arch else target
 
     def _entries(self) -> list[tuple[str, Mapping[str, Any]]]:
         found = self.detect()

@@ -53,10 +53,17 @@ class Directories(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def opened(
-    how: How, directories: Directories, *, source: str, calls: Mapping[str, Callable[[], object]]
+    how: How,
+    directories: Directories,
+    *,
+    source: str,
+    calls: Mapping[str, Callable[[], object]],
+    without: str = "",
 ) -> Iterator[Ground]:
-    """The ground to stand on while a program runs."""
+    """The ground to stand on while a program runs; `without` is a directory that it does not find."""
     if how == "sandbox":
+        if without:
+            raise ValueError("a platform without the conventions of packrunner is played on this machine only")
         with _sandbox(directories) as ground:
             yield ground
         return
@@ -67,7 +74,9 @@ def opened(
     path = os.pathsep.join((os.path.join(sys.base_prefix, "bin"), os.environ.get("PATH", os.defpath)))
     machine = os.uname().machine
     yield Ground(
-        sandbox=InProcess(os.environ, source, calls) if in_process else Here(os.environ),
+        sandbox=InProcess(os.environ, source, calls, without=without)
+        if in_process
+        else Here(os.environ, without=without),
         places=directories.places,
         env={"PATH": path},
         home=directories["home"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import runpy
+import shutil
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -32,11 +33,15 @@ class Here:
 
     shared = True
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], *, without: str = "") -> None:
+        """`without` is a directory that is removed before each program."""
+        self._without = without
         self.trust_env: Mapping[str, str] = {name: environ[name] for name in _TRUST if name in environ}
 
     def run(self, command: Command, output: OutputSink) -> Exit:
         """Run one command to its end."""
+        if self._without:
+            shutil.rmtree(self._without, ignore_errors=True)
         return self._run(command, output)
 
     def run_all(self, commands: Sequence[tuple[Command, OutputSink]]) -> list[Exit]:
@@ -78,8 +83,15 @@ class InProcess(Here):
     one beside it, or bin/<name> itself if that is Python. What is no Python runs as a program.
     """
 
-    def __init__(self, environ: Mapping[str, str], source: str, calls: Mapping[str, Callable[[], object]]) -> None:
-        super().__init__(environ)
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        source: str,
+        calls: Mapping[str, Callable[[], object]],
+        *,
+        without: str = "",
+    ) -> None:
+        super().__init__(environ, without=without)
         self._source = source
         self._calls = calls
 
@@ -89,6 +101,8 @@ class InProcess(Here):
         script = self._script(name)
         if name not in self._calls and script is None:
             return super().run(command, output)
+        if self._without:
+            shutil.rmtree(self._without, ignore_errors=True)
         call = self._calls.get(name) or (lambda: runpy.run_path(str(script), run_name="__main__"))
         env = {**command.env, "CNB_BUILDPACK_DIR": self._source}
         argv = [script or command.argv[0], *command.argv[1:]]

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class BuildpackError(AssertionError):
-    """A buildpack did not do what the test takes for granted: it declined, or its bin/build failed."""
+    """A buildpack did not do what the test takes for granted: it declined, or its bin/build failed, with `failure`."""
+
+    def __init__(self, text: str, failure: Failure | None = None) -> None:
+        super().__init__(text)
+        self.failure = failure
 
 
 class Require(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.buildpacks.harness import ROOT, Buildpack
+from tests.buildpacks.builtin import ROOT, Buildpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Run a buildpack of this repository as a platform would, without a sandbox: its programs, its variables, its files."""
+"""Programs of a buildpack as a platform starts them, and nothing more: for tests of the SDK."""
 
 from __future__ import annotations
 

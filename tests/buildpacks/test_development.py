@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.buildpacks.harness import Buildpack
+    from tests.buildpacks.builtin import Buildpack
 
 RELOADER = "/layers/live-reload/reloader/bin/reloader"
 WRAPPED = [RELOADER, "run", "--name", "web", "--"]
@@ -33,8 +33,7 @@ def started(python: Buildpack, files: dict[str, str], programs: tuple[str, ...])
     python.set("BP_START_COMMAND", "x")
     assert python.build().code == 0
     python.restore()
-    (python.platform_env / "BP_START_COMMAND").unlink()
-    del python.env["BP_START_COMMAND"]
+    python.unset("BP_START_COMMAND")
     for program in programs:
         (python.layers / "dependencies/bin" / program).write_text("")
     for name, text in files.items():

@@ -8,7 +8,7 @@ import pytest
 
 from packrunner.dev.rules import decide, of_plan
 from packrunner.formats.plan import Entry, Plan, read_detect_plan
-from tests.buildpacks.harness import ROOT, Buildpack
+from tests.buildpacks.builtin import ROOT, Buildpack
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from packrunner.formats import api, layer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.buildpacks.harness import Buildpack
+    from tests.buildpacks.builtin import Buildpack
 
 
 @pytest.fixture
@@ -170,4 +170,4 @@ def test_what_is_written_is_read_by_the_lifecycle(procfile: Buildpack) -> None:
         ("echo", 'a " b', "\\", "\t"),
         ("bash", "-c", 'exec echo "$X"'),
     ]
-    assert procfile.toml(".packrunner/report.toml")["step"].startswith("web: echo")
+    assert procfile.step.startswith("web: echo")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner.environment import apply_files
-from tests.buildpacks.harness import PYTHON_DIR, ROOT, Buildpack
+from tests.buildpacks.builtin import PYTHON_DIR, ROOT, Buildpack
 from tests.buildpacks.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -343,9 +343,9 @@ def test_every_input_of_the_installation_counts(offline: Buildpack, change: str)
         (offline.layers / "dependencies.toml").write_text(text.replace(f'"{version}"', '"3.0.1"'))
         reason = f"python 3.0.1 -> {version}"
     else:
-        shutil.rmtree(offline.layers / "dependencies")
         reason = "the cached copy is gone"
         offline.restore()
+        shutil.rmtree(offline.layers / "dependencies")
         assert offline.build().code == 0
         assert offline.details["dependencies"] == f"new: 2 packages ({reason})"
         return
@@ -374,8 +374,7 @@ def test_two_installations_are_equal_to_the_byte(offline: Buildpack) -> None:
     built(offline)
     first = offline.files("dependencies")
     assert any(name.endswith(".pyc") for name in first)
-    shutil.rmtree(offline.layers)
-    offline.layers.mkdir()
+    offline.under.forget()
     affinity = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(affinity)})
     try:
@@ -487,8 +486,7 @@ def test_the_sample_builds_twice_to_the_same_bytes_and_serves(python: Buildpack,
     assert python.processes == {one["type"]: one["command"] for one in expected}
     first = python.files("dependencies")
     assert built(python) == "reused (requirements.txt unchanged)"
-    shutil.rmtree(python.layers)
-    python.layers.mkdir()
+    python.under.forget()
     built(python)
     assert python.files("dependencies") == first
     interpreter = python.layers / "dependencies/bin/python"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.buildpacks.harness import ROOT
+from tests.buildpacks.builtin import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from packrunner.formats.sync import SyncRules
-    from tests.buildpacks.harness import Buildpack
+    from tests.buildpacks.builtin import Buildpack
 
 FILE = {"python": "requirements.txt", "procfile": "Procfile"}
 

@@ -377,3 +377,26 @@ def test_variables_of_buildpacks_before_it(make: Make) -> None:
     buildpack.given["TOOL_HOME"] = "/x"
     assert "TOOL_HOME=/x" in buildpack.build().output.splitlines()
     assert "TOOL_HOME" not in buildpack.detect().output
+
+
+@pytest.mark.parametrize("where", ["programs", "in-process"])
+def test_a_platform_that_knows_no_conventions(make: Make, where: How) -> None:
+    text = "#!/usr/bin/env python3\nimport os\nprint(os.path.exists(os.environ['CNB_LAYERS_DIR'] + '/.packrunner'))\n"
+    buildpack = make(build=text, where=where)
+    assert buildpack.build().output == "True\n"
+    buildpack.conventions = False
+    assert buildpack.build().output == "False\n"
+
+
+def test_another_architecture(make: Make) -> None:
+    buildpack = make(SEES, SEES)
+    buildpack.arch = "riscv64"
+    for output in (buildpack.detect().output, buildpack.build().output):
+        assert "CNB_TARGET_ARCH=riscv64" in output.splitlines()
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_the_sdk_is_in_it_if_it_asks_for_that(make: Make, *, asks: bool) -> None:
+    buildpack = make(toml=TOML + f"[metadata.packrunner]\nsdk = {str(asks).lower()}\n")
+    assert (buildpack.staged / "lib/packrunner/sdk/build.py").exists() is asks
+    assert not (buildpack.source / "lib").exists()
