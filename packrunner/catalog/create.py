@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packrunner._version import __version__
+from packrunner.catalog import members
 from packrunner.catalog.package import directories_above, full_name, layers_label, write_modules
+from packrunner.catalog.packing import line
 from packrunner.errors import UsageError
 from packrunner.formats import builder, package, toml
 from packrunner.formats.buildpack import GroupRef, OrderGroup
@@ -63,13 +65,15 @@ def make(of: Ingredients, store: LocalStore) -> Image:
     Raises UsageError (`builder-file`) for an order that names what is not there, and StoreError.
     """
     order = Order(
-        order=tuple(_resolved(group, "buildpack", of) for group in of.file.order),
-        order_extensions=tuple(_resolved(group, "extension", of) for group in of.file.order_extensions),
+        order=_resolved(of.file.order, "order", "buildpack", of),
+        order_extensions=_resolved(of.file.order_extensions, "order-extensions", "extension", of),
     )
     system = System(
         system=SystemTable(
-            pre=SystemRefs(buildpacks=tuple(_ref(ref, "buildpack", of) for ref in of.file.system.pre.buildpacks)),
-            post=SystemRefs(buildpacks=tuple(_ref(ref, "buildpack", of) for ref in of.file.system.post.buildpacks)),
+            pre=SystemRefs(buildpacks=_refs(of.file.system.pre.buildpacks, "system.pre.buildpacks", "buildpack", of)),
+            post=SystemRefs(
+                buildpacks=_refs(of.file.system.post.buildpacks, "system.post.buildpacks", "buildpack", of)
+            ),
         )
     )
     _check_members(of)
@@ -83,38 +87,46 @@ def make(of: Ingredients, store: LocalStore) -> Image:
     return image.with_labels({**of.labels, **labels, **_labels(of, order, system)})
 
 
-def _resolved(group: Group, kind: str, of: Ingredients) -> OrderGroup:
-    return OrderGroup(group=tuple(_ref(ref, kind, of) for ref in group.group))
+def _resolved(groups: Sequence[Group], key: str, kind: str, of: Ingredients) -> tuple[OrderGroup, ...]:
+    return tuple(OrderGroup(group=_refs(group.group, f"{key}[{i}].group", kind, of)) for i, group in enumerate(groups))
 
 
-def _ref(ref: Ref, kind: str, of: Ingredients) -> GroupRef:
+def _refs(refs: Sequence[Ref], key: str, kind: str, of: Ingredients) -> tuple[GroupRef, ...]:
+    return tuple(_ref(ref, f"{key}[{j}].id", kind, of) for j, ref in enumerate(refs))
+
+
+def _ref(ref: Ref, key: str, kind: str, of: Ingredients) -> GroupRef:
     """A reference with the version that the builder has; without one, its only version is meant (IMG-10)."""
     have = sorted({one.version for one in of.modules if one.id == ref.id and one.kind == kind})
     if ref.version in have or (not ref.version and len(have) == 1):
         return GroupRef(id=ref.id, version=ref.version or have[0], optional=ref.optional, exec_env=ref.exec_env)
     name = f"{ref.id}@{ref.version}" if ref.version else ref.id
     if have and not ref.version:
-        raise _wrong(
-            of, f"the order names {ref.id} without a version, and there is {', '.join(have)}", f'version = "{have[-1]}"'
-        )
+        brief = f"the order names {ref.id} without a version, and there is {', '.join(have)}"
+        raise _wrong(of, brief, f'version = "{have[-1]}"', key)
     known = sorted({full_name(one) for one in of.modules if one.kind == kind})
     raise _wrong(
         of,
         f"the order names {name}, which the builder does not have",
         f"[[{kind}s]] with its uri; there is {', '.join(known)}",
+        key,
     )
 
 
 def _check_members(of: Ingredients) -> None:
-    """Refuse composites that name what is not there (DST-06)."""
-    have = {full_name(one) for one in of.modules}
-    ids = {one.id for one in of.modules}
-    for one in of.modules:
-        for ref in (ref for group in one.descriptor.order for ref in group.group):
-            name = f"{ref.id}@{ref.version}" if ref.version else ref.id
-            if name not in (have if ref.version else ids):
-                brief = f"{full_name(one)} names {name}, which the builder does not have"
-                raise _wrong(of, brief, "[[buildpacks]] with its uri")
+    """Refuse composites that name what is not there, or of which several are there, or themselves (DST-06, BPD-10)."""
+    have = members.versions(of.modules)
+    for named in members.references(of.modules):
+        known = have.get(named.ref.id, [])
+        if not (named.ref.version in known if named.ref.version else known):
+            raise UsageError(
+                f"{full_name(named.owner)} names {named.text}, which the builder does not have",
+                slug="builder-file",
+                at=named.at,
+                tries=(f"[[buildpacks]] with its uri, in {os.path.basename(of.where)}",),
+            )
+    members.refuse_open(of.modules, slug="builder-file")
+    members.refuse_circles(of.modules)
 
 
 def _check_flat(of: Ingredients) -> None:
@@ -264,5 +276,6 @@ def _info(one: StagedBuildpack) -> dict[str, str]:
     return {key: value for key, value in about.items() if value}
 
 
-def _wrong(of: Ingredients, brief: str, fix: str) -> UsageError:
-    return UsageError(f"{os.path.basename(of.where)}: {brief}", slug="builder-file", at=of.where, tries=(fix,))
+def _wrong(of: Ingredients, brief: str, fix: str, key: str) -> UsageError:
+    at = line(of.where, key) if os.path.isfile(of.where) else of.where
+    return UsageError(f"{os.path.basename(of.where)}: {brief}", slug="builder-file", at=at, tries=(fix,))

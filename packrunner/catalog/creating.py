@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packrunner.catalog import archives
 from packrunner.catalog.create import LifecycleFiles
 from packrunner.catalog.package import full_name
-from packrunner.catalog.packing import located
+from packrunner.catalog.packing import line, located
 from packrunner.catalog.places import classify
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
@@ -63,27 +63,29 @@ def stage_modules(
             staged = located(
                 module.uri, module.image, home, stage=stage, builtin_dir=builtin_dir, packaged=packaged, kind=kind
             )
-            _check(module, staged[0], kind, f"{readable(path)}, {kind}s[{number}]")
+            _check(module, staged[0], kind, path, f"{kind}s[{number}]")
             for one in staged:
                 twin = found.setdefault(f"{one.kind} {full_name(one)}", one)
                 if twin.digest != one.digest:
-                    raise _wrong(
+                    raise UsageError(
                         f"two different {kind}s call themselves {full_name(one)}",
-                        readable(path),
-                        "give one of them another version",
+                        slug="builder-file",
+                        cause=f"{readable(twin.source)} and {readable(one.source)}",
+                        at=line(path, f"{kind}s[{number}]"),
+                        tries=("give one of them another version",),
                     )
     return tuple(found.values())
 
 
-def _check(module: Module, staged: StagedBuildpack, kind: Kind, at: str) -> None:
+def _check(module: Module, staged: StagedBuildpack, kind: Kind, path: str, key: str) -> None:
     """Refuse another one than the file says that it is."""
     if staged.kind != kind:
-        raise _wrong(f"{full_name(staged)} is an {staged.kind}", at, f"[[{staged.kind}s]]")
+        raise _wrong(f"{full_name(staged)} is an {staged.kind}", line(path, key), f"[[{staged.kind}s]]")
     for what, wanted, is_there in (("id", module.id, staged.id), ("version", module.version, staged.version)):
         if wanted and wanted != is_there:
             raise _wrong(
                 f"{module.uri or module.image} has the {what} {is_there}, and not {wanted}",
-                at,
+                line(path, f"{key}.{what}"),
                 f'{what} = "{is_there}"',
             )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from packrunner.catalog import builtin
+from packrunner.catalog import builtin, members
 from packrunner.catalog.elsewhere import Elsewhere
 from packrunner.catalog.locate import Located, check_version, locate, locate_extension, unknown
 from packrunner.catalog.places import Place, classify
@@ -21,6 +21,7 @@ from packrunner.errors import UsageError
 from packrunner.formats.buildpack import GroupRef, OrderGroup
 from packrunner.formats.group import Order, System
 from packrunner.names import BuildpackId
+from packrunner.paths import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -210,15 +211,17 @@ class Gathering:
         seen = set(self._found)
         while pending:
             owner = pending.pop()
-            for ref in (ref for group in owner.descriptor.order for ref in group.group):
+            for named in members.references([owner]):
                 try:
-                    found = self.find(ref)
+                    found = self.find(named.ref)
                 except UsageError as error:
-                    error.at = f"named by the order of {owner.id}@{owner.version}"
+                    error.at = error.at or named.at
                     raise
                 if (found.id, found.version) not in seen:
                     seen.add((found.id, found.version))
                     pending.append(found)
+        members.refuse_open([*self._found.values()])
+        members.refuse_circles([*self._found.values()])
 
     def selection(
         self, order: Order, system: System, staged: Mapping[tuple[str, str], StagedBuildpack] = MappingProxyType({})
@@ -263,7 +266,8 @@ def _refuse_twin(known: Mapping[tuple[str, str], StagedBuildpack], staged: Stage
         raise UsageError(
             f"two {what} call themselves {staged.id}@{staged.version}",
             slug="buildpack-descriptor",
-            cause=f"{twin.source} and {staged.source}",
+            cause=f"{readable(twin.source)} and {readable(staged.source)}",
+            at=members.at(staged, f"{staged.kind}.id"),
             tries=("give one of them another version",),
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from packrunner.catalog import members
 from packrunner.catalog.check import PLACES, place_of
 from packrunner.errors import UsageError
 from packrunner.formats import package
@@ -115,37 +116,37 @@ def directories_above(one: StagedBuildpack) -> tuple[str, ...]:
 def check(contents: Contents) -> None:
     """Refuse a package with something missing or left over, or that fits no stack (DST-05, DST-06).
 
-    Raises UsageError, slug `package`.
+    Raises UsageError, slugs `package` and `buildpack-cycle`.
     """
     present = {full_name(one) for one in contents.all}
     named: set[str] = set()
-    for one in contents.all:
-        for group in one.descriptor.order:
-            for ref in group.group:
-                if not ref.version:
-                    raise _refused(
-                        f"{full_name(one)} names {ref.id} without a version, which a package needs",
-                        at=one.source,
-                        fix=f'in its order: id = "{ref.id}", version = "..."',
-                    )
-                if f"{ref.id}@{ref.version}" not in present:
-                    raise _refused(
-                        f"{full_name(one)} names {ref.id}@{ref.version}, which the package does not have",
-                        at=one.source,
-                        fix="a further [[dependencies]] in package.toml",
-                    )
-                named.add(f"{ref.id}@{ref.version}")
+    for found in members.references(contents.all):
+        owner = full_name(found.owner)
+        if not found.ref.version:
+            raise _refused(
+                f"{owner} names {found.text} without a version, which a package needs",
+                at=found.at,
+                fix=f'in its order: id = "{found.ref.id}", version = "..."',
+            )
+        if found.text not in present:
+            raise _refused(
+                f"{owner} names {found.text}, which the package does not have",
+                at=found.at,
+                fix="a further [[dependencies]] in package.toml",
+            )
+        named.add(found.text)
+    members.refuse_circles(contents.all)
     surplus = sorted(present - named - {full_name(contents.entry)})
     if surplus:
         raise _refused(
             f"nothing in the package names {', '.join(surplus)}",
-            at=contents.entry.source,
+            at=contents.entry.shown or contents.entry.source,
             fix="remove it from [[dependencies]] in package.toml",
         )
     if contents.entry.kind == "buildpack" and not common_stacks(contents):
         raise _refused(
             "the buildpacks of the package have no stack in common",
-            at=contents.entry.source,
+            at=contents.entry.shown or contents.entry.source,
             fix='[[targets]] in place of [[stacks]], or the stack "*"',
         )
 
@@ -161,7 +162,7 @@ def check_targets(contents: Contents, platform: Platform) -> None:
                 f"{full_name(one)} is not for {asked}",
                 slug="buildpack-target",
                 cause=f"its targets are {', '.join(dict.fromkeys(named))}",
-                at=one.source,
+                at=members.at(one, "targets"),
                 tries=(f"--target {named[0]}", f"a [[targets]] for {asked} in its {one.kind}.toml"),
             )
 

@@ -71,18 +71,30 @@ def gather(
     source = _entry(file, home) if file else os.path.realpath(directory)
     entry = stage.add(_directory(source), kind_of(source))
     others: dict[str, StagedBuildpack] = {}
-    for one in file.dependencies if file else ():
+    for number, one in enumerate(file.dependencies if file else ()):
         found = located(one.uri, one.image, home, stage=stage, builtin_dir=builtin_dir, packaged=packaged)
         for staged in found:
             twin = others.setdefault(full_name(staged), staged)
             if twin.digest != staged.digest:
-                raise _wrong(
+                raise UsageError(
                     f"two different buildpacks call themselves {full_name(staged)}",
-                    readable(str(config)),
-                    "give one of them another version",
+                    slug="package",
+                    cause=f"{readable(twin.source)} and {readable(staged.source)}",
+                    at=line(str(config), f"dependencies[{number}]"),
+                    tries=("give one of them another version",),
                 )
     others.pop(full_name(entry), None)
     return Contents(entry=entry, others=tuple(others.values()), flat=flat, apart=apart)
+
+
+def line(path: str, key: str) -> str:
+    """Where a key is in a file that was read before."""
+    shown = readable(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return place(file.read(), key, shown)
+    except OSError as error:
+        raise disk_error(error, shown) from error
 
 
 def dependencies(directory: str) -> tuple[Place, ...]:

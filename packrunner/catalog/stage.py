@@ -49,7 +49,7 @@ _ABANDONED_AFTER = 3600.0
 class StagedBuildpack(msgspec.Struct, frozen=True, kw_only=True):
     """A buildpack or extension ready to be mounted: its normalised tree, that tree's digest, its origin.
 
-    `short` is how people call it: the last part of its id.
+    `short` is how people call it: the last part of its id; `shown` what its source is called in messages.
     """
 
     id: str
@@ -61,6 +61,7 @@ class StagedBuildpack(msgspec.Struct, frozen=True, kw_only=True):
     short: str
     sdk: bool = False
     kind: Kind = "buildpack"
+    shown: str = ""
 
 
 class Stage:
@@ -89,7 +90,7 @@ class Stage:
         before = _scan(source)
         recorded = _recorded(known)
         if recorded is not None and recorded[0] == fingerprint.digest(before):
-            found = self._staged(source, recorded[1], kind)
+            found = self._staged(source, recorded[1], kind, shown)
             if found is not None and recorded[2] == self._vendored.digest(lacking(source, found.descriptor)):
                 return found
         found = self._copy(source, part, kind, shown)
@@ -133,13 +134,13 @@ class Stage:
     def _lock(self) -> FileLock:
         return FileLock(os.path.join(self._directory, "lock"))
 
-    def _staged(self, source: str, digest: str, kind: Kind) -> StagedBuildpack | None:
+    def _staged(self, source: str, digest: str, kind: Kind, shown: str) -> StagedBuildpack | None:
         path = os.path.join(self._directory, "trees", digest)
         try:
             os.utime(path)
         except FileNotFoundError:
             return None
-        return _describe(source, path, digest, kind, readable(source))
+        return _describe(source, path, digest, kind, shown)
 
     def _copy(self, source: str, part: str, kind: Kind, shown: str) -> StagedBuildpack:
         """Copy, hash and check; the tree appears under its digest only when all is well.
@@ -234,6 +235,7 @@ def _describe(source: str, path: str, digest: str, kind: Kind, shown: str) -> St
         short=identity.rpartition("/")[2],
         sdk=wanted(descriptor).sdk,
         kind=kind,
+        shown=shown,
     )
 
 

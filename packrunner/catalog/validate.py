@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from packrunner.catalog.check import kind_of
+from packrunner.disk import disk_error
 from packrunner.errors import PackrunnerError, UsageError
 from packrunner.formats.buildpack import (
     BuildpackDescriptor,
@@ -70,7 +71,7 @@ def validate(directory: str, stage: Stage) -> Verdict:
     except PackrunnerError as error:
         wrong = Finding(
             level="error",
-            text=error.brief,
+            text=f"{error.brief}: {error.cause}" if error.cause else error.brief,
             at=error.at or readable(directory),
             fix=error.tries[0] if error.tries else "",
         )
@@ -106,9 +107,29 @@ def _about(staged: StagedBuildpack, text: str, where: str) -> Iterator[Finding]:
         yield _doubt("it does not say where it works", where, '[[targets]] with os = "linux"')
     for i, group in enumerate(descriptor.order):
         for j, ref in enumerate(group.group):
-            if not ref.version:
+            if (ref.id, ref.version or staged.version) == (staged.id, staged.version):
+                at = place(text, f"order[{i}].group[{j}].id", where)
+                yield Finding(level="error", text="it is part of itself", at=at, fix="take it out of its own order")
+            elif not ref.version:
                 at = place(text, f"order[{i}].group[{j}].id", where)
                 yield _doubt(f"{ref.id} is named without a version, which a package needs", at, 'version = "1.0.0"')
+
+
+def strangers(staged: StagedBuildpack) -> Iterator[str]:
+    """What to say of keys in a descriptor that mean nothing to anybody: nothing is refused for them.
+
+    Buildpacks that somebody else packaged for a builder are not looked at.
+    """
+    if not staged.digest:
+        return
+    try:
+        with open(os.path.join(staged.path, f"{staged.kind}.toml"), "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise disk_error(error, staged.path) from error
+    where = os.path.join(staged.shown or staged.source, f"{staged.kind}.toml")
+    for one in _unknown(tomllib.loads(data.decode()), staged.kind, data.decode(), where):
+        yield f"{one.at.partition(', key')[0]}: {one.text}"
 
 
 def _unknown(table: dict[str, Any], kind: str, text: str, where: str) -> Iterator[Finding]:

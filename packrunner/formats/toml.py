@@ -48,18 +48,18 @@ def convert(table: Any, kind: type[T], *, where: str, error: type[PackrunnerErro
         plain = plain[:1].lower() + plain[1:]
         unknown = _UNKNOWN.search(plain)
         if unknown:
-            plain = f"there is no key {unknown['name']!r}{_meant(unknown['name'], kind)}"
+            near = nearest(unknown["name"], kind)
+            plain = f"there is no key {unknown['name']!r}" + (f": did you mean {near!r}" if near else "")
             key = f"{key}.{unknown['name']}".lstrip(".")
         raise error(f"{where}: {plain}", slug="toml", at=place(text, key, where) if key else where) from e
 
 
-def _meant(name: str, kind: Any) -> str:
-    """The nearest key that there is, anywhere in a file of this kind."""
+def nearest(name: str, kind: Any) -> str:
+    """The key of a file of this kind, anywhere in it, that `name` is most like; "" where it is like none."""
     # 4 ms that only a typo should cost.
     from difflib import get_close_matches
 
-    close = get_close_matches(name, _keys(kind, set()), n=1)
-    return f": did you mean {close[0]!r}" if close else ""
+    return next(iter(get_close_matches(name, _keys(kind, set()), n=1)), "")
 
 
 def _keys(kind: Any, seen: set[type]) -> list[str]:

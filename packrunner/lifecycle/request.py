@@ -262,8 +262,16 @@ def _warnings(environ: Mapping[str, str], project: ProjectSettings | None) -> tu
     ]
     if project is not None:
         found += [(text, "") for text in project.warnings]
-        found += [(f"project.toml: {key} is not a key of its schema", "") for key in project.unknown]
+        found += [(f"project.toml: {key} is not a key of its schema", _nearest(key)) for key in project.unknown]
     return tuple(found)
+
+
+def _nearest(key: str) -> str:
+    # Few files have such a key.
+    from packrunner.formats import project, toml
+
+    near = toml.nearest(key.rpartition(".")[2], project.ProjectFile)
+    return f"perhaps {near} was meant" if near else ""
 
 
 def _without_effect(flags: Flags, remarks: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -177,6 +177,66 @@ def test_a_target_that_a_buildpack_is_not_for_is_refused(cli: Cli, several: Path
     assert "acme/tool@1.0.0 is not for linux/arm64" in refused.err
 
 
+@pytest.fixture
+def whole(cli: Cli, app: Path) -> Path:
+    """A composite's package with its member, as an archive: whole.tar, acme/whole:1 in it."""
+    cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", cwd=app)
+    cli.ok("buildpack", "package", "oci-archive:whole.tar:1", "-p", "all", cwd=app)
+    return app
+
+
+def again(cli: Cli, name: str, cwd: Path) -> bytes:
+    """What the store has under a name, saved as whole.tar was."""
+    cli.ok("save", name, "-o", "oci-archive:back.tar:1", cwd=cwd)
+    return (cwd / "back.tar").read_bytes()
+
+
+@pytest.mark.cnb("DST-01", "DST-07")
+def test_a_package_is_the_same_to_the_byte_when_it_is_made_or_read_again(cli: Cli, whole: Path) -> None:
+    first = (whole / "whole.tar").read_bytes()
+    cli.ok("buildpack", "package", "oci-archive:second.tar:1", "-p", "all", cwd=whole)
+    assert (whole / "second.tar").read_bytes() == first
+    cli.ok("buildpack", "package", "acme/whole:1", "-p", "all", cwd=whole)
+    assert again(cli, "acme/whole:1", whole) == first
+    cli.ok("save", "oci-archive:whole.tar", "-o", "oci:layout:1", cwd=whole)
+    cli.ok("save", "oci:layout", "-o", "oci-archive:back.tar:1", cwd=whole)
+    assert (whole / "back.tar").read_bytes() == first
+    cli.ok("save", "oci-archive:whole.tar", "-o", "docker-archive:docker.tar", cwd=whole)
+    cli.ok("save", "docker-archive:docker.tar", "-o", "oci-archive:back.tar:1", cwd=whole)
+    assert (whole / "back.tar").read_bytes() == first
+
+
+@pytest.mark.registry
+@pytest.mark.cnb("DST-01", "DST-07")
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_registry_gives_a_package_back_as_it_was(cli: Cli, whole: Path, compression: str) -> None:
+    (whole / "registry").mkdir()
+    with real_registry(whole / "registry") as registry:
+        name = f"{registry.host}/acme/whole:1"
+        send = ("buildpack", "package", name, "-p", "all", "--push", "--compression", compression)
+        sent = cli.ok(*send, cwd=whole).digest
+        assert cli.ok(*send, cwd=whole).digest == sent
+        cli.ok("rm", "--yes", name)
+        cli.ok("buildpack", "pull", name)
+        found = json.loads(cli.ok("buildpack", "inspect", name, "--json", cwd=whole).out)
+        there = json.loads(cli.ok("buildpack", "inspect", "whole.tar", "--json", cwd=whole).out)
+        assert found["digest"] == sent
+        assert found["contents"] == there["contents"]
+        again(cli, name, whole)
+        saved = json.loads(cli.ok("buildpack", "inspect", "back.tar", "--json", cwd=whole).out)
+        assert (saved["digest"], saved["contents"]) == (sent, found["contents"])
+
+
+@pytest.mark.docker
+@pytest.mark.cnb("DST-01", "DST-07")
+def test_a_docker_engine_gives_a_package_back_as_it_was(cli: Cli, whole: Path, docker_host: str) -> None:
+    cli.ok("buildpack", "package", "acme/whole:1", "-p", "all", cwd=whole)
+    cli.ok("load", "acme/whole:1", "--docker-host", docker_host)
+    cli.ok("rm", "--yes", "acme/whole:1")
+    cli.ok("pull", "docker:acme/whole:1", "--docker-host", docker_host)
+    assert again(cli, "acme/whole:1", whole) == (whole / "whole.tar").read_bytes()
+
+
 def test_inspect_shows_orders_within_orders(cli: Cli, app: Path) -> None:
     cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", cwd=app)
     cli.ok("buildpack", "package", "all.cnb", "-p", "all", "-t", "linux/arm64", cwd=app)

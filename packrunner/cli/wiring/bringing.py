@@ -15,9 +15,10 @@ from packrunner.errors import NetworkError, UsageError
 from packrunner.events import Noted, StepDone, StepStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from contextlib import ExitStack
 
+    from packrunner.catalog.stage import StagedBuildpack
     from packrunner.cli.wiring.finding import Finder
     from packrunner.cli.wiring.registries import Registries
     from packrunner.cli.wiring.transferring import Transfer
@@ -139,6 +140,16 @@ class Opened:
             platform=transfer.platform,
         )
         self.elsewhere = Elsewhere(self.stage, settings.stage_dir, self.reach)
+
+
+def tell_strangers(staged: Iterable[StagedBuildpack], reporter: Reporter, *, always: bool = False) -> None:
+    """Note keys of descriptors that mean nothing; packrunner's own are tested for that."""
+    from packrunner.catalog.builtin import NAMESPACE
+    from packrunner.catalog.validate import strangers
+
+    for one in staged:
+        for text in () if one.id.startswith(NAMESPACE) else strangers(one):
+            reporter.emit(Noted(text=text, always=always))
 
 
 def stage_dir() -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from packrunner import paths
 from packrunner.cli.wiring import bases, engines, places, reach
-from packrunner.cli.wiring.bringing import Bringing, stage_dir
+from packrunner.cli.wiring.bringing import Bringing, stage_dir, tell_strangers
 from packrunner.cli.wiring.finding import Finder
 from packrunner.cli.wiring.registries import Registries
 from packrunner.cli.wiring.sending import Sending
@@ -128,6 +128,8 @@ def check(builder: Builder, run_image: RunImage, selection: Selection, reporter:
     suiting.check_mixins(suitable, ((b.id, b.descriptor.stacks) for b in selection.buildpacks.values()))
     for doubt in suiting.doubts(suitable, builder.target, run_image.target):
         reporter.emit(Warned(text=doubt))
+    # Others' buildpacks are their authors' business: a key that means nothing is a note (-v) and no more.
+    tell_strangers((*selection.buildpacks.values(), *selection.extensions.values()), reporter)
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):

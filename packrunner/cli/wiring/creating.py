@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packrunner import record
 from packrunner.cli.services import Created
 from packrunner.cli.wiring import beneath, delivering, made, places
-from packrunner.cli.wiring.bringing import Opened, stage_dir
+from packrunner.cli.wiring.bringing import Opened, stage_dir, tell_strangers
 from packrunner.cli.wiring.finding import OWN
 from packrunner.cli.wiring.transferring import Transfer
 from packrunner.events import Warned
@@ -50,7 +50,7 @@ def create_builder(
             builtin_dir=opened.builtin_dir,
             packaged=opened.elsewhere.stage,
         )
-
+        tell_strangers(modules, reporter)
         lifecycle = creating.lifecycle(
             file.lifecycle,
             wish.config,

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from packrunner.cli.package_page import Looked
 from packrunner.cli.services import Packaged
 from packrunner.cli.wiring import delivering, places
-from packrunner.cli.wiring.bringing import Opened, stage_dir
+from packrunner.cli.wiring.bringing import Opened, stage_dir, tell_strangers
 from packrunner.cli.wiring.transferring import Transfer
 from packrunner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from packrunner.catalog.package import Contents
+    from packrunner.catalog.stage import StagedBuildpack
     from packrunner.catalog.validate import Verdict
     from packrunner.cli.package_wish import PackageWish
     from packrunner.events import Reporter
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Packaged:
     """Package a buildpack or an extension, with what it names."""
+    from packrunner.catalog.package import full_name
     from packrunner.images.several import Several
     from packrunner.images.transfer import parse_locator, write_output
 
@@ -35,12 +38,15 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
         store = transfer.images
         own = ("linux", places.architecture(), "")
         images: list[Image] = []
-        contents: tuple[str, ...] = ()
+        inside: tuple[StagedBuildpack, ...] = ()
         for platform in wish.platforms or (own,):
             # What is for another platform is looked for as such: directories, packages, images of registries.
             there = "" if platform == own else "/".join(filter(None, platform))
             other = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
-            image, contents = _made(wish, platform, Opened(stack, other if there else transfer), store)
+            contents, image = _made(wish, platform, Opened(stack, other if there else transfer), store)
+            if not images:
+                inside = contents.all
+                tell_strangers(inside, reporter, always=True)
             images.append(image)
         made: list[tuple[str, Digest]] = []
         whole = images[0] if len(images) == 1 else Several(images=tuple(images))
@@ -51,13 +57,13 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
             store.write(whole, wish.names)
             digest = transfer.push(whole, wish.names, wish.compression) if wish.push else whole.digest
             made += [(name, digest) for name in wish.names]
-        return Packaged(made=tuple(made), contents=contents)
+        return Packaged(made=tuple(made), contents=tuple(full_name(one) for one in inside))
 
 
 def _made(
     wish: PackageWish, platform: tuple[str, str, str], opened: Opened, store: LocalStore
-) -> tuple[Image, tuple[str, ...]]:
-    """The package for one platform, and what is in it."""
+) -> tuple[Contents, Image]:
+    """What goes into the package for one platform, and that package."""
     from packrunner.catalog import package as packages
     from packrunner.catalog import packing
 
@@ -72,8 +78,7 @@ def _made(
     )
     system, architecture, variant = platform
     described = packages.Platform(os=system, architecture=architecture, variant=variant)
-    image = packages.make(contents, platform=described, labels=wish.labels, store=store)
-    return image, tuple(packages.full_name(one) for one in contents.all)
+    return contents, packages.make(contents, platform=described, labels=wish.labels, store=store)
 
 
 def look_into(reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Looked:

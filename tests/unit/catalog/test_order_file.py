@@ -9,7 +9,6 @@ import pytest
 
 from packrunner.catalog.select import CatalogSettings, Selection, select_order
 from packrunner.errors import BuildpackApiError, PackrunnerError, UsageError
-from packrunner.lifecycle.order import expand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,11 +232,10 @@ def test_an_extension_that_cannot_be_right_is_found_by_order_and_by_name(
 def test_composites_in_a_circle(here: Path, settings: CatalogSettings) -> None:
     buildpack(here / "shelf" / "p" / "1.0.0", "p", more=group("q@1.0.0"))
     buildpack(here / "shelf" / "q" / "1.0.0", "q", more=group("a/b@1.0.0", "p@1.0.0"))
-    selection = chosen(here, settings, group("a/b") + group("p"))
-    descriptors = {key: b.descriptor for key, b in selection.buildpacks.items()}
     with pytest.raises(UsageError, match="part of itself") as caught:
-        expand(selection.order, descriptors=descriptors)
+        chosen(here, settings, group("a/b") + group("p"))
     assert caught.value.cause == "p@1.0.0 -> q@1.0.0 -> p@1.0.0"
+    assert str(caught.value.at).endswith("q/1.0.0/buildpack.toml:10, key order[0].group[1].id")
 
 
 def test_places_that_are_not_there(here: Path, settings: CatalogSettings) -> None:

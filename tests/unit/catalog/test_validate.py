@@ -90,6 +90,17 @@ def test_a_composite_without_versions_can_be_used_and_not_packaged(place: Path, 
     ]
 
 
+@pytest.mark.cnb("BPD-10")
+def test_a_composite_that_names_itself_cannot_be_used(place: Path, stage: Stage) -> None:
+    head = GOOD.partition("[[targets]]")[0]
+    (place / "buildpack.toml").write_text(f'{head}[[order]]\n[[order.group]]\nid = "acme/a"\n')
+    found = validate(str(place), stage)
+    assert not found.is_good
+    assert [(one.text, one.at.rpartition(":")[2]) for one in found.findings] == [
+        ("it is part of itself", "12, key order[0].group[0].id")
+    ]
+
+
 def test_what_only_packrunner_puts_right_is_said(place: Path, stage: Stage) -> None:
     (place / "bin" / "detect").chmod(0o644)
     (place / "buildpack.toml").write_text(GOOD.partition("[[targets]]")[0])
