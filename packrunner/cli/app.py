@@ -10,6 +10,7 @@ typer reads a command's parameters from its signature; the help is laid out here
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,12 @@ def load(name: str) -> click.Command:
     if word and (own := getattr(_module(group), "load", None)):
         loaded: click.Command = own(word)
         return loaded
-    module = _module(name)
+    return _made(name, _module(name))
+
+
+@cache
+def _made(name: str, module: ModuleType) -> click.Command:
+    """A module's command; typer takes milliseconds for each."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"]} | getattr(module, "CONTEXT", {})
     app.command(name=name, cls=getattr(module, "CLASS", Command), context_settings=settings)(module.command)

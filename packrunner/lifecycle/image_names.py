@@ -40,7 +40,8 @@ def check_registries(names: Sequence[str]) -> None:
 
 def name_of_directory(path: str) -> str:
     """A valid image name made from a directory's name."""
-    return re.sub(r"[^a-z0-9]+", "-", os.path.basename(path).lower()).strip("-")[:100].strip("-") or "app"
+    name = re.sub(r"[^a-z0-9]+", "-", os.path.basename(path).lower()).strip("-")[:100].strip("-") or "app"
+    return f"{name}-app" if name in LOCATORS else name
 
 
 def locator(text: str, cwd: str) -> str:

@@ -120,6 +120,8 @@ def test_names_that_cannot_be_files_are_refused(text: str) -> None:
         ("/home/ana/Ünïcode", "n-code"),
         ("/home/ana/日本", "app"),
         ("/", "app"),
+        ("/home/ana/oci", "oci-app"),
+        ("/home/ana/Docker Archive", "docker-archive-app"),
         ("/x/" + "a" * 300, "a" * 100),
     ],
 )
