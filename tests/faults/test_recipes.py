@@ -58,7 +58,7 @@ USER = '[recipe.user]\nname = "app"\nuid = 2000\ngid = 3000\nhome = "/srv/app"\n
 
 def archive(versions: dict[str, str] | None = None, **more: str) -> DebianArchive:
     """An archive with PostgreSQL's library in a version, or others."""
-    found = {"libpq-dev": "1", "libpq5": "1", **(versions or {})}
+    found = {"libpq-dev": "1", "libpq5": "1", "openssl": "1", **(versions or {})}
     packages = simple_packages()
     for name, version in found.items():
         packages[name] = deb(control(name, version), entry(f"./usr/lib/{name}", f"{name} {version}\n".encode()))
@@ -193,6 +193,15 @@ def links(machine: Machine, name: str) -> dict[str, str]:
         return {one.name: one.linkname for one in archive if one.issym()}
 
 
+def test_what_is_asked_for_is_never_cut_and_what_is_excluded_always(machine: Machine, run: Any) -> None:
+    changed = RECIPE.replace('packages = ["libpq5"]', 'packages = ["openssl"]\nexclude = ["media-types"]')
+    Path("builder.toml").write_text(changed)
+    run("builder", "create", "acme/builder")
+    names = machine.files("acme/run:13")
+    assert "usr/lib/openssl" in names, "the variant leaves it out"
+    assert "usr/bin/the-media-types" not in names, "the variant has it"
+
+
 def test_the_user_is_the_recipes(machine: Machine, run: Any) -> None:
     Path("builder.toml").write_text(RECIPE + USER)
     run("builder", "create", "acme/builder")
@@ -275,14 +284,15 @@ def test_what_an_edited_recipe_leaves_is_pruned(machine: Machine, run: Any) -> N
 
 def test_names_are_no_part_of_an_image(machine: Machine, run: Any, tmp_path: Path) -> None:
     run("builder", "create", "acme/builder")
+    first = machine.image("acme/run:13").digest
     shutil.copytree(tmp_path / "team", tmp_path / "other")
     (tmp_path / "other/builder.toml").write_text(RECIPE.replace("acme/run:13", "acme/another"))
     run("builder", "create", "acme/same", "-c", str(tmp_path / "other/builder.toml"))
-    assert machine.image("acme/another").digest == machine.image("acme/run:13").digest
+    assert machine.image("acme/another").digest == first
     shutil.rmtree(os.path.join(paths.data_dir(), "store"))
     run("builder", "create", "acme/same", "-c", str(tmp_path / "other/builder.toml"))
     run("builder", "create", "acme/builder")
-    assert machine.image("acme/another").digest == machine.image("acme/run:13").digest
+    assert machine.image("acme/another").digest == machine.image("acme/run:13").digest == first
 
 
 def test_what_was_removed_from_the_store_is_made_again_and_equal(machine: Machine, run: Any) -> None:

@@ -73,6 +73,7 @@ def test_the_page_and_the_document(tmp_path: Path, capsys: Capture, monkeypatch:
     assert rows[0].startswith("* gcr.io/buildpacks/builder:google-22")
     assert any(row.startswith("  acme/own:latest") and row.endswith("a builder for tests") for row in rows)
     assert "acme/broken" not in out
+    assert out.index("debian:13") < out.index("acme/own:latest"), "packrunner's own before what fits as little"
     assert "packrunner config builder gcr.io/buildpacks/builder:google-22" in " ".join(err.split())
     assert main(("builder", "suggest", "--path", "shop", "--json")) == 0
     found = json.loads(capsys.readouterr().out)
