@@ -161,8 +161,8 @@ class ImageBuilder:
                 self.files,
                 Memory.of(self._records, self.image.digest),
                 builder=self.reference,
-                order=self._order(),
-                system=self._system(),
+                order=self.order,
+                system=self.system,
                 names=tuple(dict.fromkeys(b.id for b in self.metadata.buildpacks or () if b.id)),
             )
         return self._carried
@@ -209,7 +209,17 @@ class ImageBuilder:
             self._files.close()
             self._files = None
 
-    def _order(self) -> Order:
+    @property
+    def is_told(self) -> bool:
+        """Whether labels say everything but system buildpacks, of which pack says nothing where there are none."""
+        about, labels = self.metadata, self.labels
+        distro = all(labels.get(f"io.buildpacks.base.distro.{part}") for part in ("name", "version"))
+        lifecycle = about.lifecycle.apis.platform.all or about.lifecycle.api.platform
+        return bool(distro and lifecycle and about.buildpacks and about.run_images and labels.get(builder.ORDER))
+
+    @cached_property
+    def order(self) -> Order:
+        """The order of its buildpacks and that of its extensions (IMG-05, IMG-10)."""
         where = self.reference
         order = builder.read_order(self.labels, where=where)
         extensions = builder.read_order(self.labels, where=where, key=builder.ORDER_EXTENSIONS)
@@ -219,7 +229,9 @@ class ImageBuilder:
         data = self.files.read(path)
         return toml.decode(data, Order, where=f"{where}:{path}", error=UsageError) if data is not None else Order()
 
-    def _system(self) -> System:
+    @cached_property
+    def system(self) -> System:
+        """Its system buildpacks (IMG-08, IMG-10)."""
         system = builder.read_system(self.labels, where=self.reference)
         if system is not None:
             return System(system=system)

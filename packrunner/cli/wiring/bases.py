@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -62,8 +63,11 @@ def opened(
     )
 
 
-def image_builder(reference: str, unpacked: Snapshots, finder: Finder) -> ImageBuilder:
-    """The builder in an image, wherever that is; hold the store's lease until it is unpacked. Raises as `opened`."""
+def image_builder(reference: str, unpacked: Snapshots, finder: Finder, *, look: bool = False) -> ImageBuilder:
+    """The builder in an image, wherever that is; hold the store's lease until it is unpacked. Raises as `opened`.
+
+    With `look` no layer is fetched of one in a registry whose labels say everything.
+    """
     from packrunner.bases.recipes import unknown_builder
     from packrunner.catalog import memory
     from packrunner.catalog.builder_image import ImageBuilder
@@ -71,14 +75,14 @@ def image_builder(reference: str, unpacked: Snapshots, finder: Finder) -> ImageB
     from packrunner.images.transfer import parse_locator
 
     try:
-        image = finder.read(reference)
+        image = (finder.peek(reference) if look else None) or finder.read(reference)
     except UsageError as error:
         if error.slug not in {"unknown-image", "name"}:
             raise
         raise unknown_builder(reference, error.brief) from error
     locator = parse_locator(reference)
-    builder = ImageBuilder(
-        image,
+    build = functools.partial(
+        ImageBuilder,
         reference=reference,
         snapshots=unpacked,
         find=lambda name: _beside(locator.path, name, finder),
@@ -86,6 +90,9 @@ def image_builder(reference: str, unpacked: Snapshots, finder: Finder) -> ImageB
         watched=() if locator.kind == "store" else (locator.path,),
         records=os.path.join(paths.cache_dir(), memory.DIRECTORY),
     )
+    builder = build(image)
+    if look and not builder.is_told:
+        builder = build(finder.read(reference))
     builder.check(places.architecture())
     return builder
 

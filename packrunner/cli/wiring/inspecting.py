@@ -37,19 +37,22 @@ def inspect_builder(reference: str, *, reporter: Reporter) -> BuilderFacts:
             stack.callback(base.close)
             return _recipe(base)
         stack.enter_context(images.lease())
-        builder = bases.image_builder(reference, unpacked, finding.configured(images, stack, reporter))
+        builder = bases.image_builder(reference, unpacked, finding.configured(images, stack, reporter), look=True)
         stack.callback(builder.close)
-        return _image(builder)
+        here = all(images.has(layer.blob.digest, layer.blob.size) for layer in builder.image.layers)
+        return _image(builder, here=here)
 
 
-def _image(builder: ImageBuilder) -> BuilderFacts:
+def _image(builder: ImageBuilder, *, here: bool) -> BuilderFacts:
     from packrunner.cli.builder_page import BuilderFacts
     from packrunner.formats import builder as labels
+    from packrunner.formats.group import SystemTable
 
     about = builder.metadata
-    carried = builder.carried
     listed = tuple((b.id, b.version) for b in about.buildpacks or () if b.id)
-    system = carried.system.system
+    # Of one that was only looked at, the label alone could say that there are any.
+    told = builder.system.system if here else labels.read_system(builder.labels, where=builder.reference)
+    system = told or SystemTable()
     return BuilderFacts(
         reference=builder.reference,
         digest=builder.image.digest,
@@ -57,9 +60,9 @@ def _image(builder: ImageBuilder) -> BuilderFacts:
         user=builder.ids,
         platform_api=builder.platform_api,
         run_images=builder.run_images,
-        buildpacks=listed or carried.all(),
-        order=carried.order.order,
-        extensions=carried.order.order_extensions,
+        buildpacks=listed or builder.carried.all(),
+        order=builder.order.order,
+        extensions=builder.order.order_extensions,
         before=system.pre.buildpacks,
         after=system.post.buildpacks,
         description=about.description,
