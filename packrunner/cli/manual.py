@@ -1,6 +1,6 @@
 """The reference pages that are made from the code: `python -m packrunner.cli.manual DIRECTORY` writes them.
 
-cli.md is made whole. In configuration.md and environment.md the tables between two marks are; a test compares all.
+cli.md and sdk.md are made whole, the tables between two marks in configuration.md and environment.md; a test compares.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packrunner.cli import app, topics
+from packrunner.cli import app, manual_sdk, topics
 from packrunner.config import SETTINGS, Setting
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def filled(page: str, table: str) -> str:
 
 def pages(directory: str) -> dict[str, str]:
     """Every page that is made, by its path, as it has to be."""
-    found = {os.path.join(directory, "cli.md"): cli_page()}
+    found = {os.path.join(directory, "cli.md"): cli_page(), os.path.join(directory, "sdk.md"): manual_sdk.page()}
     for name, table in (("configuration.md", config_table()), ("environment.md", environment_table())):
         path = os.path.join(directory, name)
         with open(path, encoding="utf-8") as file:
