@@ -12,6 +12,17 @@ _KEY = re.compile(r"""\s*(?P<name>[A-Za-z0-9_."'\s-]+?)\s*=""")
 _ANY = "[...]"
 
 
+class Document(msgspec.Struct, frozen=True):
+    """A file as it was read, for messages: its text, and what it is called."""
+
+    text: str
+    where: str
+
+    def at(self, key: str) -> str:
+        """Where a key is."""
+        return place(self.text, key, self.where)
+
+
 def place(text: str, key: str, where: str) -> str:
     """`order.toml:3, key order[0].group[1].id`: where in the text of a file a key is, for a message."""
     line = _line(text, key)

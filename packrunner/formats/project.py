@@ -5,15 +5,17 @@ Keys that mean nothing to anyone are listed in `unknown`; tables of other organi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from packrunner.errors import UsageError
 from packrunner.formats import project_members, toml
+from packrunner.formats.positions import Document
 from packrunner.formats.project_members import Member
 
 SCHEMAS = ("0.1", "0.2", "0.3")
+T = TypeVar("T")
 
 
 class BuildVariable(msgspec.Struct, frozen=True, rename="kebab"):
@@ -134,8 +136,10 @@ def read(data: bytes, *, where: str) -> Project:
     `project-env` for what cannot be a variable, `project-group` for what names no buildpack (PRJ-05, PRJ-06).
     """
     document = toml.decode(data, dict, where=where, error=UsageError)
-    schema = _schema(document, where)
-    project = _read_first(document, where) if schema in {None, "0.1"} else _read_later(document, where)
+    source = Document(data.decode(), where)
+    schema = _schema(document, source)
+    first = schema in {None, "0.1"}
+    project = _read_first(document, source) if first else _read_later(document, source)
     if schema is None:
         project = msgspec.structs.replace(project, warnings=(_no_schema(document, where),))
     if project.include and project.exclude:
@@ -143,24 +147,21 @@ def read(data: bytes, *, where: str) -> Project:
             f"{where} has both include and exclude",
             slug="project-files",
             cause="either the listed files take part in the build, or all others",
+            at=source.at("build.exclude" if first else "io.buildpacks.exclude"),
             tries=('keep one of them; `include = ["*", "!name"]` leaves something out as well',),
         )
-    _check_variables(project.env, where)
-    for members in (project.group, project.pre, project.post):
-        for member in members:
-            project_members.check(member, where)
     return project
 
 
-def _schema(document: dict[str, Any], where: str) -> str | None:
+def _schema(document: dict[str, Any], source: Document) -> str | None:
     own = document.get("_", {})
     schema = own.get("schema-version") if isinstance(own, dict) else None
     if schema is not None and schema not in SCHEMAS:
         raise UsageError(
-            f"{where} has the schema version {schema}, which packrunner does not read",
+            f"{source.where} has the schema version {schema}, which packrunner does not read",
             slug="project-schema",
             cause=f"it reads {', '.join(SCHEMAS)}",
-            at=f"{where}, key _.schema-version",
+            at=source.at("_.schema-version"),
             tries=('[_] schema-version = "0.2"',),
         )
     return schema
@@ -173,10 +174,12 @@ def _no_schema(document: dict[str, Any], where: str) -> str:
     return f'{text}; add: [_] schema-version = "0.2"'
 
 
-def _read_first(document: dict[str, Any], where: str) -> Project:
-    table = _table(document, where, "build")
-    build = toml.convert(table, _Build, where=where, error=UsageError)
-    about = _descriptive(_table(document, where, "project"), where, "project")
+def _read_first(document: dict[str, Any], source: Document) -> Project:
+    table = _table(document, source, "build")
+    build = _converted(table, _Build, "build", source)
+    about = _descriptive(_table(document, source, "project"), source, "project")
+    _check_variables(build.env, "build.env", source)
+    project_members.check(build.buildpacks, "build.buildpacks", source)
     unknown = [f"build.{key}" for key in _others(table, _Build)]
     unknown += [f"build.buildpacks.{key}" for key in project_members.others(table.get("buildpacks", ()))]
     return Project(
@@ -191,15 +194,19 @@ def _read_first(document: dict[str, Any], where: str) -> Project:
     )
 
 
-def _read_later(document: dict[str, Any], where: str) -> Project:
-    table = _table(document, where, "io", "buildpacks")
-    found = toml.convert(table, _Buildpacks, where=where, error=UsageError)
-    own = _table(document, where, "_")
-    about = _descriptive(own, where, "_")
+def _read_later(document: dict[str, Any], source: Document) -> Project:
+    table = _table(document, source, "io", "buildpacks")
+    found = _converted(table, _Buildpacks, "io.buildpacks", source)
+    own = _table(document, source, "_")
+    about = _descriptive(own, source, "_")
+    _check_variables(found.env.build, "io.buildpacks.env.build", source)
+    _check_variables(found.build.env, "io.buildpacks.build.env", source)
+    for key, members in (("group", found.group), ("pre.group", found.pre.group), ("post.group", found.post.group)):
+        project_members.check(members, f"io.buildpacks.{key}", source)
     unknown = [f"io.buildpacks.{key}" for key in _others(table, _Buildpacks)]
     unknown += [f"io.buildpacks.build.{key}" for key in _others(table.get("build", {}), _EnvTable)]
-    for name, members in (("", table), ("pre.", table.get("pre", {})), ("post.", table.get("post", {}))):
-        others = project_members.others(members.get("group", ()))
+    for name, above in (("", table), ("pre.", table.get("pre", {})), ("post.", table.get("post", {}))):
+        others = project_members.others(above.get("group", ()))
         unknown += [f"io.buildpacks.{name}group.{key}" for key in others]
     unknown += [f"_.{key}" for key in _others(own, _Descriptive) if key != "schema-version"]
     return Project(
@@ -216,10 +223,16 @@ def _read_later(document: dict[str, Any], where: str) -> Project:
     )
 
 
-def _descriptive(table: dict[str, Any], where: str, key: str) -> _Descriptive:
-    found = toml.convert(table, _Descriptive, where=where, error=UsageError)
-    if any(not (one.type or one.uri) for one in found.licenses):
-        raise UsageError(f"{where}: a license has neither type nor uri", slug="toml", at=f"{where}, key {key}.licenses")
+def _converted(table: dict[str, Any], kind: type[T], key: str, source: Document) -> T:
+    return toml.convert(table, kind, where=source.where, error=UsageError, text=source.text, above=key)
+
+
+def _descriptive(table: dict[str, Any], source: Document, key: str) -> _Descriptive:
+    found = _converted(table, _Descriptive, key, source)
+    for i, one in enumerate(found.licenses):
+        if not (one.type or one.uri):
+            brief = f"{source.where}: a license has neither type nor uri"
+            raise UsageError(brief, slug="toml", at=source.at(f"{key}.licenses[{i}]"))
     return found
 
 
@@ -227,29 +240,29 @@ def _others(table: dict[str, Any], known: type[msgspec.Struct]) -> list[str]:
     return sorted(set(table) - set(known.__struct_encode_fields__))
 
 
-def _table(document: dict[str, Any], where: str, *keys: str) -> dict[str, Any]:
+def _table(document: dict[str, Any], source: Document, *keys: str) -> dict[str, Any]:
     table: Any = document
     for i, key in enumerate(keys):
         table = table.get(key, {})
         if not isinstance(table, dict):
             name = ".".join(keys[: i + 1])
-            raise UsageError(f"{where}: {name} is not a table", slug="toml", at=f"{where}, key {name}")
+            raise UsageError(f"{source.where}: {name} is not a table", slug="toml", at=source.at(name))
     assert isinstance(table, dict)
     return table
 
 
-def _check_variables(env: tuple[BuildVariable, ...], where: str) -> None:
-    for variable in env:
+def _check_variables(env: tuple[BuildVariable, ...], key: str, source: Document) -> None:
+    for i, variable in enumerate(env):
         if not variable.name or any(c in variable.name for c in "=/\0") or variable.name in {".", ".."}:
             raise UsageError(
                 f"{variable.name!r} cannot be the name of a variable",
                 slug="project-env",
                 cause="a name is not empty and has no `=` and no `/`",
-                at=f"{where}, key build.env.name",
+                at=source.at(f"{key}[{i}].name"),
             )
         if "\0" in variable.value:
             raise UsageError(
                 f"the value of {variable.name} has a NUL character, which no variable can hold",
                 slug="project-env",
-                at=f"{where}, key build.env.value",
+                at=source.at(f"{key}[{i}].value"),
             )

@@ -37,8 +37,19 @@ def decode(data: bytes, kind: type[T], *, where: str, error: type[PackrunnerErro
     return convert(table, kind, where=where, error=error, text=text)
 
 
-def convert(table: Any, kind: type[T], *, where: str, error: type[PackrunnerError] = BuildError, text: str = "") -> T:
-    """Turn plain values into `kind`; raises `error`, naming `where`, the key that is wrong and its line in `text`."""
+def convert(
+    table: Any,
+    kind: type[T],
+    *,
+    where: str,
+    error: type[PackrunnerError] = BuildError,
+    text: str = "",
+    above: str = "",
+) -> T:
+    """Turn plain values into `kind`; raises `error`, naming `where`, the key that is wrong and its line in `text`.
+
+    `above` is the key of the table, where it is not the whole of the text.
+    """
     try:
         return msgspec.convert(table, kind, strict=True)
     except msgspec.ValidationError as e:
@@ -51,7 +62,12 @@ def convert(table: Any, kind: type[T], *, where: str, error: type[PackrunnerErro
             near = nearest(unknown["name"], kind)
             plain = f"there is no key {unknown['name']!r}" + (f": did you mean {near!r}" if near else "")
             key = f"{key}.{unknown['name']}".lstrip(".")
-        raise error(f"{where}: {plain}", slug="toml", at=place(text, key, where) if key else where) from e
+        raise error(f"{where}: {plain}", slug="toml", at=_at(text, above, key, where)) from e
+
+
+def _at(text: str, above: str, key: str, where: str) -> str:
+    whole = ".".join(filter(None, (above, key)))
+    return place(text, whole, where) if whole else where
 
 
 def nearest(name: str, kind: Any) -> str:

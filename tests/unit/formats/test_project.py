@@ -96,10 +96,10 @@ def test_unknown_keys_are_listed() -> None:
 @pytest.mark.parametrize(
     ("text", "at"),
     [
-        ("version = 1\n", "key version"),
-        ('authors = "a"\n', "key authors"),
-        ("licenses = [{}]\n", "key _.licenses"),
-        ("metadata = 1\n", "key metadata"),
+        ("version = 1\n", "project.toml:3, key _.version"),
+        ('authors = "a"\n', "project.toml:3, key _.authors"),
+        ("licenses = [{}]\n", "project.toml:3, key _.licenses[0]"),
+        ("metadata = 1\n", "project.toml:3, key _.metadata"),
     ],
 )
 def test_the_descriptive_table_is_checked(text: str, at: str) -> None:
@@ -125,18 +125,24 @@ SCRIPT = 'id = "a"\n[io.buildpacks.group.script]\n'
 @pytest.mark.parametrize(
     ("text", "at"),
     [
-        ("", "key group.id"),
-        ('version = "1.0.0"\n', "key group.id"),
-        ('uri = "."\nversion = "1.0.0"\n', "key group.version"),
-        ('uri = "."\n[io.buildpacks.group.script]\napi = "0.12"\ninline = "x"\n', "key group.script"),
-        ('id = "a b"\n', "key group.id"),
-        ('id = "app"\n', "key group.id"),
-        ("id = 1\n", "key group[0].id"),
-        ('id = "a"\nscript = "x"\n', "key group[0].script"),
-        (SCRIPT + 'api = "0.12"\n', "key group.script.inline"),
-        (SCRIPT + 'inline = "x"\n', "key group.script.api"),
-        (SCRIPT + 'inline = "x"\napi = "0.12"\nshell = "sh"\n', "key group.script.shell"),
-        (SCRIPT + 'inline = "x"\napi = "0.12"\nshell = "/bin/sh\\n/bin/rm"\n', "key group.script.shell"),
+        ("", ":3, key io.buildpacks.group[0]"),
+        ('version = "1.0.0"\n', ":3, key io.buildpacks.group[0]"),
+        ('uri = "."\nversion = "1.0.0"\n', ":5, key io.buildpacks.group[0].version"),
+        (
+            'uri = "."\n[io.buildpacks.group.script]\napi = "0.12"\ninline = "x"\n',
+            ":5, key io.buildpacks.group[0].script",
+        ),
+        ('id = "a b"\n', ":4, key io.buildpacks.group[0].id"),
+        ('id = "app"\n', ":4, key io.buildpacks.group[0].id"),
+        ("id = 1\n", ":4, key io.buildpacks.group[0].id"),
+        ('id = "a"\nscript = "x"\n', ":5, key io.buildpacks.group[0].script"),
+        (SCRIPT + 'api = "0.12"\n', ":5, key io.buildpacks.group[0].script.inline"),
+        (SCRIPT + 'inline = "x"\n', ":5, key io.buildpacks.group[0].script.api"),
+        (SCRIPT + 'inline = "x"\napi = "0.12"\nshell = "sh"\n', ":8, key io.buildpacks.group[0].script.shell"),
+        (
+            SCRIPT + 'inline = "x"\napi = "0.12"\nshell = "/bin/sh\\n/bin/rm"\n',
+            ":8, key io.buildpacks.group[0].script.shell",
+        ),
     ],
 )
 def test_members_that_name_no_buildpack(text: str, at: str) -> None:
@@ -185,6 +191,7 @@ def test_include_and_exclude_exclude_each_other(table: str) -> None:
         parsed(table + 'include = ["a"]\nexclude = ["b"]\n')
     assert caught.value.slug == "project-files"
     assert caught.value.tries
+    assert (caught.value.at or "").endswith("exclude")
 
 
 @pytest.mark.cnb("PRJ-08")
@@ -218,12 +225,12 @@ def test_names_that_no_variable_can_have(name: str) -> None:
     ("text", "at"),
     [
         ("[_", "project.toml"),
-        (NEW + "[io]\nbuildpacks = 1\n", "key io.buildpacks"),
-        ("io = 1\n" + NEW, "key io"),
-        (NEW + "[io.buildpacks]\nbuilder = 1\n", "key builder"),
-        (NEW + '[[io.buildpacks.build.env]]\nname = "A"\n', "key build.env[0]"),
-        (NEW + "[io.buildpacks]\nbuild = 1\n", "key build"),
-        ("build = 1\n", "key build"),
+        (NEW + "[io]\nbuildpacks = 1\n", "project.toml:4, key io.buildpacks"),
+        ("io = 1\n" + NEW, "project.toml:1, key io"),
+        (NEW + "[io.buildpacks]\nbuilder = 1\n", "project.toml:4, key io.buildpacks.builder"),
+        (NEW + '[[io.buildpacks.build.env]]\nname = "A"\n', "project.toml:3, key io.buildpacks.build.env[0]"),
+        (NEW + "[io.buildpacks]\nbuild = 1\n", "project.toml:4, key io.buildpacks.build"),
+        ("build = 1\n", "project.toml:1, key build"),
         ("_ = 1\n", ""),
     ],
 )
