@@ -36,7 +36,7 @@ class ApplicationError(AssertionError):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer of the application."""
+    """An answer of the application; the names of `headers` are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -121,7 +121,8 @@ class Running:
             try:
                 connection.request("GET", path, headers=dict(headers or {}))
                 found = connection.getresponse()
-                return Response(status=found.status, headers=dict(found.getheaders()), body=found.read())
+                headers = {name.lower(): value for name, value in found.getheaders()}
+                return Response(status=found.status, headers=headers, body=found.read())
             except (OSError, HTTPException) as error:
                 self._check(until, error)
             finally:

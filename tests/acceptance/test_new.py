@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tests.acceptance.conftest import Cli
 
@@ -35,7 +38,7 @@ def test_serves(application, buildpack):
     with app.start("web", env={"PLACE": "/workspace"}) as running:
         answer = running.get("/hello.txt")
         assert (answer.status, answer.text) == (200, "Hello, world!\\n")
-        assert answer.headers["Content-type"] == "text/plain"
+        assert answer.headers["content-type"] == "text/plain"
         assert running.get("/other").status == 404
     with app.start("always", port=8000) as running:
         assert running.get("/hello.txt").text == "Hello, world!\\n"
@@ -118,3 +121,23 @@ def test_an_image_is_built_started_and_asked(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "hello/tests/test_image.py").write_text(SERVING)
     ran = own_tests(tmp_path / "hello", cli, "-k", "serves or wrong")
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.fixture
+def foreign() -> Iterator[Path]:
+    """A directory of somebody else's, all above which they may list: pytest does."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        os.chown(made, *pwd.getpwnam("nobody")[2:4])
+        yield Path(made)
+
+
+def test_an_ordinary_user_tests_in_the_sandbox_too(ordinary: Cli, foreign: Path) -> None:
+    new = ordinary.ok("buildpack", "new", "acme/hello", "--language", "shell", "--no-test", cwd=foreign)
+    assert new.out.startswith("Created hello/ (6 files)")
+    argv = [*ordinary.prefix, sys.executable, "-m", "pytest", "-q", "-p", "packrunner.testing"]
+    argv += ["-c", os.devnull, "--rootdir", ".", "--basetemp", str(foreign / "t"), "--run-buildpack", "sandbox"]
+    argv += ["-p", "no:cacheprovider", "tests"]
+    env = ordinary.environ()
+    ran = subprocess.run(argv, cwd=foreign / "hello", env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "4 passed" in ran.stdout
