@@ -247,7 +247,7 @@ def open_base(
         lock = debian.prepare(blueprint.own(suite), images, settings, tools)
     base = Base(suite, lock, settings, tools)
     base.prepare(*images)
-    _say_if_old(lock, settings, reporter)
+    say_if_old(lock, settings, reporter, fix=f"packrunner builder update {lock.reference}")
     return base
 
 
@@ -260,14 +260,14 @@ def find_run_image(
         return None
     image = marker.stored(home(settings.data_dir, suite.reference, settings.architecture), lock.digest, variant, store)
     if image:
-        _say_if_old(lock, settings, reporter)
+        say_if_old(lock, settings, reporter, fix=f"packrunner builder update {lock.reference}")
     return image
 
 
-def _say_if_old(lock: Lock, settings: BaseSettings, reporter: Reporter) -> None:
+def say_if_old(lock: Lock, settings: BaseSettings, reporter: Reporter, *, fix: str) -> None:
+    """Note that a lock is older than a week, and what makes it newer."""
     age = settings.now() - lock.resolved_at
     if age > _OLD_AFTER:
         days = int(age // (24 * 3600))
-        hint = f"to take newer packages: packrunner builder update {lock.reference}"
-        text = f"{lock.reference}@{lock.digest.short} was resolved {days} days ago; {hint}"
+        text = f"{lock.reference}@{lock.digest.short} was resolved {days} days ago; to take newer packages: {fix}"
         reporter.emit(Noted(text=text, always=True))

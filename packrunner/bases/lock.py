@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from packrunner.bases.apt_sources import Archive
 
 VERSION = 1
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,9 @@ def _parse(raw: Any) -> Lock:
     if any(name not in names for listed in images.values() for name in listed):
         raise ValueError("an image names a package that is not listed")
     for package in packages:
-        # The digest becomes a file name, the path part of an address.
+        # The digest and the name become names of files, the path part of an address.
+        if not _NAME.fullmatch(package.name):
+            raise ValueError(f"{package.name[:100]!r} is no name of a package")
         Digest.parse(f"sha256:{package.sha256}")
         if int(package.size) < 0 or not package.path.startswith("pool/") or ".." in package.path:
             raise ValueError(f"the entry of {package.name} is not sound")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner.bases import accounts, debian, marker
+from packrunner.bases.base import say_if_old
 from packrunner.bases.blueprint import Blueprint
 from packrunner.bases.lock import home, lock_path, read_lock
 from packrunner.bases.packages import parse_clauses
@@ -176,6 +177,7 @@ class Team(msgspec.Struct, frozen=True, kw_only=True):
         lock = given or read_lock(lock_path(settings.data_dir, plan.key, settings.architecture))
         lock = debian.prepare(plan, tuple(plan.images), settings, self.tools, lock=lock, given=given is not None)
         debian.rename(plan, lock, settings, store)
+        say_if_old(lock, settings, self.tools.reporter, fix="packrunner builder update NAME --config builder.toml")
         images = {image: marker.stored(here, lock.digest, image, store) for image in plan.images}
         found = {image: one for image, one in images.items() if one}
         if len(found) < len(images):

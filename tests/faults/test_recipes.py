@@ -250,6 +250,28 @@ def test_newer_packages_come_with_an_update(machine: Machine, run: Any) -> None:
     assert run("builder", "lock", "--check")
 
 
+def test_an_old_lock_is_noted(machine: Machine, run: Any) -> None:
+    run("builder", "lock")
+    assert "days ago" not in run("builder", "create", "acme/builder")[1]
+    machine.now = NOW + 9 * 24 * 3600
+    err = " ".join(run("builder", "create", "acme/builder")[1].split())
+    assert "was resolved 9 days ago; to take newer packages: packrunner builder update NAME --config" in err
+
+
+@pytest.mark.fault("ARC-03")
+@pytest.mark.parametrize("name", ["../../x", "x/y", "", ".", "X"])
+def test_a_lock_with_names_that_are_none_is_refused(machine: Machine, run: Any, name: str) -> None:
+    run("builder", "lock")
+    text = (
+        Path("builder.lock")
+        .read_text()
+        .replace('"name": "libpq5"', f'"name": "{name}"')
+        .replace('"libpq5"', f'"{name}"')
+    )
+    Path("builder.lock").write_text(text)
+    assert "error[base-lock]" in run("builder", "create", "acme/builder", code=15)[1]
+
+
 def test_without_a_lock_file_the_machine_keeps_what_it_took(machine: Machine, run: Any) -> None:
     first, _ = run("builder", "create", "acme/builder")
     archive({"libpq5": "2"}).write(machine.mirror.removeprefix("file://"))

@@ -100,7 +100,7 @@ def _read(file: str, reference: str, architecture: str) -> Lock:
     found = read_lock(file, fix="packrunner builder lock, once more")
     if found is None:
         raise _missing(file)
-    whole = found.recipe == "" and {*RECIPES} <= {*found.images}
+    whole = found.recipe == "" and {*RECIPES} == {*found.images}
     if not whole or (found.reference, found.architecture) != (reference, architecture):
         what = f"{found.reference}, for {found.architecture}" if not found.recipe else "a builder's recipe"
         raise UsageError(
