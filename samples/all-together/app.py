@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flask import Flask, render_template
 
-app = Flask(__name__)
+app = Flask(__name__, static_folder="public")
 BUILT = Path(__file__).parent / "built-with.txt"
 
 
@@ -19,6 +19,7 @@ def index() -> str:
         "index.html",
         version=os.environ.get("APP_VERSION", "unknown"),
         greeting=os.environ.get("GREETING", "Hello"),
-        zone=time.strftime("%Z"),
+        zone=Path("/etc/timezone").read_text().strip(),
+        clock=time.strftime("%Z"),
         built=BUILT.read_text().strip(),
     )

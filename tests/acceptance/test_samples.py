@@ -45,6 +45,7 @@ def test_an_application_with_all_of_them(cli: Cli, samples: Path) -> None:
         assert "The clock here is on CE" in page  # CET or CEST, and not UTC
         assert "Built with Python 3." in page
     found = json.loads(cli.ok("inspect", "together", "--json").out)
+    assert "sample/esbuild" in found["labels"]["io.buildpacks.build.metadata"]
     assert found["labels"]["org.opencontainers.image.version"] == "2.1.0"
     assert "from timezone" in cli.ok("inspect", "together").out
     assert cli.ok(*together("together"), cwd=samples).err.startswith("Nothing changed")
