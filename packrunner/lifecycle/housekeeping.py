@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import workspace
-from packrunner.bases import debian
+from packrunner.bases import pruning
 from packrunner.bases.recipes import is_image_name
 from packrunner.catalog import memory
 from packrunner.catalog.builtin import sdk_dir
@@ -74,7 +74,7 @@ def clean(state: State, *, everything: bool, dry_run: bool) -> tuple[Freed, ...]
         ),
         Freed(
             what="base images",
-            size=debian.prune_bases(state.data_dir, state.store, everything=everything, dry_run=dry_run),
+            size=pruning.prune_bases(state.data_dir, state.store, everything=everything, dry_run=dry_run),
         ),
         Freed(
             what="layers",

@@ -20,9 +20,9 @@ from msgspec.structs import replace
 from packrunner.bases import Base, BaseSettings, debian, lock_path, open_base, parse_reference
 from packrunner.bases.base import Tools
 from packrunner.bases.blueprint import own
-from packrunner.bases.debian import Update, prune_bases
 from packrunner.bases.lock import read_lock
 from packrunner.bases.making import Maker
+from packrunner.bases.pruning import prune_bases
 from packrunner.bases.recipes import RECIPES
 from packrunner.errors import CorruptError, NetworkError, StoreError, UsageError
 from packrunner.events import Noted, StepDone, StepProgress, StepStarted, Warned
@@ -45,6 +45,7 @@ from tests.unit.bases.archive import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from packrunner.bases.debian import Update
     from packrunner.engines.base import Sandbox, SandboxSpec
     from packrunner.events import Event
 

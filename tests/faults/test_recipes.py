@@ -258,7 +258,7 @@ def test_an_old_lock_is_noted(machine: Machine, run: Any) -> None:
     assert "was resolved 9 days ago; to take newer packages: packrunner builder update NAME --config" in err
 
 
-@pytest.mark.fault("ARC-03")
+@pytest.mark.fault("ARC-02")
 @pytest.mark.parametrize("name", ["../../x", "x/y", "", ".", "X"])
 def test_a_lock_with_names_that_are_none_is_refused(machine: Machine, run: Any, name: str) -> None:
     run("builder", "lock")
