@@ -17,6 +17,7 @@ in `new`, and of two builds that stage the same thing one wins and the other use
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import os
@@ -39,6 +40,7 @@ from packrunner.paths import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     from packrunner.catalog.check import Kind
     from packrunner.formats.buildpack import BuildpackDescriptor
@@ -100,6 +102,14 @@ class Stage:
             line = f"{fingerprint.digest(before)} {found.digest.removeprefix('sha256:')} {ours}\n"
             write_atomic(known, line.encode())
         return found
+
+    def on(self, platform: str) -> Self:
+        """The same stage for another platform; itself where that is ""."""
+        if not platform:
+            return self
+        other = copy.copy(self)
+        other._platform = platform  # noqa: SLF001 - of the same class
+        return other
 
     def combine(self, staged: Iterable[StagedBuildpack]) -> str:
         """The directory that shows all of them as `<escaped id>/<version>/`; reused while nobody touched it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from packrunner.catalog import platforms
 from packrunner.catalog.check import kind_of
 from packrunner.disk import disk_error
 from packrunner.errors import PackrunnerError, UsageError
@@ -57,9 +58,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def validate(directory: str, stage: Stage) -> Verdict:
-    """Look over what is in a directory; nothing of it runs."""
+    """Look over what is in a directory; nothing of it runs. Of one for several platforms, every part."""
     source = os.path.realpath(directory)
     kind = kind_of(source)
+    staged = None
     try:
         if not os.path.isfile(os.path.join(source, f"{kind}.toml")):
             raise UsageError(
@@ -67,7 +69,8 @@ def validate(directory: str, stage: Stage) -> Verdict:
                 slug="unknown-buildpack",
                 tries=("packrunner buildpack validate DIR, for the directory that does",),
             )
-        staged = stage.add(source, kind, shown=directory)
+        for platform in platforms.folders(source) or ("",):
+            staged = stage.on(platform).add(source, kind, shown=directory)
     except PackrunnerError as error:
         wrong = Finding(
             level="error",
@@ -76,6 +79,7 @@ def validate(directory: str, stage: Stage) -> Verdict:
             fix=error.tries[0] if error.tries else "",
         )
         return Verdict(directory=directory, kind=kind, findings=(wrong,))
+    assert staged is not None
     return Verdict(
         directory=directory,
         name=f"{staged.id}@{staged.version}",
@@ -90,8 +94,8 @@ def _doubts(staged: StagedBuildpack, source: str, shown: str) -> Iterator[Findin
         text = file.read().decode()
     yield from _unknown(tomllib.loads(text), staged.kind, text, where)
     yield from _about(staged, text, where)
-    for name in _PROGRAMS[staged.kind]:
-        path = os.path.join("bin", name)
+    parts = platforms.folders(source) or ("",)
+    for path in (os.path.join(part, "bin", name) for part in parts for name in _PROGRAMS[staged.kind]):
         try:
             mode = os.stat(os.path.join(source, path)).st_mode
         except OSError:

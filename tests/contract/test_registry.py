@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from packrunner.errors import RefusedError
-from packrunner.images.image import Image, Layer
+from packrunner.images.image import Image, Layer, digest_of
 from packrunner.images.manifest import LAYER_GZIP, LAYER_ZSTD, PlatformFile
 from packrunner.images.registry.credentials import Anonymous, Login
 from packrunner.images.registry.registry import Registry
 from packrunner.images.registry.settings import RegistrySettings
+from packrunner.images.several import Several
 from packrunner.images.store import LocalStore
 from packrunner.images.transfer import Locator, read_image, write_output
 from tests.rawtar import entry, tar
@@ -85,6 +87,32 @@ def test_an_image_goes_there_and_comes_back(
         assert other.check() == ()
         assert (pushed.digest == image.digest) == (compression == "none")
         assert ours.push(image, [name], store, compression=compression).sent == 0
+
+
+@pytest.mark.skopeo
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_images_for_several_platforms_are_read_by_another_client(
+    name: str, store: LocalStore, tmp_path: Path, compression: Compression
+) -> None:
+    images = [
+        dataclasses.replace(made(store, 1000 + number), architecture=arch)
+        for number, arch in enumerate(("amd64", "arm64"))
+    ]
+    with client(store) as ours:
+        pushed = ours.push(Several(images=tuple(images)), [name], store, compression=compression)
+    raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}")
+    assert digest_of(raw.encode()) == pushed.digest
+    assert [one["platform"]["architecture"] for one in json.loads(raw)["manifests"]] == ["amd64", "arm64"]
+    for arch, image in zip(("amd64", "arm64"), images, strict=True):
+        platform = ("--override-os", "linux", "--override-arch", arch)
+        config = skopeo(*platform, "inspect", "--config", "--raw", "--tls-verify=false", f"docker://{name}")
+        assert digest_of(config.encode()) == image.config.digest
+    # All of it, by the other client, into a layout that we read.
+    place = tmp_path / "all"
+    skopeo("copy", "--all", "--src-tls-verify=false", f"docker://{name}", f"oci:{place}:1")
+    for arch, image in zip(("amd64", "arm64"), images, strict=True):
+        found = read_image(Locator(kind="oci", path=str(place)), store, PlatformFile(os="linux", architecture=arch))
+        assert found.config.digest == image.config.digest
 
 
 @pytest.mark.parametrize("connections", [1, 8])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from packrunner.catalog import platforms
 from packrunner.catalog.stage import Stage
+from packrunner.catalog.validate import validate
 from packrunner.errors import UsageError
 
 DESCRIPTOR = 'api = "0.12"\n[buildpack]\nid = "acme/tool"\nversion = "1.0.0"\n'
@@ -50,6 +52,7 @@ def test_the_nearest_directory_is_taken(tmp_path: Path, source: Path, platform: 
 
 
 def test_the_same_place_is_another_buildpack_on_another_platform(tmp_path: Path, source: Path) -> None:
+    time.sleep(0.05)  # what is as new as the clock's tick is not recorded
     first = stage(tmp_path, "linux/amd64").add(str(source))
     second = stage(tmp_path, "linux/s390x").add(str(source))
     assert first.digest != second.digest
@@ -72,6 +75,13 @@ def test_a_platform_that_is_not_there_is_named_with_those_that_are(tmp_path: Pat
     assert caught.value.slug == "buildpack-target"
     assert caught.value.cause == "it has linux/amd64, linux/arm64/v8"
     assert caught.value.at == "./tool/linux/s390x"
+
+
+def test_each_part_is_looked_over_for_its_author(tmp_path: Path, source: Path) -> None:
+    (source / "linux" / "arm64" / "v8" / "bin" / "detect").unlink()
+    found = validate(str(source), stage(tmp_path, ""))
+    assert not found.is_good
+    assert [one.at for one in found.findings if one.level == "error"] == [f"{source}/linux/arm64/v8/bin/detect"]
 
 
 def test_a_second_descriptor_is_refused(tmp_path: Path, source: Path) -> None:
