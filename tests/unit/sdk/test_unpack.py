@@ -129,7 +129,7 @@ ESCAPES: dict[str, list[Member]] = {
 }
 ONLY_TAR: dict[str, list[Member]] = {
     "same as what is outside": [("evil", "same", "../outside")],
-    "same as what a link names": [("l", "link", "x"), ("evil", "same", "l")],
+    "same as what a link names": [("x", "file", ""), ("l", "link", "x"), ("evil", "same", "l")],
     "same as nothing": [("evil", "same", "nothing")],
     "same through a link": [("d/f", "file", ""), ("l", "link", "d"), ("evil", "same", "l/f")],
 }
