@@ -8,6 +8,7 @@ more with `--hypothesis-profile thorough`.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shutil
 import signal
@@ -100,16 +101,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"{tier}: {reason}")
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Names of new directories: pytest would look through all that there are for each of thousands."""
+    place = tmp_path_factory.mktemp("homes")
+    return (str(place / str(number)) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def clean_environ(monkeypatch: pytest.MonkeyPatch, homes: Iterator[str]) -> None:
     """No test reads or writes the developer's own state, settings or colours."""
     for name in list(os.environ):
         if name.startswith(("PACKRUNNER_", "CNB_", "BP_", "BPE_")):
             monkeypatch.delenv(name)
     for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "CI", "GITHUB_ACTIONS", "COLUMNS", "SOURCE_DATE_EPOCH"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PACKRUNNER_HOME", str(tmp_path_factory.mktemp("home")))
-    return
+    home = next(homes)
+    os.mkdir(home, 0o700)
+    monkeypatch.setenv("PACKRUNNER_HOME", home)
 
 
 @pytest.fixture
