@@ -218,3 +218,17 @@ def test_layers_of_a_cache_image_may_be_compressed_and_are_verified_uncompressed
     three = machine(tmp_path, "three", {})
     assert fetched(three, CacheImage("a/c", layouts)).layers_of("acme/a").keys() != {"x", "c"}
     assert three.reporter.of(Warned)
+
+
+def test_a_layer_that_is_gone_elsewhere_is_not_foreseen(tmp_path: Path) -> None:
+    place = tmp_path / "outside"
+    place.mkdir()
+    one, two = machine(tmp_path, "one"), machine(tmp_path, "two", {})
+    one.cycle()
+    carrier(one, CacheDirectory(str(place))).keep(one.cache)
+    (place / "committed" / f"{one.cache.layers_of('acme/a')['c'].diff_id}.tar").unlink()
+    foresight = carrier(two, CacheDirectory(str(place)))
+    found = foresight.foresee(tuple(two.members), two.analyze().label, two.cache)
+    assert {name for _, name in identities(found)} == {"x"}
+    assert foresight.carried == set(identities(found).values())
+    assert not two.reporter.of(Warned)
