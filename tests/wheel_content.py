@@ -18,6 +18,8 @@ NEEDED = (
     "packrunner/catalog/templates/shell/bin/build",
     "packrunner/catalog/templates/go/main.go",
     "packrunner/catalog/templates/go/dot-gitignore",
+    "packrunner/catalog/templates/composite/package.toml",
+    "packrunner/catalog/templates/extension/bin/generate",
     "packrunner/bases/keyring/debian-archive-trixie-stable.asc",
     "packrunner/_docs/errors.md",
     "packrunner/_buildpacks/order.toml",

@@ -1,9 +1,10 @@
 """`packrunner buildpack new`: a buildpack that works, with an application and tests, made from the templates beside.
 
-    templates/common/      README.md and tests/, for all languages
-    templates/<language>/  buildpack.toml and the programs; `dot-` begins the names of hidden files
+    templates/common/                  README.md and tests/, for all languages
+    templates/<language>/              buildpack.toml and the programs; `dot-` begins the names of hidden files
+    templates/composite/ extension/    all of those
 
-`{{name}}` is replaced in README.md and buildpack.toml, everything else is copied as it is.
+`{{name}}` is replaced in README.md and descriptors, everything else is copied as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from packrunner.catalog.check import parse_descriptor
+from packrunner.catalog import builtin
+from packrunner.catalog.check import kind_of, read_descriptor
 from packrunner.disk import disk_error, temporary
 from packrunner.errors import UsageError
 from packrunner.formats import api
@@ -27,15 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Language = Literal["python", "shell", "go"]
+Example = Literal[Language, "composite", "extension"]
 API = api.BUILDPACK_APIS[-1]
 VERSION = "0.1.0"
 
 _OLDEST = (0, 9)
 """The API from which on commands are lists, as in the examples."""
-_DESCRIPTOR = "buildpack.toml"
-_FILLED = frozenset({"README.md", _DESCRIPTOR})
+_FILLED = frozenset({"README.md", "buildpack.toml", "extension.toml"})
 _DOT = "dot-"
-_ABOUT: Mapping[Language, str] = {
+_ABOUT: Mapping[Example, str] = {
     "python": """\
 `bin/detect` and `bin/build` are Python on packrunner's SDK. It is put into the buildpack when that is built with or
 packaged, so the buildpack runs on every platform whose builder has Python 3.11 or newer.""",
@@ -59,7 +61,7 @@ def create(
     directory: str,
     *,
     identity: str,
-    language: Language,
+    example: Example,
     version: str = VERSION,
     level: str = API,
     targets: Sequence[str] = (),
@@ -71,7 +73,9 @@ def create(
     identity = BuildpackId.parse(identity)
     _check_api(level)
     _check_free(directory)
-    chosen = [target(text) for text in targets] or _default_targets(language)
+    if example == "composite" and targets:
+        raise UsageError("a composite has no targets of its own", slug="usage", tries=("leave out --target",))
+    chosen = [target(text) for text in targets] or _default_targets(example)
     short = identity.rpartition("/")[2]
     values = {
         "id": identity,
@@ -80,22 +84,23 @@ def create(
         "version": version,
         "api": level,
         "targets": "\n\n".join(map(_table, chosen)),
-        "about": _ABOUT[language],
+        "about": _ABOUT.get(example, ""),
+        **_builtin_versions(),
         "package": identity.lower(),
     }
     parent = os.path.dirname(os.path.abspath(directory))
     new = os.path.join(parent, temporary("new"))
     try:
         os.makedirs(parent, exist_ok=True)
-        _copy(language, new, values)
-        _check(os.path.join(new, _DESCRIPTOR), directory)
+        _copy(example, new, values)
+        read_descriptor(new, shown=readable(directory), kind=kind_of(new))
         os.rename(new, directory)
     except OSError as error:
         raise disk_error(error, directory) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return Made(
-        directory=directory, files=tuple(sorted(_files(directory))), to_run="make.sh" if language == "go" else ""
+        directory=directory, files=tuple(sorted(_files(directory))), to_run="make.sh" if example == "go" else ""
     )
 
 
@@ -124,9 +129,9 @@ def _is_word(text: str) -> bool:
     return text.isascii() and text.replace("-", "").replace(".", "").replace("_", "").isalnum()
 
 
-def _default_targets(language: Language) -> list[Target]:
+def _default_targets(example: Example) -> list[Target]:
     """Scripts run anywhere, a program on what it was compiled for."""
-    if language != "go":
+    if example != "go":
         return [Target(os="linux", arch="amd64"), Target(os="linux", arch="arm64")]
     machine = platform.machine()
     return [Target(os="linux", arch={"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine))]
@@ -172,15 +177,16 @@ def _check_free(directory: str) -> None:
         )
 
 
-def _check(path: str, directory: str) -> None:
-    """What was written is what a buildpack.toml may be: a version that is none shows here."""
-    with open(path, "rb") as file:
-        parse_descriptor(file.read(), where=os.path.join(readable(directory), _DESCRIPTOR))
+def _builtin_versions() -> dict[str, str]:
+    """The versions of the built-in buildpacks, for orders that name them."""
+    top = builtin.builtin_dir()
+    found = [read_descriptor(os.path.join(top, name), shown=name).buildpack for name in builtin.short_names(top)]
+    return {one.id: one.version for one in found}
 
 
-def _copy(language: Language, new: str, values: Mapping[str, str]) -> None:
+def _copy(example: Example, new: str, values: Mapping[str, str]) -> None:
     templates = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
-    for name in ("common", language):
+    for name in (example,) if example in {"composite", "extension"} else ("common", example):
         top = os.path.join(templates, name)
         for path in _files(top):
             hidden = [f".{one.removeprefix(_DOT)}" if one.startswith(_DOT) else one for one in path.split("/")]

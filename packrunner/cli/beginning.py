@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from packrunner import events, paths, process
 from packrunner.catalog import scaffold
@@ -17,11 +17,12 @@ from packrunner.errors import PackrunnerError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from packrunner.catalog.scaffold import Language, Made
+    from packrunner.catalog.scaffold import Example, Language, Made
     from packrunner.cli.session import Session
 
 _PASSED = re.compile(rb"^(?P<count>\d+) passed in ")
 _WIDTH = 20
+_WRITTEN = {"python": "the SDK", "shell": "the shell", "go": "Go"}
 
 
 def place(identity: str, directory: str | None, path: str | None) -> str:
@@ -34,12 +35,23 @@ def place(identity: str, directory: str | None, path: str | None) -> str:
     return os.path.join(os.getcwd(), chosen or identity.rstrip("/").rpartition("/")[2])
 
 
+def example(kind: Literal["buildpack", "composite", "extension"], language: Language | None) -> Example:
+    """What is begun with. Raises UsageError for a language of what is written in none."""
+    if kind == "buildpack":
+        return language or "python"
+    if language is not None:
+        raise UsageError(
+            f"--language is for buildpacks, not for --kind {kind}", slug="usage", tries=("leave out --language",)
+        )
+    return kind
+
+
 def begin(
     session: Session,
     identity: str,
     directory: str,
     *,
-    language: Language,
+    example: Example,
     version: str,
     api: str | None,
     targets: Sequence[str],
@@ -49,15 +61,17 @@ def begin(
     made = scaffold.create(
         directory,
         identity=identity,
-        language=language,
+        example=example,
         version=version,
         level=api or scaffold.API,
         targets=targets,
     )
     missing = _prepare(made, session)
-    tests = "" if missing or not test else _tests(made, session)
+    # Those of the others build images, and would make a base first.
+    quick = example in _WRITTEN
+    tests = "" if missing or not test or not quick else _tests(made, session)
     about = f"{identity} {version}, buildpack API {api or scaffold.API}"
-    session.result("\n".join(_page(made, about, language=language, tests=tests, missing=missing)))
+    session.result("\n".join(_page(made, about, example, tests=tests, missing=missing)))
     return 0
 
 
@@ -112,24 +126,36 @@ def _broken(what: str, made: Made, lines: list[bytes]) -> PackrunnerError:
     )
 
 
-def _page(made: Made, about: str, *, language: Language, tests: str, missing: str) -> Iterator[str]:
+def _page(made: Made, about: str, example: Example, *, tests: str, missing: str) -> Iterator[str]:
     shown = paths.readable(made.directory)
     inside = ", ".join(filter(None, (units.number(len(made.files), "file"), tests)))
     yield f"Created {shown}/ ({inside})"
-    written = {"python": "the SDK", "shell": "the shell", "go": "Go"}[language]
-    parts = {
-        "buildpack.toml": about,
-        "bin/detect": "accepts an application with hello.txt; change this first",
-        "bin/build": f"one cached layer and one process, written with {written}",
-        "tests/": f"a fixture application and tests{'' if tests else ': pip install pytest, and pytest ' + shown}",
-        "README.md": "what it does, how to compose and package it",
-    }
-    if language == "go":
-        parts["make.sh"] = "compiles both programs of *.go" + (
-            f"; needs {missing}, which is not here" if missing else ""
-        )
-    for name, text in parts.items():
+    how = "" if tests else f": pip install pytest, and pytest {shown}"
+    for name, text in _parts(about, example, missing).items():
         yield f"  {name:<{_WIDTH}}  {text}"
+    yield f"  {'tests/':<{_WIDTH}}  a fixture application and tests{how}"
+    yield f"  {'README.md':<{_WIDTH}}  what it does, how to compose and package it"
     # A name without a slash may be that of a built-in buildpack.
     place = shown if shown.startswith(("/", "~", ".")) else f"./{shown}"
-    yield f"Try it:  packrunner build demo -p {shown}/tests/fixture -b {place}"
+    taking = f"-b procfile --extension {place}" if example == "extension" else f"-b {place}"
+    yield f"Try it:  packrunner build demo -p {shown}/tests/fixture {taking}"
+
+
+def _parts(about: str, example: Example, missing: str) -> dict[str, str]:
+    """What there is to change."""
+    if example == "composite":
+        return {
+            "buildpack.toml": about,
+            "  [[order]]": "two of the built-in buildpacks; change this first",
+            "package.toml": "where the buildpacks of the order are",
+        }
+    detect = "accepts an application with hello.txt; change this first"
+    if example == "extension":
+        generate = "a Dockerfile that puts a file into the run image"
+        return {"extension.toml": about, "bin/detect": detect, "bin/generate": generate}
+    build = f"one cached layer and one process, written with {_WRITTEN[example]}"
+    parts = {"buildpack.toml": about, "bin/detect": detect, "bin/build": build}
+    if example == "go":
+        need = f"; needs {missing}, which is not here" if missing else ""
+        parts["make.sh"] = f"compiles both programs of *.go{need}"
+    return parts

@@ -123,6 +123,18 @@ def test_an_image_is_built_started_and_asked(cli: Cli, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.parametrize("kind", ["composite", "extension"])
+def test_a_composite_and_an_extension_work_at_once(kind: str, cli: Cli, tmp_path: Path) -> None:
+    new = cli.ok("buildpack", "new", f"acme/new-{kind}", "--kind", kind, cwd=tmp_path)
+    words = new.out.splitlines()[-1].removeprefix("Try it:  packrunner ").split()
+    cli.ok(*words, cwd=tmp_path)
+    assert cli.ok("run", "demo").out == "Hello, world!\n"
+    ran = own_tests(tmp_path / f"new-{kind}", cli)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    cli.ok("buildpack", "package", "it.cnb", "-p", f"new-{kind}", cwd=tmp_path)
+    assert f"acme/new-{kind}" in cli.ok("buildpack", "inspect", "it.cnb", cwd=tmp_path).out
+
+
 @pytest.fixture
 def foreign() -> Iterator[Path]:
     """A directory of somebody else's, all above which they may list: pytest does."""

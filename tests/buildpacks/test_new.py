@@ -31,7 +31,7 @@ def own_tests(directory: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("how", ["programs", "in-process"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_its_tests_pass(language: Language, how: str, tmp_path: Path) -> None:
-    scaffold.create(str(tmp_path / "hello"), identity="acme/hello", language=language)
+    scaffold.create(str(tmp_path / "hello"), identity="acme/hello", example=language)
     ran = own_tests(tmp_path / "hello", "--run-buildpack", how)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "4 passed" in ran.stdout
@@ -47,7 +47,7 @@ def test_its_tests_pass(language: Language, how: str, tmp_path: Path) -> None:
     ],
 )
 def test_its_tests_can_fail(old: str, new: str, failing: str, tmp_path: Path) -> None:
-    scaffold.create(str(tmp_path / "hello"), identity="acme/hello", language="python")
+    scaffold.create(str(tmp_path / "hello"), identity="acme/hello", example="python")
     for program in (tmp_path / "hello/bin").iterdir():
         program.write_text(program.read_text().replace(old, new))
     ran = own_tests(tmp_path / "hello")

@@ -88,3 +88,24 @@ def test_a_compiler_that_fails_is_heard(here: Path, capsys: Capture, monkeypatch
     assert "error[buildpack-new]: hello was created, but hello/make.sh failed" in err
     assert "too old" in err
     assert (here / "hello/main.go").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("composite", ["  buildpack.toml        acme/hello 0.1.0", "    [[order]]           two", "  package.toml "]),
+        ("extension", ["  extension.toml        acme/hello 0.1.0", "  bin/detect ", "  bin/generate  "]),
+    ],
+)
+def test_other_kinds(kind: str, lines: list[str], capsys: Capture) -> None:
+    assert call("buildpack", "new", "acme/hello", "--kind", kind) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(start) for line, start in zip(out[1:], lines, strict=False))
+    taking = "-b procfile --extension ./hello" if kind == "extension" else "-b ./hello"
+    assert out[-1] == f"Try it:  packrunner build demo -p hello/tests/fixture {taking}"
+
+
+def test_only_buildpacks_have_a_language(here: Path, capsys: Capture) -> None:
+    assert call("buildpack", "new", "acme/hello", "--kind", "extension", "--language", "go") == 2
+    assert "--language is for buildpacks" in capsys.readouterr().err
+    assert list(here.iterdir()) == []

@@ -15,9 +15,17 @@ def command(  # noqa: PLR0913  one parameter per flag
     directory: Annotated[str | None, typer.Argument(metavar="[DIR]")] = None,
     *,
     language: Annotated[
-        Literal["python", "shell", "go"],
+        Literal["python", "shell", "go"] | None,
         typer.Option("--language", metavar="python|shell|go", help="What it is written in. (default: python)"),
-    ] = "python",
+    ] = None,
+    kind: Annotated[
+        Literal["buildpack", "composite", "extension"],
+        typer.Option(
+            "--kind",
+            metavar="buildpack|composite|extension",
+            help="A buildpack, an order of others, or what extends images. (default: buildpack)",
+        ),
+    ] = "buildpack",
     path: Annotated[str | None, typer.Option("-p", "--path", metavar="DIR", help="The same as DIR.")] = None,
     version: Annotated[
         str, typer.Option("-V", "--version", metavar="VERSION", help="Three numbers. (default: 0.1.0)")
@@ -53,7 +61,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         session,
         identity,
         beginning.place(identity, directory, path),
-        language=language,
+        example=beginning.example(kind, language),
         version=version,
         api=api,
         targets=target or (),
