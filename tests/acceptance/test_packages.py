@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -139,6 +141,35 @@ def test_a_package_for_several_platforms_is_the_same_in_every_place(cli: Cli, se
                 assert "Nothing changed" in cli.ok("build", "several", "-p", "app", "-b", place, cwd=several).err
         assert len(digests) == 1
     assert cli.ok("run", "several").out == f"for {own}\nfrom the application"
+
+
+@pytest.mark.registry
+@pytest.mark.skipif(shutil.which("pack") is None, reason="pack is not installed")
+@pytest.mark.cnb("DST-01", "DST-03", "DST-04")
+def test_pack_and_packrunner_read_each_others_packages_for_several_platforms(cli: Cli, several: Path) -> None:
+    def pack(*words: str) -> str:
+        env = {**os.environ, "PACK_HOME": str(several / "pack")}
+        ended = subprocess.run(["pack", *words], cwd=several, env=env, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    targets = "".join(f'[[targets]]\nos = "linux"\narch = "{arch}"\n' for arch in ARCHITECTURES)
+    with (several / "tool" / "buildpack.toml").open("a") as file:
+        file.write(targets)
+    (several / "tool" / "package.toml").write_text('[buildpack]\nuri = "."\n')
+    for program in (several / "tool").glob("linux/*/bin/*"):
+        program.chmod(0o755)
+    (several / "registry").mkdir()
+    with real_registry(several / "registry") as registry:
+        ours, theirs = f"{registry.host}/acme/ours:1", f"{registry.host}/acme/theirs:1"
+        cli.ok("buildpack", "package", ours, "-p", "tool", *TARGETS, "--push", cwd=several)
+        assert "acme/tool@1.0.0" in pack("buildpack", "inspect", ours)
+        config = str(several / "tool" / "package.toml")
+        pack("buildpack", "package", theirs, "--publish", "--config", config, *TARGETS)
+        found = json.loads(cli.ok("buildpack", "inspect", theirs, "--json", cwd=several).out)
+        assert [one["platform"] for one in found["targets"]] == ["linux/amd64", "linux/arm64"]
+        digests = {cli.ok("build", "both", "-p", "app", "-b", name, cwd=several).digest for name in (ours, theirs)}
+    assert len(digests) == 1
 
 
 @pytest.mark.cnb("DST-06")
