@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.toolchain import GO, PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.sandbox
 LANGUAGES = [
     "python",
     "shell",
-    pytest.param("go", marks=pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")),
+    pytest.param("go", marks=pytest.mark.skipif(not GO, reason="go is not installed")),
 ]
 
 SERVING = """
@@ -74,7 +75,7 @@ def own_tests(directory: Path, cli: Cli, *flags: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.cnb("DST-01", "DST-02")
 def test_from_nothing_to_a_package(language: str, cli: Cli, tmp_path: Path) -> None:
-    new = cli.ok("buildpack", "new", f"acme/new-{language}", "--language", language, cwd=tmp_path)
+    new = cli.ok("buildpack", "new", f"acme/new-{language}", "--language", language, cwd=tmp_path, PATH=PATH)
     first, *_, last = new.out.splitlines()
     assert first.startswith(f"Created new-{language}/ (")
     assert first.endswith(" files, 4 tests pass)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, get_args
@@ -12,12 +11,13 @@ import pytest
 
 from packrunner.catalog import scaffold
 from packrunner.catalog.scaffold import Language
+from tests.toolchain import GO, PATH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LANGUAGES = [
-    pytest.param(one, marks=pytest.mark.skipif(one == "go" and not shutil.which("go"), reason="go is not installed"))
+    pytest.param(one, marks=pytest.mark.skipif(one == "go" and not GO, reason="go is not installed"))
     for one in get_args(Language)
 ]
 
@@ -25,7 +25,8 @@ LANGUAGES = [
 def own_tests(directory: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     """Run pytest as the author of the buildpack does."""
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "packrunner.testing", "-c", os.devnull, "--rootdir", "."]
-    return subprocess.run([*argv, *flags, "tests"], cwd=directory, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PATH": PATH}
+    return subprocess.run([*argv, *flags, "tests"], cwd=directory, env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("how", ["programs", "in-process"])
