@@ -48,18 +48,26 @@ def download(
     A login in the address and `headers` go to its host only, and are in no message. `limit` is a number of bytes.
     """
     wanted = _Wanted(url, sha256.lower(), headers or {}, limit)
-    if _digest(to) == wanted.sha256:
-        return to
-    say(f"fetching {wanted.shown}")
-    os.makedirs(os.path.dirname(to) or ".", exist_ok=True)
+    try:
+        if _digest(to) == wanted.sha256:
+            return to
+        say(f"fetching {wanted.shown}")
+        os.makedirs(os.path.dirname(to) or ".", exist_ok=True)
+        _fetch(wanted, to, sleep or _sleep)
+    except OSError as error:
+        raise Failure(f"could not write {to}: {error.strerror}") from error
+    return to
+
+
+def _fetch(wanted: _Wanted, to: str, sleep: Callable[[float], object]) -> None:
     opener = _opener()
     for wait in _WAITS:
         try:
             _attempt(opener, wanted, to)
         except _Passing:
-            (sleep or _sleep)(wait)
+            sleep(wait)
         else:
-            return to
+            return
     try:
         _attempt(opener, wanted, to)
     except _Passing as passing:
@@ -67,7 +75,6 @@ def download(
             f"could not fetch {wanted.shown}: {passing}",
             tries=("look whether the address can be reached from here, through a proxy maybe, and build again",),
         ) from passing
-    return to
 
 
 class _Wanted:

@@ -47,9 +47,12 @@ def unpack(archive: str, into: str, *, strip: int = 0, only: Sequence[str] = (),
     import zlib
     from lzma import LZMAError
 
-    os.makedirs(into, exist_ok=True)
     try:
+        os.makedirs(into, exist_ok=True)
         return _unpack(archive, into, strip, only, limit)
+    except OSError as error:
+        # gzip's and bz2's errors are OSErrors without a number.
+        raise Failure(f"could not unpack {os.path.basename(archive)}: {error.strerror or error}") from error
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError) as error:
         raise Failure(f"could not unpack {os.path.basename(archive)}: {error}") from error
 

@@ -104,6 +104,14 @@ def test_a_limit_ends_a_download_that_does_not(server: Server, tmp_path: Path) -
     assert os.listdir(tmp_path) == []
 
 
+def test_what_the_disk_refuses_is_said(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Failure, match=r"could not write .*/file/a: (File exists|Not a directory)"):
+        get(server, tmp_path / "file/a")
+    with pytest.raises(Failure, match="File name too long"):
+        get(server, tmp_path / ("x" * 300))
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"could not fetch http://127.0.0.1:9/x: Connection refused"):
         fetch.download("http://127.0.0.1:9/x", sha256=SHA, to=str(tmp_path / "a"), sleep=Slept())

@@ -178,3 +178,10 @@ def test_a_cut_archive_is_said(tmp_path: Path) -> None:
         file.truncate(os.path.getsize(whole) // 2)
     with pytest.raises(Failure, match="could not unpack a: "):
         unpack(whole, str(tmp_path / "out"))
+
+
+def test_what_the_disk_refuses_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="could not unpack a: File name too long"):
+        unpack(tar(tmp_path / "a", [("x" * 300, "file", "")]), str(tmp_path / "out"))
+    with pytest.raises(Failure, match="could not unpack none: No such file"):
+        unpack(str(tmp_path / "none"), str(tmp_path / "out"))
