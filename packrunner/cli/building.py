@@ -15,7 +15,7 @@ from packrunner.errors import DetectErroredError, DetectNoneError, PackrunnerErr
 from packrunner.lifecycle import bindings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from packrunner.cli.services import BuildOutcome, Known
     from packrunner.cli.session import Session
@@ -84,8 +84,7 @@ def reporter(request: BuildRequest, session: Session, *, progress: Progress, hid
     import sys
 
     session.color, session.verbose = request.color, request.verbose
-    secret = [value for name, value in request.env if is_secret(name)]
-    session.redact = Redactor.of(session.environ).knowing([*secret, *hidden])
+    session.redact = redactor(request, session.environ, hidden)
     return choose(
         progress,
         sys.stderr,
@@ -95,6 +94,12 @@ def reporter(request: BuildRequest, session: Session, *, progress: Progress, hid
         animation=request.animation,
         redact=session.redact,
     )
+
+
+def redactor(request: BuildRequest, environ: Mapping[str, str], hidden: Iterable[str]) -> Redactor:
+    """What hides the secrets of the environment and of the request, and what is `hidden`."""
+    secret = [value for name, value in request.env if is_secret(name)]
+    return Redactor.of(environ).knowing([*secret, *hidden])
 
 
 def tell(request: BuildRequest, shown: Reporter) -> None:

@@ -159,6 +159,32 @@ def test_the_same_in_docker(cli: Cli, samples: Path, docker_engine: DockerServic
     build("--clear-cache")
 
 
+TALKATIVE = """#!/bin/sh
+mkdir -p $1/tool $1/.packrunner
+printf '[types]\\nlaunch = true\\n' >$1/tool.toml
+printf '[[layers]]\\nname = "tool"\\ndetail = "new: %s of %s from https://me:hunter3@example.com"\\n' \\
+    "$(cat $2/env/API_TOKEN)" "$(cat $2/bindings/db/password)" >$1/.packrunner/report.toml
+"""
+
+
+def test_no_secret_is_in_a_report_or_a_plan(cli: Cli, tmp_path: Path) -> None:
+    for name, text in (("detect", "#!/bin/sh\n"), ("build", TALKATIVE)):
+        (tmp_path / "bp/bin").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bp/bin" / name).write_text(text)
+        (tmp_path / "bp/bin" / name).chmod(0o755)
+    (tmp_path / "bp/buildpack.toml").write_text('api = "0.12"\n[buildpack]\nid = "acme/talk"\nversion = "1.0.0"\n')
+    for name, text in (("app/file", "x"), ("db/type", "postgres"), ("db/password", "hunter2")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    words = ("secretive", "-p", "app", "-b", "./bp", "-e", "API_TOKEN=hunter1", "--binding", "db=db")
+    build = Compared(cli, tmp_path, *words)
+    (layer,) = [one for one in build()["result"]["layers"] if one["name"] == "tool"]
+    assert layer["detail"] == "new: (hidden) of (hidden) from https://(hidden)@example.com"
+    assert "hunter" not in (tmp_path / "report/report.json").read_text()
+    planned = cli.ok("plan", *words, cwd=tmp_path)
+    assert "hunter" not in planned.out + planned.err
+
+
 def test_no_buildpack_runs_and_only_caches_are_written(cli: Cli, app: Path, tmp_path: Path) -> None:
     told = cli.ok("plan", "unmade", "--cache", "type=dir,path=cache", "--output", "oci:out", cwd=app)
     assert "no build with these arguments is known" in " ".join(told.out.split())

@@ -147,6 +147,8 @@ class Telling:
 
     def write(self, sent: Sent, made: BuildReport, *, line: str, seconds: float) -> None:
         """Write both files into the directory that was asked for. Raises StoreError."""
+        from packrunner.cli.building import redactor
+        from packrunner.console.redact import cleaned
         from packrunner.lifecycle import export, handout
 
         names = (self._request.name, *self._request.delivery.tags)
@@ -166,7 +168,9 @@ class Telling:
                 "seconds": round(seconds, 6),
             },
         }
-        text = json.dumps(document, indent=2) + "\n"
+        # Reasons of layers are the buildpacks' own words.
+        hiding = redactor(self._request, os.environ, self._parts.held.texts())
+        text = json.dumps(cleaned(document, hiding), indent=2) + "\n"
         directory = self._request.shape.report_dir
         handout.write_report(directory, export.report(sent.image or made.image, names), text.encode())
 
