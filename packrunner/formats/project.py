@@ -142,6 +142,10 @@ def read(data: bytes, *, where: str) -> Project:
     project = _read_first(document, source) if first else _read_later(document, source)
     if schema is None:
         project = msgspec.structs.replace(project, warnings=(_no_schema(document, where),))
+    elif schema != SCHEMAS[-1] and (early := _exec_envs(project)):
+        text = f"{where} restricts {early} to execution environments, which is of schema {SCHEMAS[-1]}"
+        text += f": other platforms do not heed it at {schema}"
+        project = msgspec.structs.replace(project, warnings=(*project.warnings, text))
     if project.include and project.exclude:
         raise UsageError(
             f"{where} has both include and exclude",
@@ -165,6 +169,13 @@ def _schema(document: dict[str, Any], source: Document) -> str | None:
             tries=('[_] schema-version = "0.2"',),
         )
     return schema
+
+
+def _exec_envs(project: Project) -> str:
+    """What is for some execution environments only, by its name; "" where nothing is."""
+    members = (*project.group, *project.pre, *project.post)
+    named = [one.name for one in project.env if one.exec_env]
+    return next(iter([*named, *(one.id or one.uri for one in members if one.exec_env)]), "")
 
 
 def _no_schema(document: dict[str, Any], where: str) -> str:

@@ -212,6 +212,22 @@ def test_variables_of_execution_environments() -> None:
     assert found.variables("test") == {"A": "1", "B": "2"}
 
 
+@pytest.mark.cnb("PRJ-02")
+@pytest.mark.parametrize(
+    ("table", "what"),
+    [
+        ('[[io.buildpacks.build.env]]\nname = "A"\nvalue = "1"\n', "A"),
+        ('[[io.buildpacks.group]]\nid = "acme/a"\n', "acme/a"),
+        ('[[io.buildpacks.post.group]]\nuri = "./b"\n', "./b"),
+    ],
+)
+def test_what_only_a_later_schema_has_counts_and_is_warned_about(table: str, what: str) -> None:
+    (warning,) = parsed(f'{NEW}{table}exec-env = ["test"]\n').warnings
+    assert f"restricts {what} to execution environments, which is of schema 0.3" in warning
+    assert parsed(NEW + table).warnings == ()
+    assert parsed(f'{NEW.replace("0.2", "0.3")}{table}exec-env = ["test"]\n').warnings == ()
+
+
 @pytest.mark.parametrize("name", ["", "A=B", "a/b", "..", "a\\u0000"])
 def test_names_that_no_variable_can_have(name: str) -> None:
     with pytest.raises(UsageError) as caught:
