@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from packrunner.formats.plan import Entry, Plan, read_detect_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from packrunner.formats.sync import SyncRules
     from tests.buildpacks.builtin import Buildpack
@@ -57,7 +60,16 @@ def test_elsewhere_the_plan_is_what_it_was(buildpack: Buildpack, exec_env: str) 
     name = buildpack.root.name
     text = f'[[provides]]\nname = "{name}"\n\n[[requires]]\nname = "{name}"\n'
     assert detected(buildpack, exec_env) == text.encode()
-    del buildpack.env["CNB_EXEC_ENV"]
+
+
+def test_a_platform_without_execution_environments_gets_the_plan_of_production(
+    buildpack: Buildpack, repository: Path, tmp_path: Path
+) -> None:
+    source, plan = repository / "buildpacks" / buildpack.root.name, tmp_path / "plan.toml"
+    env = {"CNB_BUILDPACK_DIR": str(source), "CNB_PLATFORM_DIR": str(tmp_path), "CNB_BUILD_PLAN_PATH": str(plan)}
+    program = str(source / "bin" / "detect")
+    subprocess.run([program], cwd=buildpack.app, env={"PATH": os.environ["PATH"], **env}, check=True)
+    assert plan.read_bytes() == detected(buildpack, "production")
 
 
 def test_in_development_groups_without_live_reload_pass_as_before(buildpack: Buildpack) -> None:
