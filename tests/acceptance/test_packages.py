@@ -322,3 +322,17 @@ def test_inspect_names_what_is_no_package(cli: Cli, app: Path, place: str, why: 
     ended = cli("buildpack", "inspect", place, cwd=app)
     assert ended.code != 0
     assert why in ended.err
+
+
+@pytest.mark.registry
+def test_a_builder_that_only_this_machine_can_use_is_warned_about(cli: Cli, app: Path) -> None:
+    (app / "builder.toml").write_text(
+        '[[buildpacks]]\nuri = "./tool"\n[[order]]\n[[order.group]]\nid = "acme/tool"\n[build]\nimage = "debian:13"\n'
+    )
+    (app / "registry").mkdir()
+    with real_registry(app / "registry") as registry:
+        sent = cli.ok("builder", "create", f"{registry.host}/acme/builder:1", "--push", cwd=app)
+    told = " ".join(sent.err.split())
+    assert "the builder has no lifecycle, which other platforms need" in told
+    assert "no other machine has the builder's run image, localhost/packrunner/debian:13-python" in told
+    assert "try: a [recipe] in builder.toml" in told

@@ -227,6 +227,7 @@ def test_a_registry_gives_back_what_it_got(ours: Team, registry: RealRegistry, t
     name = f"{registry.host}/acme/team:1"
     words = ("builder", "create", name, "-c", str(root / "builder.toml"), "--push")
     first = ours.cli.ok(*words)
+    assert "no other machine" not in first.err
     assert registry.manifest("acme/team", "1")[0] == first.digest
     registry.manifest("acme/run", "1")
     sent = ours.at(name)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from packrunner.cli.builder_wish import BuilderWish
     from packrunner.cli.services import Known
+    from packrunner.cli.wiring.beneath import Beneath
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.names import Digest
@@ -78,15 +79,8 @@ def create_builder(
             ),
             transfer.images,
         )
-        if lifecycle is None and (wish.push or wish.load):
-            reporter.emit(
-                Warned(text="the builder has no lifecycle, which other platforms need: [lifecycle] in builder.toml")
-            )
+        _warn(wish, under, reporter, has_lifecycle=lifecycle is not None)
         inputs = made.inputs(wish, file, modules, opened, under)
-        if wish.push and not under.made and under.run_images[0].image.startswith(OWN):
-            text = f"no other machine has the builder's run image, {under.run_images[0].image}"
-            hint = "a [recipe] in builder.toml, whose run images are sent with the builder"
-            reporter.emit(Warned(text=text, hint=hint))
         digest = _put_out(image, under.made, wish, transfer)
         if known is not None:
             scan = record.Scan(inputs, app_skip=frozenset(), began_ns=began, replaced=frozenset(under.watched))
@@ -101,6 +95,17 @@ def create_builder(
                 store=transfer.images,
             )
         return Created(digest=digest, modules=len(modules), base=under.reference)
+
+
+def _warn(wish: BuilderWish, under: Beneath, reporter: Reporter, *, has_lifecycle: bool) -> None:
+    """Say what those who get the builder elsewhere will miss."""
+    if not has_lifecycle and (wish.push or wish.load):
+        text = "the builder has no lifecycle, which other platforms need: [lifecycle] in builder.toml"
+        reporter.emit(Warned(text=text))
+    if wish.push and not under.made and under.run_images[0].image.startswith(OWN):
+        text = f"no other machine has the builder's run image, {under.run_images[0].image}"
+        hint = "a [recipe] in builder.toml, whose run images are sent with the builder"
+        reporter.emit(Warned(text=text, hint=hint))
 
 
 def _put_out(image: Image, made: Mapping[str, Image], wish: BuilderWish, transfer: Transfer) -> Digest:
