@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -58,7 +58,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     if push:
         image_names.check_registries(names)
 
-    def setting(key: str, flag: str | None) -> str:
+    def setting(key: str, flag: str | None) -> Any:
         return config.resolve(key, flag=flag, environ=environ, config=settings).value or ""
 
     return BuilderWish(
@@ -69,8 +69,8 @@ def wish(  # noqa: PLR0913  one parameter per flag
         flat=tuple(frozenset(filter(None, map(str.strip, text.split(",")))) for text in flatten),
         push=push,
         load=load,
-        compression=setting("compression", compression),  # type: ignore[arg-type] # resolve() has checked it
-        pull_policy=setting("pull-policy", pull_policy),  # type: ignore[arg-type] # resolve() has checked it
+        compression=setting("compression", compression),
+        pull_policy=setting("pull-policy", pull_policy),
         docker_host=setting("docker-host", docker_host),
         quiet=quiet,
     )

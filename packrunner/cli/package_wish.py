@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from packrunner.images.compress import Compression
+    from packrunner.lifecycle.wishes import PullPolicy
 
 SUFFIX = ".cnb"
 
@@ -36,6 +37,7 @@ class PackageWish(msgspec.Struct, frozen=True, kw_only=True):
     apart: frozenset[str]
     push: bool
     compression: Compression
+    pull_policy: PullPolicy
 
 
 def wish(  # noqa: PLR0913  one parameter per flag
@@ -51,6 +53,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     flat: bool,
     apart: Sequence[str],
     compression: str | None,
+    pull_policy: str | None,
     environ: Mapping[str, str],
 ) -> PackageWish:
     """What was asked for. Raises UsageError for what does not go together."""
@@ -70,7 +73,11 @@ def wish(  # noqa: PLR0913  one parameter per flag
     names = () if is_file else tuple(image_names.image_name(one) for one in (name, *tags))
     if push:
         image_names.check_registries(names)
-    here = os.getcwd()
+    here, settings = os.getcwd(), config.load()
+
+    def setting(key: str, flag: str | None) -> Any:
+        return config.resolve(key, flag=flag, environ=environ, config=settings).value
+
     return PackageWish(
         directory=os.path.normpath(os.path.join(here, directory)),
         config=os.path.join(here, config_file) if config_file else None,
@@ -81,7 +88,8 @@ def wish(  # noqa: PLR0913  one parameter per flag
         flat=flat,
         apart=frozenset(apart),
         push=push,
-        compression=config.resolve("compression", flag=compression, environ=environ, config=config.load()).value,
+        compression=setting("compression", compression),
+        pull_policy=setting("pull-policy", pull_policy),
     )
 
 

@@ -89,6 +89,14 @@ def test_a_package_in_a_registry(cli: Cli, app: Path) -> None:
         found = json.loads(cli.ok("buildpack", "inspect", name, "--json", cwd=app).out)
         assert (found["id"], found["digest"]) == ("acme/tool", made.digest)
         cli.ok("build", "from-registry", "-p", "app", "-b", name, cwd=app)
+        package = f'[buildpack]\nuri = "."\n[[dependencies]]\nimage = "{name}"\n'
+        (app / "all" / "package.toml").write_text(package)
+        cli.ok("rm", "--yes", name)
+        words = ("buildpack", "package", "acme/from-registry", "-p", "all")
+        refused = cli(*words, "--pull-policy", "never", cwd=app)
+        assert refused.code == 2
+        assert name in refused.err
+        cli.ok(*words, cwd=app)
     assert cli.ok("run", "from-registry").out == "from the application"
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.snapshot import Snapshots
+    from packrunner.lifecycle.wishes import PullPolicy
 
 _MOST = 1 << 30
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -120,14 +121,14 @@ def _refused(address: str, status: int) -> NetworkError | UsageError:
 class Opened:
     """The stage of a command that composes, and what can be staged into it from elsewhere."""
 
-    def __init__(self, stack: ExitStack, transfer: Transfer) -> None:
+    def __init__(self, stack: ExitStack, transfer: Transfer, policy: PullPolicy) -> None:
         from packrunner.catalog.elsewhere import Elsewhere
         from packrunner.catalog.selection import CatalogSettings
         from packrunner.catalog.stage import Stage
 
         self.snapshots = places.snapshots()
         stack.callback(self.snapshots.close)
-        finder = transfer.finder("if-not-present")
+        finder = transfer.finder(policy)
         self.finder = finder
         self.reach = Bringing(finder, transfer.registries, self.snapshots, transfer.reporter)
         settings = CatalogSettings(stage_dir=stage_dir())

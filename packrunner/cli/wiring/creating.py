@@ -43,7 +43,7 @@ def create_builder(
         if wish.push:
             run_images = tuple(one.image for one in file.recipe.run) if file.recipe else ()
             delivering.check(transfer.registries, (*wish.names, *run_images), nothing="no builder was made")
-        opened = Opened(stack, transfer)
+        opened = Opened(stack, transfer, wish.pull_policy)
         modules = creating.stage_modules(
             file,
             wish.config,

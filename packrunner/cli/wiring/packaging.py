@@ -43,7 +43,8 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
             # What is for another platform is looked for as such: directories, packages, images of registries.
             there = "" if platform == own else "/".join(filter(None, platform))
             other = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
-            contents, image = _made(wish, platform, Opened(stack, other if there else transfer), store)
+            opened = Opened(stack, other if there else transfer, wish.pull_policy)
+            contents, image = _made(wish, platform, opened, store)
             if not images:
                 inside = contents.all
                 tell_strangers(inside, reporter, always=True)

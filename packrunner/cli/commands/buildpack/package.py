@@ -58,6 +58,7 @@ def command(  # noqa: PLR0913  one parameter per flag
             "-e", "--flatten-exclude", metavar="ID@VERSION", help="With --flatten: a layer of its own. Repeatable."
         ),
     ] = None,
+    pull_policy: options.PullPolicy = None,
     compression: options.Compression = None,
     insecure_registry: options.Insecure = None,
     ca_cert: options.CaCerts = None,
@@ -88,6 +89,7 @@ def command(  # noqa: PLR0913  one parameter per flag
         flat=flatten,
         apart=flatten_exclude or (),
         compression=compression,
+        pull_policy=pull_policy,
         environ=session.environ,
     )
     return packages.package(session, wish, insecure=insecure_registry or (), ca_certs=ca_cert or ())
