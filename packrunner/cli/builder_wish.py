@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packrunner import config
-from packrunner.cli.package_wish import label
+from packrunner.cli.package_wish import label, platforms
 from packrunner.lifecycle import image_names
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ FILE = "builder.toml"
 
 
 class BuilderWish(msgspec.Struct, frozen=True, kw_only=True):
-    """A builder.toml, and where the builder goes: names in the store, further places as locators."""
+    """A builder.toml, and where the builder goes: names in the store, further places as locators.
+
+    `platforms` are OS, architecture and variant; none means this machine's.
+    """
 
     config: str
     names: tuple[str, ...]
@@ -34,6 +37,7 @@ class BuilderWish(msgspec.Struct, frozen=True, kw_only=True):
     pull_policy: PullPolicy
     docker_host: str
     quiet: bool = False
+    platforms: tuple[tuple[str, str, str], ...] = ()
 
 
 def wish(  # noqa: PLR0913  one parameter per flag
@@ -51,6 +55,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     docker_host: str | None,
     environ: Mapping[str, str],
     quiet: bool = False,
+    targets: Sequence[str] = (),
 ) -> BuilderWish:
     """What was asked for. Raises UsageError."""
     here, settings = os.getcwd(), config.load()
@@ -73,6 +78,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
         pull_policy=setting("pull-policy", pull_policy),
         docker_host=setting("docker-host", docker_host),
         quiet=quiet,
+        platforms=platforms(targets),
     )
 
 

@@ -65,9 +65,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
             slug="usage",
             tries=("packrunner buildpack package NAME --push",),
         )
-    platforms = tuple(_platform(text) for text in targets)
-    if len(set(platforms)) < len(platforms):
-        raise UsageError("--target names a platform twice", slug="usage", cause=", ".join(targets))
+    asked = platforms(targets)
     if apart and not flat:
         raise UsageError("--flatten-exclude goes with --flatten", slug="usage", tries=("--flatten",))
     names = () if is_file else tuple(image_names.image_name(one) for one in (name, *tags))
@@ -81,7 +79,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     return PackageWish(
         directory=os.path.normpath(os.path.join(here, directory)),
         config=os.path.join(here, config_file) if config_file else None,
-        platforms=platforms,
+        platforms=asked,
         names=names,
         outputs=_outputs(name, targets, here) if is_file else (),
         labels=dict(label(text) for text in labels),
@@ -103,6 +101,14 @@ def _outputs(name: str, targets: Sequence[str], here: str) -> tuple[str, ...]:
     return tuple(f"oci-archive:{os.path.join(here, file)}" for file in files)
 
 
+def platforms(targets: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
+    """OS, architecture and variant of each target. Raises UsageError."""
+    found = tuple(_platform(text) for text in targets)
+    if len(set(found)) < len(found):
+        raise UsageError("--target names a platform twice", slug="usage", cause=", ".join(targets))
+    return found
+
+
 def _platform(text: str) -> tuple[str, str, str]:
     parts = text.split("/")
     if not 2 <= len(parts) <= 3 or not all(part.isascii() and part.replace("-", "").isalnum() for part in parts):
@@ -114,7 +120,7 @@ def _platform(text: str) -> tuple[str, str, str]:
         )
     if parts[0] != "linux":
         raise UsageError(
-            f"packages are made for linux, not for {parts[0]}", slug="usage", tries=("--target linux/amd64",)
+            f"images are made for linux, not for {parts[0]}", slug="usage", tries=("--target linux/amd64",)
         )
     return (parts[0], parts[1], parts[2] if len(parts) > 2 else "")
 

@@ -15,15 +15,17 @@ import pytest
 from packrunner import paths
 from packrunner.bases import BaseSettings
 from packrunner.cli import main
+from packrunner.images.image import Image
+from packrunner.images.layer import File, write_layer
 from packrunner.images.peek import read_files
+from packrunner.images.several import Several
 from packrunner.images.store import LocalStore
+from packrunner.images.transfer import parse_locator, read_all
 from packrunner.start import main as begin
 from tests.unit.bases.archive import NOW, DebianArchive, Slept, control, deb, entry, simple_packages, write_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from packrunner.images.image import Image
 
 Capture = pytest.CaptureFixture[str]
 
@@ -519,3 +521,50 @@ def test_an_order_that_became_wrong_is_still_an_error(machine: Machine, start: A
     assert "error[builder-file]" in start(*CREATE, code=2)[1]
     Path("builder.toml").write_text(RECIPE)
     assert "Created" in start(*CREATE)[1]
+
+
+@pytest.mark.cnb("IMG-09", "IMG-11")
+def test_a_builder_for_several_platforms(machine: Machine, run: Callable[..., tuple[str, str]], tmp_path: Path) -> None:
+    store = machine.store
+    distro = {"io.buildpacks.base.distro.name": "debian", "io.buildpacks.base.distro.version": "13"}
+    bases = [
+        Image(architecture=arch, env=(("CNB_USER_ID", "1000"), ("CNB_GROUP_ID", "1000")), labels=distro).with_layers(
+            write_layer(store, [File(target="/etc/arch", data=arch.encode())], created_by=arch).layer
+        )
+        for arch in ("amd64", "arm64")
+    ]
+    store.write(Several(images=tuple(bases)), ["acme/base"])
+    for arch in ("amd64", "arm64"):
+        shutil.copytree("one/bin", f"one/linux/{arch}/bin")
+        Path(f"one/linux/{arch}/bin/build").write_text(f"#!/bin/sh\n# {arch}\n")
+        Path(f"one/linux/{arch}/bin/build").chmod(0o755)
+    shutil.rmtree("one/bin")
+    Path("builder.toml").write_text(
+        '[build]\nimage = "acme/base"\n[[run.images]]\nimage = "acme/run"\n'
+        '[[buildpacks]]\nuri = "./one"\n[[order]]\n[[order.group]]\nid = "acme/one"\n'
+    )
+    both = ("-t", "linux/amd64", "-t", "linux/arm64")
+    out, err = run("builder", "create", "acme/both", *both, "-o", "oci:there")
+    whole = store.read_all("acme/both")
+    assert isinstance(whole, Several)
+    assert out == f"acme/both@{whole.digest}\n"
+    assert "Nothing changed" not in err
+    for image in whole.images:
+        found = read_files(image.layers, lambda _: True, store)
+        arch = found[b"etc/arch"].decode()
+        assert arch == image.architecture
+        assert found[b"cnb/buildpacks/acme_one/1.0.0/bin/build"] == f"#!/bin/sh\n# {arch}\n".encode()
+    assert read_all(parse_locator("oci:there"), LocalStore(str(tmp_path / "other"))).digest == whole.digest
+    assert run("builder", "create", "acme/both", *both)[0] == out
+    alone, _ = run("builder", "create", "acme/alone", "-t", "linux/arm64")
+    assert alone == f"acme/alone@{whole.images[1].digest}\n"
+    with Path("builder.toml").open("a") as file:
+        file.write('[lifecycle]\nuri = "lifecycle.tgz"\n')
+    Path("lifecycle.tgz").write_bytes(b"")
+    _, err = run("builder", "create", "acme/arm", "-t", "linux/arm64", code=2)
+    assert "an archive has a lifecycle for one architecture" in err
+    Path("builder.toml").write_text(RECIPE)
+    _, err = run("builder", "create", "acme/both", *both, code=2)
+    assert "this machine makes no base for arm64" in err
+    assert store.read_all("acme/both") is not None
+    assert "twice" in run("builder", "create", "acme/both", "-t", "linux/amd64", "-t", "linux/amd64", code=2)[1]

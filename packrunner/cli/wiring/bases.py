@@ -63,10 +63,13 @@ def opened(
     )
 
 
-def image_builder(reference: str, unpacked: Snapshots, finder: Finder, *, look: bool = False) -> ImageBuilder:
+def image_builder(
+    reference: str, unpacked: Snapshots, finder: Finder, *, look: bool = False, architecture: str = ""
+) -> ImageBuilder:
     """The builder in an image, wherever that is; hold the store's lease until it is unpacked. Raises as `opened`.
 
-    With `look` no layer is fetched of one in a registry whose labels say everything.
+    It has to be for this machine, or another `architecture`. With `look` no layer is fetched of one in a registry whose
+    labels say everything.
     """
     from packrunner.bases.recipes import unknown_builder
     from packrunner.catalog import memory
@@ -93,7 +96,7 @@ def image_builder(reference: str, unpacked: Snapshots, finder: Finder, *, look: 
     builder = build(image)
     if look and not builder.is_told:
         builder = build(finder.read(reference))
-    builder.check(places.architecture())
+    builder.check(architecture or places.architecture())
     return builder
 
 

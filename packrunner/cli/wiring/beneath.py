@@ -56,12 +56,22 @@ class Around(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: Snapshots
     ca_certs: Sequence[str]
     stack: ExitStack
+    architecture: str = ""
+    """Another one than this machine's."""
 
 
 def find(file: BuilderFile, where: str, around: Around, *, pull_policy: PullPolicy) -> Beneath:
     """What the builder in the file `where` is made on, made where need be."""
     from packrunner.bases.recipes import is_recipe
 
+    if around.architecture and (file.recipe or is_recipe(file.build_image)):
+        raise UsageError(
+            f"{os.path.basename(where)}: this machine makes no base for {around.architecture}",
+            slug="builder-file",
+            cause="of Debian's packages bases are made for the machine that makes them",
+            at=where,
+            tries=("without --target, on a machine of that platform", "[build] with an image for that platform"),
+        )
     if file.recipe:
         return _made(file.recipe, where, around)
     base: Builder
@@ -69,7 +79,7 @@ def find(file: BuilderFile, where: str, around: Around, *, pull_policy: PullPoli
     if is_recipe(file.build_image):
         base = _own(file.build_image, around, ("build", "python"))
     else:
-        base = bases.image_builder(file.build_image, around.snapshots, finder)
+        base = bases.image_builder(file.build_image, around.snapshots, finder, architecture=around.architecture)
     around.stack.callback(base.close)
     return Beneath(
         image=_image(base, around.transfer.images),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from packrunner import record
 from packrunner.cli.services import Created
@@ -12,17 +15,31 @@ from packrunner.cli.wiring import beneath, delivering, made, places
 from packrunner.cli.wiring.bringing import Opened, stage_dir, tell_strangers
 from packrunner.cli.wiring.finding import OWN
 from packrunner.cli.wiring.transferring import Transfer
+from packrunner.errors import UsageError
 from packrunner.events import Warned
+from packrunner.images.image import Image
+from packrunner.images.several import Several, chosen, images_of, top
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from packrunner.catalog.stage import StagedBuildpack
     from packrunner.cli.builder_wish import BuilderWish
     from packrunner.cli.services import Known
     from packrunner.cli.wiring.beneath import Beneath
     from packrunner.events import Reporter
-    from packrunner.images.image import Image
+    from packrunner.formats.builder_file import BuilderFile
     from packrunner.names import Digest
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """The builder for one platform, and what it was made of."""
+
+    image: Image
+    under: Beneath
+    modules: tuple[StagedBuildpack, ...]
+    opened: Opened
+    has_lifecycle: bool
 
 
 def create_builder(
@@ -35,7 +52,7 @@ def create_builder(
 ) -> Created:
     """Make a builder from a builder.toml; `known` is where it is remembered."""
     began = time.time_ns()
-    from packrunner.catalog import create, creating
+    from packrunner.catalog import creating
 
     file = creating.read_file(wish.config)
     with ExitStack() as stack:
@@ -43,58 +60,86 @@ def create_builder(
         if wish.push:
             run_images = tuple(one.image for one in file.recipe.run) if file.recipe else ()
             delivering.check(transfer.registries, (*wish.names, *run_images), nothing="no builder was made")
-        opened = Opened(stack, transfer, wish.pull_policy)
-        modules = creating.stage_modules(
-            file,
-            wish.config,
-            stage=opened.stage,
-            builtin_dir=opened.builtin_dir,
-            packaged=opened.elsewhere.stage,
-        )
-        tell_strangers(modules, reporter)
-        lifecycle = creating.lifecycle(
-            file.lifecycle,
-            wish.config,
-            architecture=places.architecture(),
-            stage_dir=stage_dir(),
-            download=opened.elsewhere.fetch,
-        )
-        under = beneath.find(
-            file,
-            wish.config,
-            beneath.Around(transfer=transfer, snapshots=opened.snapshots, ca_certs=ca_certs, stack=stack),
-            pull_policy=wish.pull_policy,
-        )
-        image = create.make(
-            create.Ingredients(
-                file=file,
-                where=wish.config,
-                base=under.image,
-                user=under.user,
-                modules=modules,
-                run_images=under.run_images,
-                lifecycle=lifecycle,
-                labels={**under.labels, **wish.labels},
-                flat=wish.flat,
-            ),
-            transfer.images,
-        )
-        _warn(wish, under, reporter, has_lifecycle=lifecycle is not None)
-        inputs = made.inputs(wish, file, modules, opened, under)
-        digest = _put_out(image, under.made, wish, transfer)
-        if known is not None:
-            scan = record.Scan(inputs, app_skip=frozenset(), began_ns=began, replaced=frozenset(under.watched))
+        own = ("linux", places.architecture(), "")
+        parts: list[Part] = []
+        for platform in wish.platforms or (own,):
+            # What is for another platform is looked for as such.
+            there = "" if platform == own else "/".join(filter(None, platform))
+            other = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
+            opened = Opened(stack, other if there else transfer, wish.pull_policy)
+            around = beneath.Around(
+                transfer=other if there else transfer,
+                snapshots=opened.snapshots,
+                ca_certs=ca_certs,
+                stack=stack,
+                architecture=platform[1] if there else "",
+            )
+            parts.append(_made(wish, file, around, opened, tell=not parts))
+        first = parts[0]
+        _warn(wish, first.under, reporter, has_lifecycle=first.has_lifecycle)
+        inputs = made.inputs(wish, file, first.modules, first.opened, first.under)
+        whole = first.image if len(parts) == 1 else Several(images=tuple(part.image for part in parts))
+        digest = _put_out(whole, first.under.made, wish, transfer)
+        if known is not None and isinstance(whole, Image):
+            scan = record.Scan(inputs, app_skip=frozenset(), began_ns=began, replaced=frozenset(first.under.watched))
             made.remember(
                 known.record,
                 scan,
                 wish,
-                image,
-                under=under,
-                opened=opened,
-                modules=len(modules),
+                whole,
+                under=first.under,
+                opened=first.opened,
+                modules=len(first.modules),
                 store=transfer.images,
             )
-        return Created(digest=digest, modules=len(modules), base=under.reference)
+        return Created(digest=digest, modules=len(first.modules), base=first.under.reference)
+
+
+def _made(wish: BuilderWish, file: BuilderFile, around: beneath.Around, opened: Opened, *, tell: bool) -> Part:
+    """Make the builder for one platform, its layers in the store."""
+    from packrunner.catalog import create, creating
+
+    transfer = around.transfer
+    if around.architecture and file.lifecycle.uri:
+        raise UsageError(
+            f"{os.path.basename(wish.config)}: an archive has a lifecycle for one architecture",
+            slug="builder-file",
+            cause=f"whether {file.lifecycle.uri} is for {around.architecture} cannot be told",
+            at=wish.config,
+            tries=('[lifecycle] version = "0.21.0", of which each platform gets its own',),
+        )
+    modules = creating.stage_modules(
+        file,
+        wish.config,
+        stage=opened.stage,
+        builtin_dir=opened.builtin_dir,
+        packaged=opened.elsewhere.stage,
+    )
+    if tell:
+        tell_strangers(modules, transfer.reporter)
+    lifecycle = creating.lifecycle(
+        file.lifecycle,
+        wish.config,
+        architecture=around.architecture or places.architecture(),
+        stage_dir=stage_dir(),
+        download=opened.elsewhere.fetch,
+    )
+    under = beneath.find(file, wish.config, around, pull_policy=wish.pull_policy)
+    image = create.make(
+        create.Ingredients(
+            file=file,
+            where=wish.config,
+            base=under.image,
+            user=under.user,
+            modules=modules,
+            run_images=under.run_images,
+            lifecycle=lifecycle,
+            labels={**under.labels, **wish.labels},
+            flat=wish.flat,
+        ),
+        transfer.images,
+    )
+    return Part(image=image, under=under, modules=modules, opened=opened, has_lifecycle=lifecycle is not None)
 
 
 def _warn(wish: BuilderWish, under: Beneath, reporter: Reporter, *, has_lifecycle: bool) -> None:
@@ -108,19 +153,21 @@ def _warn(wish: BuilderWish, under: Beneath, reporter: Reporter, *, has_lifecycl
         reporter.emit(Warned(text=text, hint=hint))
 
 
-def _put_out(image: Image, made: Mapping[str, Image], wish: BuilderWish, transfer: Transfer) -> Digest:
+def _put_out(whole: Image | Several, made: Mapping[str, Image], wish: BuilderWish, transfer: Transfer) -> Digest:
     """To where it was asked for, run images that were made for it before it; its digest there."""
     from packrunner.images.transfer import parse_locator, write_output
 
-    transfer.images.write(image, wish.names)
+    transfer.images.write(whole, wish.names)
     for output in wish.outputs:
-        write_output(parse_locator(output), image, transfer.images, wish.names[0])
+        write_output(parse_locator(output), whole, transfer.images, wish.names[0])
     for name, run in made.items():
         if wish.push:
             transfer.push(run, (name,), wish.compression)
         if wish.load:
             delivering.load(transfer.daemon(), run, (name,), transfer.images, transfer.reporter)
-    digest = transfer.push(image, wish.names, wish.compression) if wish.push else image.digest
+    digest = transfer.push(whole, wish.names, wish.compression) if wish.push else top(whole).digest
     if wish.load:
-        delivering.load(transfer.daemon(), image, wish.names, transfer.images, transfer.reporter)
+        # A Docker engine has images of its own platform, which is taken for this machine's.
+        own = chosen(images_of(whole), None, wish.names[0])
+        delivering.load(transfer.daemon(), own, wish.names, transfer.images, transfer.reporter)
     return digest

@@ -36,6 +36,15 @@ def command(  # noqa: PLR0913  one parameter per flag
             help="Put these into one layer: an image has at most 127. Repeatable.",
         ),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-t",
+            "--target",
+            metavar="OS/ARCH",
+            help="The platform it is for, where its base is an image; with several, one name for all. Repeatable.",
+        ),
+    ] = None,
     push: Annotated[bool, typer.Option("--push/--no-push", "--publish", help="Also send it to its registry.")] = False,
     load: Annotated[bool, typer.Option("--load/--no-load", help="Also give it to the Docker engine.")] = False,
     docker_host: options.DockerHost = None,
@@ -70,5 +79,6 @@ def command(  # noqa: PLR0913  one parameter per flag
         docker_host=docker_host,
         environ=session.environ,
         quiet=bool(quiet),
+        targets=target or (),
     )
     return packages.create_builder(session, wish, insecure=insecure_registry or (), ca_certs=ca_cert or ())
