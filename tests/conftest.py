@@ -127,6 +127,13 @@ def repository(request: pytest.FixtureRequest) -> Path:
     return request.config.rootpath
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _pytests_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A pytest that a test starts is told nothing of ours, and keeps out of our directory, which it would close."""
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(tmp_path_factory.mktemp("pytests"))
+
+
 @pytest.fixture(scope="session")
 def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.DockerService]:
     """A Docker engine for all tests of the session; one that is killed by its test is another one."""

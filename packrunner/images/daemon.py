@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from packrunner.disk import disk_error
 from packrunner.errors import EngineError
 from packrunner.images.archive import docker_archive, read_docker_archive
+from packrunner.images.blobs import missing_blob
 from packrunner.names import ImageName
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class Daemon:
         if found is None:
             from packrunner.images.plain import without_zstd
 
+            # An engine that cannot have a layer tries for more than a minute.
+            for layer in image.layers:
+                if not store.has(layer.blob.digest, layer.blob.size):
+                    raise missing_blob(layer.blob.digest, store.blob_path(layer.blob.digest))
             image = without_zstd(image, store)
         if found is None and self._dockerd.is_local:
             found, passing = self._pulled(image, store)

@@ -142,4 +142,5 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
     for parent in (home, *home.parents[:2]):
         parent.chmod(parent.stat().st_mode | 0o711)
-    return Cli(home=str(home), env={"HOME": str(home)}, prefix=("runuser", "-u", "nobody", "--"))
+    env = {"HOME": str(home), "PYTEST_DEBUG_TEMPROOT": str(home)}
+    return Cli(home=str(home), env=env, prefix=("runuser", "-u", "nobody", "--"))
