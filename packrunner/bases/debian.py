@@ -244,7 +244,7 @@ class _Preparation:
             cause=f"{error.brief}; mirrors keep only the newest version",
             tries=(f"packrunner builder update {self._reference}",)
             if self._blueprint.own
-            else ("packrunner builder lock", "a debian-mirror that keeps old versions, as snapshot.debian.org does"),
+            else ("packrunner builder lock", "a debian-mirror that keeps old versions, as Debian's snapshots do"),
         )
 
     def _say_if_damaged(self, lock: Lock, images: Sequence[str]) -> None:

@@ -65,10 +65,12 @@ def create_builder(
         for platform in wish.platforms or (own,):
             # What is for another platform is looked for as such.
             there = "" if platform == own else "/".join(filter(None, platform))
-            other = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
-            opened = Opened(stack, other if there else transfer, wish.pull_policy)
+            used = transfer
+            if there:
+                used = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
+            opened = Opened(stack, used, wish.pull_policy)
             around = beneath.Around(
-                transfer=other if there else transfer,
+                transfer=used,
                 snapshots=opened.snapshots,
                 ca_certs=ca_certs,
                 stack=stack,

@@ -42,8 +42,10 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
         for platform in wish.platforms or (own,):
             # What is for another platform is looked for as such: directories, packages, images of registries.
             there = "" if platform == own else "/".join(filter(None, platform))
-            other = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
-            opened = Opened(stack, other if there else transfer, wish.pull_policy)
+            used = transfer
+            if there:
+                used = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
+            opened = Opened(stack, used, wish.pull_policy)
             contents, image = _made(wish, platform, opened, store)
             if not images:
                 inside = contents.all
