@@ -35,37 +35,40 @@ def run_all(
     left = list(reversed(work))
     lock = threading.Lock()
     failures: list[BaseException] = []
+    # Not `is_alive` or `join`: a signal during a join makes Python take a living thread for an ended one, and during a
+    # start it leaves a thread that cannot be joined.
+    ended = [threading.Event() for _ in range(min(number, len(left)))]
+    begun: list[threading.Event] = []
 
-    def loop() -> None:
-        while True:
-            with lock:
-                if failures or not left:
-                    return
-                one = left.pop()
-            try:
-                one()
-            except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
+    def loop(end: threading.Event) -> None:
+        try:
+            while True:
                 with lock:
-                    failures.append(error)
+                    if failures or not left:
+                        return
+                    one = left.pop()
+                    begun.append(end)
+                one()
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
+            with lock:
+                failures.append(error)
+        finally:
+            end.set()
 
-    # Daemons: a read that hangs must not keep an interrupted process alive.
-    threads = [
-        threading.Thread(target=loop, name=f"registry-{index}", daemon=True) for index in range(min(number, len(left)))
-    ]
     try:
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads) and not failures:
-            threads[0].join(0.05)
-            threads = [thread for thread in threads if thread.is_alive()] or threads
+        for index, end in enumerate(ended):
+            # Daemons: a read that hangs must not keep an interrupted process alive.
+            threading.Thread(target=loop, args=(end,), name=f"registry-{index}", daemon=True).start()
+        while not failures and (waiting := [end for end in ended if not end.is_set()]):
+            waiting[0].wait(0.05)
             tick()
     finally:
         with lock:
-            left.clear()
-        if any(thread.is_alive() for thread in threads):
+            left.clear()  # a thread that starts only now finds nothing to do
+        if not all(end.is_set() for end in begun):
             stop()
-            for thread in threads:  # what they have begun is taken back by them
-                thread.join(_GRACE / len(threads))
+            for end in begun:  # what they have begun is taken back by them
+                end.wait(_GRACE / len(begun))
     if failures:
         raise failures[0]
     tick()
