@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from packrunner.cli.wiring.accounts import log_in, log_out, logins
-    from packrunner.cli.wiring.building import build, detect
+    from packrunner.cli.wiring.asking import detect
+    from packrunner.cli.wiring.building import build
     from packrunner.cli.wiring.creating import create_builder
     from packrunner.cli.wiring.fetching import fetch_builder, take_builders
     from packrunner.cli.wiring.inspecting import inspect_builder
@@ -78,10 +79,8 @@ _MODULES = {
         "log_out",
         "logins",
     ),
-    "building": (
-        "build",
-        "detect",
-    ),
+    "asking": ("detect",),
+    "building": ("build",),
     "creating": ("create_builder",),
     "fetching": (
         "fetch_builder",

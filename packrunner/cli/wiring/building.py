@@ -1,4 +1,4 @@
-"""Builds and questions about detection, composed from all the rest."""
+"""Builds, composed from all the rest."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import paths
-from packrunner.cli.wiring import bases, engines, places, reach
-from packrunner.cli.wiring.bringing import Bringing, stage_dir, tell_strangers
-from packrunner.cli.wiring.finding import Finder
-from packrunner.cli.wiring.registries import Registries
+from packrunner.cli.wiring import bases, places, reach
+from packrunner.cli.wiring.opening import Opening, place, user_of
 from packrunner.cli.wiring.sending import Sending
-from packrunner.events import BuildStarted, Finished, Noted, Warned
+from packrunner.events import BuildStarted, Finished, Noted
 
 if TYPE_CHECKING:
     from packrunner.catalog.builder import Builder
@@ -26,13 +24,11 @@ if TYPE_CHECKING:
     from packrunner.engines.base import Mount, User
     from packrunner.events import Reporter
     from packrunner.images.image import Image
-    from packrunner.images.snapshot import Snapshots
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.analyze import RunImage
     from packrunner.lifecycle.application import Rules
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.carry import OutsideCache
-    from packrunner.lifecycle.detect_only import Answer
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.lifecycle.runner import BuildReport, Job, Tools
 
@@ -54,31 +50,19 @@ def build(
     from packrunner.lifecycle.application import rules_of
 
     began_ns, began = time.time_ns(), time.monotonic()
-    within = reach.of(request)
-    held = reach.with_certificates(held, within.certificates)
-    images, unpacked = places.store(), places.snapshots()
     with ExitStack() as stack:
-        stack.callback(unpacked.close)
-        registries = Registries(
-            stack, reporter, within, insecure=request.delivery.insecure, platform=request.shape.platform
-        )
-        daemon = engines.daemons(stack, request.docker_host, offline=request.offline)
-        sending = Sending(request, registries, images, reporter, daemon=daemon)
+        opening = Opening(request, reporter, stack)
+        held = reach.with_certificates(held, opening.certificates)
+        images, finder = opening.images, opening.finder
+        sending = Sending(request, opening.registries, images, reporter, daemon=opening.daemon)
         if known is not None and known.unchanged and (line := sending.again(known)):
             return BuildOutcome(line=line)
         source = paths.readable(request.source)
         reporter.emit(BuildStarted(name=request.name, source=source, builder=request.builder, engine=request.engine))
         sending.check()
-        finder = Finder(images, registries, reporter, policy=request.delivery.pull_policy, daemon=daemon)
-        where = engines.chosen(request, within.certificates, daemon, stack)
-        builder = bases.opened(request, images, unpacked, where.maker, reporter, finder=finder)
-        stack.callback(builder.close)
-        stack.enter_context(images.lease())
-        run_image = bases.run_image(request, builder, finder)
-        bases.check_platform(request, builder, run_image)
-        bringing = Bringing(finder, registries, unpacked, reporter)
-        selection = select(request, builder, bringing)
-        check(builder, run_image, selection, reporter)
+        where, builder = opening.start()
+        run_image = opening.run_image(builder)
+        selection = opening.suited(builder, run_image)
         rules = rules_of(request)
         if rules.ignored:
             text = f"{dockerignore.NAME} says what is left out, as project.toml does not"
@@ -94,12 +78,12 @@ def build(
             before=known.record.app_table() if known and known.record.facts else b"",
             held=held,
             outside=sending.outside(),
-            previous=previous(request, finder),
+            previous=opening.previous(),
             created=_created(request, began_ns),
         )
         told = _telling(request, parts, known, images) if request.shape.report_dir else None
-        job = _job(request, parts, finder)
-        report = runner.run(job, _tools(where, user_of(request, builder), images, unpacked, reporter))
+        job = _job(request, parts, opening)
+        report = runner.run(job, _tools(where, user_of(request, builder), opening, reporter))
         sent = sending.send(report.image, finder.blobs)
         line = f"{request.name}@{sent.digest or report.image.digest}"
         _put_out(request, report, images)
@@ -120,18 +104,6 @@ def build(
     return BuildOutcome(line=line)
 
 
-def check(builder: Builder, run_image: RunImage, selection: Selection, reporter: Reporter) -> None:
-    """Raise where buildpacks do not suit the images, and warn where the images may not suit each other."""
-    from packrunner.lifecycle import suiting
-
-    suitable = suiting.Suit(builder.labels, run_image.image.labels, builder.platform_api)
-    suiting.check_mixins(suitable, ((b.id, b.descriptor.stacks) for b in selection.buildpacks.values()))
-    for doubt in suiting.doubts(suitable, builder.target, run_image.target):
-        reporter.emit(Warned(text=doubt))
-    # Others' buildpacks are their authors' business: a key that means nothing is a note (-v) and no more.
-    tell_strangers((*selection.buildpacks.values(), *selection.extensions.values()), reporter)
-
-
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a build is put together from."""
 
@@ -147,7 +119,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     created: str | None
 
 
-def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
+def _job(request: BuildRequest, parts: Parts, opening: Opening) -> Job:
     from packrunner.lifecycle import extended, runner
     from packrunner.workspace import Places
 
@@ -156,7 +128,7 @@ def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
         name=request.name,
         names=request.delivery.tags,
         previous=parts.previous,
-        elsewhere=finder.layer,
+        elsewhere=opening.finder.layer,
         source=request.source,
         table=parts.table,
         before=parts.before,
@@ -175,7 +147,7 @@ def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
         ),
         platform_api=builder.platform_api,
         run_image=parts.run_image,
-        run_images=bases.run_images(builder, finder),
+        run_images=bases.run_images(builder, opening.finder),
         records=os.path.join(paths.cache_dir(), extended.DIRECTORY),
         network=request.sandbox_network,
         volumes=_volumes(request),
@@ -186,108 +158,6 @@ def _job(request: BuildRequest, parts: Parts, finder: Finder) -> Job:
         clear_cache=request.clear_cache,
         source_date_epoch=parts.created,
         project=request.project,
-    )
-
-
-def detect(
-    request: BuildRequest,
-    reporter: Reporter,
-    held: Held | None = None,
-    *,
-    order: str | None = None,
-    directories: tuple[str, ...] = (),
-) -> Answer:
-    """Ask which buildpacks would build the application; no run image is made for it."""
-    from packrunner.lifecycle import detect_only
-    from packrunner.lifecycle.application import rules_of
-
-    within = reach.of(request)
-    images, unpacked = places.store(), places.snapshots()
-    held = reach.with_certificates(held, within.certificates)
-    with ExitStack() as stack:
-        stack.callback(unpacked.close)
-        registries = Registries(stack, reporter, within)
-        daemon = engines.daemons(stack, request.docker_host, offline=request.offline)
-        finder = Finder(images, registries, reporter, policy=request.delivery.pull_policy, daemon=daemon)
-        where = engines.chosen(request, within.certificates, daemon, stack)
-        builder = bases.opened(request, images, unpacked, where.maker, reporter, finder=finder, wanted=("build",))
-        stack.callback(builder.close)
-        stack.enter_context(images.lease())
-        inquiry = detect_only.Inquiry(
-            source=request.source,
-            rules=rules_of(request),
-            env={**held.variables, **dict(request.env)},
-            bindings=held.bindings,
-            place=place(request, builder),
-            selection=select(request, builder, Bringing(finder, registries, unpacked, reporter), order, directories),
-            rootfs=builder.build_rootfs(),
-            image=builder.image,
-            image_env=builder.build_env,
-            user=builder.user,
-            operator=builder.operator,
-            platform_api=builder.platform_api,
-            target=bases.target(request, builder, finder),
-            network=request.sandbox_network,
-            exec_env=request.shape.exec_env,
-        )
-        return detect_only.ask(
-            inquiry,
-            engine=where.engine,
-            reporter=reporter,
-            overlays=where.overlays,
-            owner=places.owner(builder.user),
-        )
-
-
-def select(
-    request: BuildRequest,
-    builder: Builder,
-    bringing: Bringing,
-    order: str | None = None,
-    directories: tuple[str, ...] = (),
-) -> Selection:
-    from packrunner.catalog.select import Around, CatalogSettings, select, select_order
-
-    for_whom = builder.target
-    platform = "/".join(filter(None, (for_whom.os, for_whom.arch, for_whom.variant)))
-    settings = CatalogSettings(stage_dir=stage_dir(), reach=bringing, platform=platform)
-    if order is not None:
-        found = select_order(
-            order, directories, settings=settings, extensions=request.extensions, carried=builder.carried
-        )
-    else:
-        wanted = request.shape
-        found = select(
-            request.buildpacks,
-            settings=settings,
-            project=request.groups,
-            extensions=request.extensions,
-            around=Around(before=wanted.before, after=wanted.after, system=not wanted.without_system),
-            carried=builder.carried,
-        )
-    bases.check_python(found, builder)
-    return found
-
-
-def place(request: BuildRequest, builder: Builder) -> str:
-    """The workspace; what is made for another user, place of the application or purpose has one of its own."""
-    from packrunner import workspace
-
-    key, user = builder.reference, user_of(request, builder)
-    if user != builder.user:
-        key += f" {user.uid}:{user.gid}"
-    if request.shape.app_dir != workspace.APP_DIR:
-        key += f" {request.shape.app_dir}"
-    if request.shape.exec_env != "production":
-        key += f" for {request.shape.exec_env}"
-    return workspace.location(paths.cache_dir(), request.source, key)
-
-
-def user_of(request: BuildRequest, builder: Builder) -> User:
-    """Who builds."""
-    uid, gid = request.shape.uid, request.shape.gid
-    return msgspec.structs.replace(
-        builder.user, uid=builder.user.uid if uid is None else uid, gid=builder.user.gid if gid is None else gid
     )
 
 
@@ -309,22 +179,14 @@ def _created(request: BuildRequest, began_ns: int) -> str | None:
     return asked or os.environ.get("SOURCE_DATE_EPOCH")
 
 
-def previous(request: BuildRequest, finder: Finder) -> tuple[str, Image | None]:
-    """The image whose metadata and layers are reused; of one that only a registry has, not its layers (RES-01)."""
-    asked = request.delivery.previous
-    if asked or request.delivery.push:
-        return asked or request.name, finder.peek(asked or request.name)
-    return request.name, finder.here(request.name)
-
-
-def _tools(where: Where, user: User, images: LocalStore, unpacked: Snapshots, reporter: Reporter) -> Tools:
+def _tools(where: Where, user: User, opening: Opening, reporter: Reporter) -> Tools:
     from packrunner.lifecycle.runner import Tools
 
     return Tools(
         engine=where.engine,
         extender=where.extender,
-        store=images,
-        snapshots=unpacked,
+        store=opening.images,
+        snapshots=opening.unpacked,
         reporter=reporter,
         launcher=places.launcher(),
         overlays=where.overlays,

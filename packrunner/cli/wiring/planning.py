@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from packrunner.cli.wiring import bases, building, engines, places, reach
-from packrunner.cli.wiring.bringing import Bringing
-from packrunner.cli.wiring.finding import Finder
-from packrunner.cli.wiring.registries import Registries
+from packrunner.cli.wiring import places
+from packrunner.cli.wiring.opening import Opening, place
 from packrunner.cli.wiring.sending import Sending
 
 if TYPE_CHECKING:
@@ -39,25 +37,14 @@ def plan(request: BuildRequest, reporter: Reporter, kept: Record) -> Outline:
     """
     from packrunner.lifecycle import outline
 
-    within = reach.of(request)
-    images, unpacked = places.store(), places.snapshots()
     with ExitStack() as stack:
-        stack.callback(unpacked.close)
-        registries = Registries(
-            stack, reporter, within, insecure=request.delivery.insecure, platform=request.shape.platform
-        )
-        daemon = engines.daemons(stack, request.docker_host, offline=request.offline)
-        finder = Finder(images, registries, reporter, policy=request.delivery.pull_policy, daemon=daemon)
-        where = engines.chosen(request, within.certificates, daemon, stack)
-        builder = bases.opened(request, images, unpacked, where.maker, reporter, finder=finder)
-        stack.callback(builder.close)
-        stack.enter_context(images.lease())
-        run_image = bases.run_image(request, builder, finder)
-        bases.check_platform(request, builder, run_image)
-        selection = building.select(request, builder, Bringing(finder, registries, unpacked, reporter))
-        building.check(builder, run_image, selection, reporter)
-        previous = building.previous(request, finder)
-        sending = Sending(request, registries, images, reporter, daemon=daemon)
+        opening = Opening(request, reporter, stack)
+        images = opening.images
+        _, builder = opening.start()
+        run_image = opening.run_image(builder)
+        selection = opening.suited(builder, run_image)
+        previous = opening.previous()
+        sending = Sending(request, opening.registries, images, reporter, daemon=opening.daemon)
         parts = outline.Parts(
             builder=builder,
             run_image=run_image,
@@ -98,13 +85,13 @@ def _foreseen(
 
     name, image = previous
     label = labels.read_lifecycle(dict(image.labels)) if image else labels.LifecycleLabel()
-    place = building.place(request, builder)
-    here = known = cache.read(os.path.join(place, cache.FILE))
+    workspace = place(request, builder)
+    here = known = cache.read(os.path.join(workspace, cache.FILE))
     group = outline.members(selection, exec_env=request.shape.exec_env, platform_api=builder.platform_api)
     if carrier:
         known = carrier.foresee(group, label, here)
     inputs = restore.RestoreInputs(
-        layers=os.path.join(place, "layers"),
+        layers=os.path.join(workspace, "layers"),
         owner=None,
         group=group,
         label=label,

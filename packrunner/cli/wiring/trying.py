@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from packrunner.cli.wiring import bases, engines, places, reach
-from packrunner.cli.wiring.finding import Finder
-from packrunner.cli.wiring.registries import Registries
+from packrunner.cli.wiring import places
+from packrunner.cli.wiring.opening import Opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,18 +42,8 @@ def opened(mounts: tuple[Mount, ...]) -> Iterator[Trial]:
 
     flags = Flags(cwd=os.getcwd(), image="packrunner-test")
     request = requests.merge(flags, os.environ, None, config.load())
-    within = reach.of(request)
-    images, unpacked = places.store(), places.snapshots()
     with ExitStack() as stack:
-        stack.callback(unpacked.close)
-        quiet = _Quiet()
-        registries = Registries(stack, quiet, within)
-        daemon = engines.daemons(stack, request.docker_host, offline=request.offline)
-        finder = Finder(images, registries, quiet, policy=request.delivery.pull_policy, daemon=daemon)
-        where = engines.chosen(request, within.certificates, daemon, stack)
-        builder = bases.opened(request, images, unpacked, where.maker, quiet, finder=finder, wanted=("build",))
-        stack.callback(builder.close)
-        stack.enter_context(images.lease())
+        where, builder = Opening(request, _Quiet(), stack).start(("build",))
         owner = places.owner(builder.user)
         if owner:
             _give([mount.source for mount in mounts if mount.writable], owner)
