@@ -15,10 +15,9 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import msgspec
-
+from packrunner.directories import LIST, STEP, Entry, Kind, enter, entries, remove, unlink, writable
 from packrunner.disk import FileLock, disk_error, temporary, write_all, write_atomic
 from packrunner.errors import StoreError, UnsafeArchiveError
 
@@ -28,22 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "FileLock", "Kind", "Root", "write_atomic"]
 
-Kind = Literal["file", "dir", "link", "other"]
-
-# O_PATH needs no right to read, and so passes the directories of mode 000 that sandboxes leave behind.
-_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a FIFO must not make us wait for its writer (SBX-07).
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRONG_KIND = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENOTEMPTY, errno.ENODEV})
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One name in a directory; `kind` is of the entry itself, links are not followed."""
-
-    name: str
-    kind: Kind
 
 
 class Root:
@@ -63,7 +50,7 @@ class Root:
     def open(cls, path: str) -> Self:
         """Hold the directory at `path`. Its last component may not be a link; the ones before it are trusted."""
         try:
-            return cls(path, os.open(path, _LIST))
+            return cls(path, os.open(path, LIST))
         except OSError as error:
             raise _error(error, path) from error
 
@@ -82,7 +69,7 @@ class Root:
     def sub(self, rel: str) -> Root:
         """The tree at `rel`, confined to itself."""
         with self._guard(rel), self._directory(_split(rel)) as fd:
-            return Root(self._shown(rel), os.open(".", _LIST, dir_fd=fd))
+            return Root(self._shown(rel), os.open(".", LIST, dir_fd=fd))
 
     def kind(self, rel: str) -> Kind | None:
         """What is at `rel`; None when nothing is."""
@@ -98,10 +85,10 @@ class Root:
         with self._guard(rel):
             try:
                 with self._directory(_split(rel)) as fd:
-                    entries = _list(fd)
+                    found = entries(fd)
             except FileNotFoundError:
                 return []
-        return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        return sorted(found, key=lambda entry: os.fsencode(entry.name))
 
     def read(self, rel: str, *, limit: int = 4 << 20) -> bytes | None:
         """The content of a regular file of at most `limit` bytes; None when it does not exist (SBX-01, SBX-05)."""
@@ -174,7 +161,7 @@ class Root:
                     os.close(fd)
                 os.rename(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
             except BaseException:
-                _unlink(parent, beside)
+                unlink(parent, beside)
                 raise
 
     def makedirs(self, rel: str, *, mode: int = 0o755, owner: tuple[int, int] | None = None) -> None:
@@ -183,7 +170,7 @@ class Root:
             here = os.dup(self._fd)
             try:
                 for name in _split(rel):
-                    there = _enter(here, name, mode, owner)
+                    there = enter(here, name, mode, owner)
                     os.close(here)
                     here = there
             finally:
@@ -198,16 +185,16 @@ class Root:
         """Remove a file, a link or a whole tree; absent is fine. The name is gone at once (SBX-09)."""
         with self._guard(rel):
             try:
-                with self._parent(rel) as (parent, name), _writable(parent):
-                    _remove(parent, name)
+                with self._parent(rel) as (parent, name), writable(parent):
+                    remove(parent, name)
             except FileNotFoundError:
                 return
 
     def node(self, rel: str, kind: int, *, owner: tuple[int, int] | None = None) -> None:
         """Make a FIFO, a socket or, with S_IFCHR, the overlay file system's mark of a removed name, for a file."""
-        with self._guard(rel), self._parent(rel) as (parent, name), _writable(parent):
+        with self._guard(rel), self._parent(rel) as (parent, name), writable(parent):
             with suppress(FileNotFoundError):
-                _remove(parent, name)
+                remove(parent, name)
             os.mknod(name, kind | 0o644, os.makedev(0, 0), dir_fd=parent)
             if owner:
                 os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
@@ -266,7 +253,7 @@ class Root:
         while pending:
             parts = pending.pop()
             with self._directory(parts) as fd:
-                for entry in _list(fd):
+                for entry in entries(fd):
                     yield fd, entry.name
                     if entry.kind == "dir":
                         pending.append([*parts, entry.name])
@@ -291,7 +278,7 @@ class Root:
         here = os.dup(self._fd)
         try:
             for name in parts:
-                there = os.open(name, _STEP, dir_fd=here)
+                there = os.open(name, STEP, dir_fd=here)
                 os.close(here)
                 here = there
             yield here
@@ -348,123 +335,3 @@ def _kind(mode: int) -> Kind:
     if stat.S_ISDIR(mode):
         return "dir"
     return "link" if stat.S_ISLNK(mode) else "other"
-
-
-def _list(directory: int) -> list[Entry]:
-    fd = os.open(".", _LIST, dir_fd=directory)
-    try:
-        with os.scandir(fd) as entries:
-            return [Entry(name=entry.name, kind=_entry_kind(entry)) for entry in entries]
-    finally:
-        os.close(fd)
-
-
-def _entry_kind(entry: os.DirEntry[str]) -> Kind:
-    if entry.is_symlink():
-        return "link"
-    if entry.is_dir(follow_symlinks=False):
-        return "dir"
-    return "file" if entry.is_file(follow_symlinks=False) else "other"
-
-
-def _enter(here: int, name: str, mode: int, owner: tuple[int, int] | None) -> int:
-    """Make and open one directory."""
-    try:
-        os.mkdir(name, 0o700, dir_fd=here)
-    except FileExistsError:
-        return os.open(name, _STEP, dir_fd=here)
-    fd = os.open(name, _LIST, dir_fd=here)
-    try:
-        if owner:
-            os.fchown(fd, *owner)
-        os.fchmod(fd, mode & 0o777)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-@contextmanager
-def _writable(directory: int) -> Iterator[None]:
-    """Names may be changed in `directory`, even where its owner took that right away; put back afterwards."""
-    mode = stat.S_IMODE(os.fstat(directory).st_mode)
-    if mode & 0o300 == 0o300:
-        yield
-        return
-    os.chmod(f"/proc/self/fd/{directory}", mode | 0o700)
-    try:
-        yield
-    finally:
-        os.chmod(f"/proc/self/fd/{directory}", mode)
-
-
-def _remove(parent: int, name: str) -> None:
-    """Move the entry into a directory of our own, then empty that.
-
-    Every directory found is moved up beside the first one before it is emptied, so any depth needs three
-    descriptors and no recursion, and a directory swapped for a link is only ever unlinked.
-    """
-    if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
-        os.unlink(name, dir_fd=parent)
-        return
-    grave_name = temporary("removed")
-    os.mkdir(grave_name, 0o700, dir_fd=parent)
-    grave = os.open(grave_name, _LIST, dir_fd=parent)
-    try:
-        _bury(parent, name, grave, "0")
-        count = 1
-        pending = ["0"]
-        while pending:
-            doomed = pending.pop()
-            for moved in _empty(grave, doomed, count):
-                pending.append(moved)
-                count += 1
-    finally:
-        os.close(grave)
-    os.rmdir(grave_name, dir_fd=parent)
-
-
-def _bury(directory: int, name: str, grave: int, new: str) -> None:
-    """Move a directory; the kernel wants it writable, as its `..` changes."""
-    try:
-        fd = os.open(name, _STEP, dir_fd=directory)
-    except NotADirectoryError:
-        os.unlink(name, dir_fd=directory)
-        return
-    try:
-        if os.fstat(fd).st_mode & 0o700 != 0o700:
-            os.chmod(f"/proc/self/fd/{fd}", 0o700)
-        os.rename(name, new, src_dir_fd=directory, dst_dir_fd=grave)
-    finally:
-        os.close(fd)
-
-
-def _empty(grave: int, name: str, count: int) -> list[str]:
-    """Delete the directory `name` of the grave; what it held of directories is now in the grave too."""
-    try:
-        fd = os.open(name, _LIST, dir_fd=grave)
-    except FileNotFoundError:
-        return []
-    except NotADirectoryError:
-        os.unlink(name, dir_fd=grave)
-        return []
-    moved: list[str] = []
-    try:
-        for entry in _list(fd):
-            if entry.kind != "dir":
-                _unlink(fd, entry.name)
-                continue
-            new = str(count + len(moved))
-            _bury(fd, entry.name, grave, new)
-            moved.append(new)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=grave)
-    return moved
-
-
-def _unlink(directory: int, name: str) -> None:
-    try:
-        os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        return

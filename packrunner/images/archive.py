@@ -29,16 +29,14 @@ from packrunner.images.layout import (
     STEP,
     Tee,
     blob_name,
-    blob_pieces,
     import_layer,
-    index_json,
     read_place,
     read_small,
     shared,
-    tag_notes,
     tag_to_replace,
     verify,
 )
+from packrunner.images.layout_write import blob_pieces, index_json, tag_notes
 from packrunner.images.manifest import LAYER_GZIP, LAYER_TAR, REF_NAME, IndexFile, ManifestFile, SavedImage, read_json
 from packrunner.images.several import Several, blobs, small_blobs
 from packrunner.images.tarfiles import Archive

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from packrunner.errors import CorruptError, PackrunnerError
 from packrunner.images.blobs import VerifiedReader, buffered
-from packrunner.images.layout import Directory, parse_place, write_layout
+from packrunner.images.layout import Directory, parse_place
+from packrunner.images.layout_write import write_layout
 from packrunner.images.reference import Reference
 
 if TYPE_CHECKING:

@@ -125,7 +125,7 @@ def write_output(locator: Locator, image: Image | Several, store: LocalStore, na
         case "store":
             store.write(image, [locator.path])
         case "oci":
-            from packrunner.images.layout import write_layout
+            from packrunner.images.layout_write import write_layout
 
             write_layout(locator.path, image, store, locator.tag or _tag(name))
         case "oci-archive":
@@ -159,7 +159,8 @@ def replace_image(locator: Locator, image: Image, store: LocalStore) -> None:
         case "store":
             store.write(image, [locator.path])
         case "oci":
-            from packrunner.images.layout import Directory, tag_to_replace, write_layout
+            from packrunner.images.layout import Directory, tag_to_replace
+            from packrunner.images.layout_write import write_layout
 
             tag = tag_to_replace(Directory(locator.path), locator.tag, others_stay=True)
             write_layout(locator.path, image, store, tag)

@@ -18,7 +18,7 @@ import pytest
 
 from packrunner.images.image import Image, Layer
 from packrunner.images.layer import Dir, File, Part
-from packrunner.images.layout import write_layout
+from packrunner.images.layout_write import write_layout
 from packrunner.images.store import LocalStore
 from packrunner.names import Digest
 from tests import builders

@@ -16,7 +16,7 @@ import pytest
 
 from packrunner.images.image import Image
 from packrunner.images.layer import File, write_layer
-from packrunner.images.layout import write_layout
+from packrunner.images.layout_write import write_layout
 from packrunner.images.layouts import Layouts
 from packrunner.images.reference import Reference
 from packrunner.images.store import LocalStore

@@ -27,7 +27,7 @@ from packrunner.cli import wiring
 from packrunner.engines.base import Command, Mount, SandboxSpec
 from packrunner.formats import toml
 from packrunner.formats.run import RunFile, RunImageEntry
-from packrunner.images.layout import write_layout
+from packrunner.images.layout_write import write_layout
 from packrunner.images.reference import Reference
 from tests.acceptance.probe import probe_buildpack
 from tests.fakes import FakeReporter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from packrunner.errors import UsageError
+from packrunner.errors import CorruptError, UsageError
 from packrunner.images.image import Image
 from packrunner.images.layer import File, write_layer
 from packrunner.images.layout import names_in
@@ -147,3 +147,11 @@ def test_a_registry_has_the_index_under_the_name_last(
         for platform, one in zip((V7, ARM64, AMD64), several.images, strict=True):
             with Registry(settings(platform=platform), Anonymous()) as ours, other.lease():
                 assert ours.pull(name, other).config.digest == one.config.digest
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"manifests": 3}'])
+def test_names_of_a_damaged_layout_are_an_error_of_what_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "index.json").write_bytes(content)
+    with pytest.raises(CorruptError, match=str(tmp_path)) as caught:
+        names_in(str(tmp_path))
+    assert caught.value.slug == "image-format"

@@ -63,7 +63,7 @@ def _put_base(suite: Suite, directory: str, ca_certs: Sequence[str], reporter: R
 def _put_images(builder: str, directory: str, ca_certs: Sequence[str], reporter: Reporter) -> list[str]:
     """An image that is a builder, and those of its run images that are to be had."""
     from packrunner.cli.wiring import finding
-    from packrunner.images.layout import write_layout
+    from packrunner.images.layout_write import write_layout
     from packrunner.names import ImageName
 
     if not finding.is_name(builder):

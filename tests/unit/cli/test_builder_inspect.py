@@ -10,7 +10,7 @@ import pytest
 
 from packrunner import paths
 from packrunner.cli import main
-from packrunner.images.layout import write_layout
+from packrunner.images.layout_write import write_layout
 from packrunner.images.store import LocalStore
 from tests import builders
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from packrunner.cli import main
 from packrunner.images.image import Image
 from packrunner.images.layer import File, write_layer
-from packrunner.images.layout import write_layout
+from packrunner.images.layout_write import write_layout
 from packrunner.images.layouts import Layouts
 from packrunner.images.reference import Reference
 from packrunner.images.store import LocalStore
