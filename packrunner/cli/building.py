@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from packrunner.cli.services import BuildOutcome, Known
     from packrunner.cli.session import Session
+    from packrunner.cli.telling import Telling
     from packrunner.console.reporters import Progress, Renderer
     from packrunner.events import Reporter
     from packrunner.formats.project import Project
@@ -125,14 +126,25 @@ def build(request: BuildRequest, session: Session, known: Known | None = None) -
     written = log.LogReporter(os.path.join(paths.state_dir(), "logs"), request.name, redact=session.redact)
     session.reporter = Tee((shown, written))
     tell(request, session.reporter)
+    telling = _telling(request, session)
     try:
-        return session.services.build(request, session.reporter, known, held)
-    except (DetectNoneError, DetectErroredError) as e:
-        from packrunner.cli import detecting
-
-        e.more = e.more or detecting.command(request)
-        raise
+        return session.services.build(request, session.reporter, known, held, telling)
     except PackrunnerError as e:
-        if e.foreign and e.more is None and written.path:
+        if isinstance(e, DetectNoneError | DetectErroredError):
+            from packrunner.cli import detecting
+
+            e.more = e.more or detecting.command(request)
+        elif e.foreign and e.more is None and written.path:
             e.more = f"all of it ({units.number(written.foreign, 'line')}): {paths.readable(written.path)}"
+        if telling:
+            telling.failed(e, session.reporter)
         raise
+
+
+def _telling(request: BuildRequest, session: Session) -> Telling | None:
+    """What will tell of the build in files. Most builds write none."""
+    if not request.shape.report_dir:
+        return None
+    from packrunner.cli.telling import Telling
+
+    return Telling(request, session.redact)

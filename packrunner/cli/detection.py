@@ -208,7 +208,7 @@ def document(request: BuildRequest, answer: Answer, redact: Callable[[str], str]
         "plan": msgspec.to_builtins(found.plan) if found else None,
         "exec_env": request.shape.exec_env,
         "rules": [msgspec.to_builtins(rule) for rule in _rules(answer).rules],
-        "groups": [_group_json(i, g) for i, g in enumerate((*answer.findings.outcomes, *answer.untried), 1)],
+        "groups": [group_json(i, g) for i, g in enumerate((*answer.findings.outcomes, *answer.untried), 1)],
         "cut_off": answer.findings.cut_off or None,
         "nearest": None if found else _nearest_json(nearest(answer.findings.outcomes, answer.app)),
         "error": problem.to_json(error) if error else None,
@@ -217,7 +217,8 @@ def document(request: BuildRequest, answer: Answer, redact: Callable[[str], str]
     return shown
 
 
-def _group_json(number: int, group: GroupOutcome) -> dict[str, Any]:
+def group_json(number: int, group: GroupOutcome) -> dict[str, Any]:
+    """How a group fared, as JSON's own types."""
     return {
         "number": number,
         "name": group_name(group),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from packrunner.cli.locking import Locked, LockWish
     from packrunner.cli.package_page import Looked
     from packrunner.cli.package_wish import PackageWish
+    from packrunner.cli.telling import Telling
     from packrunner.engines.base import Engine
     from packrunner.errors import PackrunnerError
     from packrunner.events import Reporter
@@ -175,9 +176,14 @@ class Services(Protocol):
     """The composition root."""
 
     def build(
-        self, request: BuildRequest, reporter: Reporter, known: Known | None = None, held: Held | None = None
+        self,
+        request: BuildRequest,
+        reporter: Reporter,
+        known: Known | None = None,
+        held: Held | None = None,
+        telling: Telling | None = None,
     ) -> BuildOutcome:
-        """Build, store and put out an image; `held` are the contents of its bindings."""
+        """Build, store and put out an image; `held` are the contents of its bindings, `telling` writes its report."""
 
     def detect(
         self,

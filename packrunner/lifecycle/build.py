@@ -22,6 +22,7 @@ from packrunner.formats import toml
 from packrunner.formats.api import PLATFORM_API, buildpack_features, platform_features
 from packrunner.lifecycle import bom, launch, limits, notes
 from packrunner.lifecycle.build_plan import plan_for, without_met
+from packrunner.lifecycle.course import Course
 from packrunner.lifecycle.outputs import BuildpackOutput, read_outputs
 from packrunner.names import BuildpackId
 from packrunner.workspace import PLACES, Places
@@ -93,15 +94,15 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
         return ids[min(at + len(later), len(ids) - 1)] if later and at + 1 < len(ids) else None
 
 
-def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter) -> BuildResult:
-    """Run every bin/build; write `<layers>/sbom` and `<layers>/config` afterwards.
+def build(inputs: BuildInputs, *, sandbox: Sandbox, reporter: Reporter, course: Course | None = None) -> BuildResult:
+    """Run every bin/build; write `<layers>/sbom` and `<layers>/config` afterwards. `course` is told who had a turn.
 
     Raises BuildpackFailedError (51) when a program fails, BuildError (52) when what it wrote breaks the specification.
     """
     with confined.Root.open(inputs.layers) as layers, confined.Root.open(inputs.plans) as plans:
         layers.remove("sbom")
         builder = _Builder(inputs, layers, plans, sandbox, reporter)
-        outputs = tuple(builder.run(member) for member in inputs.group)
+        outputs = builder.run_all(course or Course())
         # All of it: programs may have written to others' layers, and what is written next is not theirs to replace.
         sandbox.fetch(inputs.places.layers)
         files = [(output.member, output.launch) for output in outputs]
@@ -165,6 +166,14 @@ class _Builder:
         self.env = BuildEnv({**start.variables, **inputs.extended_env})
         self.said: dict[tuple[str, str], str] = {}
         self.ended: list[tuple[str, int]] = []
+
+    def run_all(self, course: Course) -> tuple[BuildpackOutput, ...]:
+        """One after another."""
+        outputs = []
+        for member in self.inputs.group:
+            with course.turn(member):
+                outputs.append(self.run(member))
+        return tuple(outputs)
 
     def run(self, member: GroupMember) -> BuildpackOutput:
         """One bin/build, from its plan to its outputs."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from packrunner.catalog.stage import StagedBuildpack
     from packrunner.engines.base import OutputSink, Sandbox
     from packrunner.events import Reporter
+    from packrunner.lifecycle.course import Course
     from packrunner.lifecycle.order import ExpandedGroup, Key, Member
 
 MAX_GROUPS = 5_000
@@ -93,8 +94,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     extensions: tuple[GroupMember, ...] = ()
 
 
-def detect(inputs: DetectInputs, *, sandbox: Sandbox, reporter: Reporter) -> DetectResult:
-    """Find the group that builds the application.
+def detect(inputs: DetectInputs, *, sandbox: Sandbox, reporter: Reporter, course: Course | None = None) -> DetectResult:
+    """Find the group that builds the application; `course` is told how the groups fared, whatever comes of it.
 
     Raises DetectNoneError (`detect-none`) or DetectErroredError (`detect-errored`) when none does (DET-15), what
     `order.expand` raises for an order that cannot be right, and EngineError when the sandbox broke.
@@ -103,6 +104,8 @@ def detect(inputs: DetectInputs, *, sandbox: Sandbox, reporter: Reporter) -> Det
     groups = _groups(inputs)
     reporter.emit(StepStarted(phase="detect", subject=""))
     findings = _examine(inputs, groups, sandbox)
+    if course:
+        course.outcomes, course.group, course.extensions = findings.outcomes, findings.group, findings.extensions
     short = names(inputs)
     detect_report.report(findings.runs, short, reporter, failed=None if findings.resolution else findings.outcomes)
     if findings.resolution is None:

@@ -1,4 +1,4 @@
-"""Files about a finished build that the user asked for: SBOMs, report.toml and report.json."""
+"""Files about a build that the user asked for: SBOMs, report.toml and report.json."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ def write_report(directory: str, made: Report, document: bytes) -> None:
     """Write report.toml (EXP-31), and beside it all that is to be said as JSON. Raises StoreError."""
     with _opened(directory) as root:
         root.write(REPORT, toml.encode(made))
+        root.write(DOCUMENT, document)
+
+
+def write_failure(directory: str, document: bytes) -> None:
+    """Write what is to be said of a failed build as JSON; report.toml is of images (EXP-31). Raises StoreError."""
+    with _opened(directory) as root:
+        root.remove(REPORT)
         root.write(DOCUMENT, document)
 
 

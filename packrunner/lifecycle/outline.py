@@ -175,6 +175,22 @@ def compose(request: BuildRequest, parts: Parts) -> Outline:
     )
 
 
+def unfinished(request: BuildRequest) -> dict[str, Any]:
+    """The outline of a build as JSON's own types where nothing is known but the request: null for the rest."""
+    settings, variables = chosen(request)
+    known = {
+        "name": request.name,
+        "source": request.source,
+        "engine": request.engine,
+        "exec_env": request.shape.exec_env,
+        "settings": settings,
+        "variables": variables,
+        "outputs": outputs(request),
+    }
+    values: dict[str, Any] = msgspec.to_builtins(known, enc_hook=str)
+    return dict.fromkeys(Outline.__struct_fields__) | values
+
+
 def groups(selection: Selection, *, exec_env: str, platform_api: str) -> tuple[tuple[Group, ...], bool]:
     """The groups that detection tries until one fits, and whether there are more than it would try."""
     found = list(islice(_expanded(selection, exec_env, platform_api), MAX_GROUPS + 1))

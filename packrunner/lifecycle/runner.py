@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.analyze import AnalyzeResult, RunImage
     from packrunner.lifecycle.application import Application, Rules
     from packrunner.lifecycle.carry import Carrier, OutsideCache
+    from packrunner.lifecycle.course import Course
     from packrunner.lifecycle.detect import DetectResult
     from packrunner.lifecycle.explain import GroupOutcome
     from packrunner.lifecycle.export import ExportResult
@@ -174,8 +175,11 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     repeatable: bool = True
 
 
-def run(job: Job, tools: Tools) -> BuildReport:
-    """Build the image and store it under the job's name. What fails raises its phase's error; state stays as it was."""
+def run(job: Job, tools: Tools, course: Course) -> BuildReport:
+    """Build the image and store it under the job's name; `course` is told how far that has come.
+
+    What fails raises its phase's error; state stays as it was.
+    """
     store, reporter, carrier = tools.store, tools.reporter, _carrier(job, tools)
     waiting = Noted(text="another build of this application is running; this one starts when that ends", always=True)
     with (
@@ -190,6 +194,7 @@ def run(job: Job, tools: Tools) -> BuildReport:
         ) as ws,
     ):
         _report_changes(job, reporter)
+        course.phase = "analyze"
         previous_name, previous = job.previous
         analyzed = analyze(previous, name=previous_name, run=job.run_image)
         app = application.prepare(
@@ -204,19 +209,30 @@ def run(job: Job, tools: Tools) -> BuildReport:
         known = here = cache.read(os.path.join(ws.path, cache.FILE))
         with ExitStack() as opened:
             sandbox = opened.enter_context(tools.engine.open(_spec(job.build_image, job, ws, app)))
-            found = detect(_detect_inputs(job, ws), sandbox=sandbox, reporter=reporter)
+            course.phase = "detect"
+            found = detect(_detect_inputs(job, ws), sandbox=sandbox, reporter=reporter, course=course)
             ready = Ready(build_image=job.build_image, run=analyzed.run, plan=found.plan)
             if found.extensions:
                 opened.close()
+                course.phase = "extend"
                 from packrunner.lifecycle import extending
 
                 ready = extending.extend(job, ws, app, found, tools)
                 analyzed = msgspec.structs.replace(analyzed, run=ready.run)
                 sandbox = opened.enter_context(tools.engine.open(_spec(ready.build_image, job, ws, app)))
+            course.phase = "restore"
             if carrier and not job.clear_cache:
                 known = carrier.fetch(found.group, analyzed.label, known)
             restored = restore(_restore_inputs(job, ws, found, analyzed, known), store=store, reporter=reporter)
-            built = build(_build_inputs(job, ws, found, ready), sandbox=sandbox, reporter=reporter)
+            course.known = before = KnownBefore(
+                label=analyzed.label,
+                cache=here,
+                decisions=restored.decisions,
+                carried=frozenset(carrier.carried if carrier else ()),
+            )
+            course.phase = "build"
+            built = build(_build_inputs(job, ws, found, ready), sandbox=sandbox, reporter=reporter, course=course)
+        course.phase = "export"
         began = time.monotonic()
         reporter.emit(StepStarted(phase="export", subject="layers"))
         exported = export.export(
@@ -252,12 +268,7 @@ def run(job: Job, tools: Tools) -> BuildReport:
         exported=exported,
         sboms=built.sboms,
         first=analyzed.previous is None,
-        known=KnownBefore(
-            label=analyzed.label,
-            cache=here,
-            decisions=restored.decisions,
-            carried=frozenset(carrier.carried if carrier else ()),
-        ),
+        known=before,
         outcomes=found.outcomes,
         extensions=found.extensions,
         chosen=ready.chosen,

@@ -193,3 +193,54 @@ def test_no_buildpack_runs_and_only_caches_are_written(cli: Cli, app: Path, tmp_
     assert not (app / "out").exists()
     assert "unmade" not in cli.ok("images").out
     assert list(tmp_path.iterdir()) == [app]
+
+
+def scripted(place: Path, name: str, *, detect: str = "", build: str = "") -> None:
+    """A buildpack of two lines."""
+    (place / name / "bin").mkdir(parents=True)
+    (place / name / "buildpack.toml").write_text(f'api = "0.12"\n[buildpack]\nid = "acme/{name}"\nversion = "1.0.0"\n')
+    for program, text in (("detect", detect), ("build", build)):
+        (place / name / "bin" / program).write_text(f"#!/bin/sh\n{text}\n")
+        (place / name / "bin" / program).chmod(0o755)
+
+
+@pytest.mark.cnb("EXP-31")
+def test_a_build_that_fails_says_so_in_its_report(cli: Cli, app: Path, tmp_path: Path) -> None:
+    scripted(tmp_path, "one")
+    scripted(tmp_path, "two", build='[ -e mended ] || { echo "no luck: $(cat $2/env/API_TOKEN)"; exit 7; }')
+    scripted(tmp_path, "three")
+    (app / "file").write_text("x")
+    buildpacks = [word for name in ("one", "two", "three") for word in ("-b", f"./{name}")]
+    words = ("unlucky", "-p", str(app), *buildpacks, "-e", "API_TOKEN=hunter2hunter2", "--report-output-dir", "report")
+    assert cli("build", *words, cwd=tmp_path).code == 51
+    assert [one.name for one in (tmp_path / "report").iterdir()] == ["report.json"]
+    found = json.loads((tmp_path / "report/report.json").read_text())
+    assert found["result"] is None
+    assert found["failure"]["phase"] == "build"
+    assert [one["status"] for one in found["failure"]["buildpacks"]] == ["built", "failed", "not run"]
+    assert found["failure"]["groups"][-1]["status"] == "chosen"
+    assert found["failure"]["error"]["output"] == ["no luck: (hidden)"]
+    assert found["builder"]["digest"].startswith("sha256:")
+    assert found["caches"] == []
+
+    (app / "mended").write_text("")
+    cli.ok("build", *words, cwd=tmp_path)
+    mended = json.loads((tmp_path / "report/report.json").read_text())
+    assert mended["failure"] is None
+    assert mended["result"]["digest"] in (tmp_path / "report/report.toml").read_text()
+
+    scripted(tmp_path, "never", detect="echo needs a miracle; exit 100")
+    never = ("unlucky", "-p", str(app), "-b", "./never", "--report-output-dir", "report")
+    assert cli("build", *never, cwd=tmp_path).code == 20
+    refused = json.loads((tmp_path / "report/report.json").read_text())
+    assert refused["failure"]["phase"] == "detect"
+    [group] = refused["failure"]["groups"]
+    assert {one["id"]: one["why"] for one in group["members"]}["acme/never"] == "needs a miracle"
+    assert refused["caches"] is None
+    assert refused["previous"]["digest"] == mended["result"]["digest"]
+    assert not (tmp_path / "report/report.toml").exists()
+
+    # What the last build with these arguments left is not taken for the report of its image.
+    again = cli.ok("build", *words, cwd=tmp_path)
+    assert not again.err.startswith("Nothing changed")
+    assert json.loads((tmp_path / "report/report.json").read_text())["failure"] is None

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.select import Selection
     from packrunner.cli.services import Known
+    from packrunner.cli.telling import Telling
     from packrunner.cli.wiring.engines import Where
-    from packrunner.cli.wiring.planning import Telling
     from packrunner.engines.base import Mount, User
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.images.store import LocalStore
+    from packrunner.lifecycle import outline
     from packrunner.lifecycle.analyze import RunImage
     from packrunner.lifecycle.application import Rules
     from packrunner.lifecycle.bindings import Held
@@ -40,7 +41,11 @@ class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(
-    request: BuildRequest, reporter: Reporter, known: Known | None = None, held: Held | None = None
+    request: BuildRequest,
+    reporter: Reporter,
+    known: Known | None = None,
+    held: Held | None = None,
+    telling: Telling | None = None,
 ) -> BuildOutcome:
     """Build, store and put out an image; leave a record for the next time."""
     from packrunner.cli import remembering
@@ -48,8 +53,10 @@ def build(
     from packrunner.formats import dockerignore
     from packrunner.lifecycle import runner
     from packrunner.lifecycle.application import rules_of
+    from packrunner.lifecycle.course import Course
 
     began_ns, began = time.time_ns(), time.monotonic()
+    course = telling.course if telling else Course()
     with ExitStack() as stack:
         opening = Opening(request, reporter, stack)
         held = reach.with_certificates(held, opening.certificates)
@@ -81,14 +88,16 @@ def build(
             previous=opening.previous(),
             created=_created(request, began_ns),
         )
-        told = _telling(request, parts, known, images) if request.shape.report_dir else None
+        if telling:
+            telling.begins(_outlined(request, parts, known, images), parts.outside)
         job = _job(request, parts, opening)
-        report = runner.run(job, _tools(where, user_of(request, builder), opening, reporter))
+        report = runner.run(job, _tools(where, user_of(request, builder), opening, reporter), course)
+        course.phase = "send"
         sent = sending.send(report.image, finder.blobs)
         line = f"{request.name}@{sent.digest or report.image.digest}"
         _put_out(request, report, images)
-        if told:
-            told.write(sent, report, line=line, seconds=time.monotonic() - began)
+        if telling:
+            telling.made(report, pushed=sent.image, loaded=sent.image_id, line=line)
         if known is not None:
             found = remembering.Findings(
                 builder=builder,
@@ -194,11 +203,20 @@ def _tools(where: Where, user: User, opening: Opening, reporter: Reporter) -> To
     )
 
 
-def _telling(request: BuildRequest, parts: Parts, known: Known | None, images: LocalStore) -> Telling:
-    """What will tell of the build in files. Most builds write none."""
-    from packrunner.cli.wiring.planning import Telling
+def _outlined(request: BuildRequest, parts: Parts, known: Known | None, images: LocalStore) -> outline.Parts:
+    """What is known of the build before it, for its report. Most builds write none."""
+    from packrunner.cli.wiring import planning
+    from packrunner.lifecycle import outline
 
-    return Telling(request, parts, known.record if known else None, images)
+    kept = known.record if known else None
+    return outline.Parts(
+        builder=parts.builder,
+        run_image=parts.run_image,
+        selection=parts.selection,
+        previous=parts.previous,
+        caches=(),
+        changes=planning.changes(request, kept, parts.builder, parts.selection, images) if kept else outline.Changes(),
+    )
 
 
 def _put_out(request: BuildRequest, report: BuildReport, images: LocalStore) -> None:

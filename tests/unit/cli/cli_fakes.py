@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from packrunner.cli.services import Known, Pruned, Services, Shown, Wish
+    from packrunner.cli.telling import Telling
     from packrunner.events import Reporter
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.detect_only import Answer
@@ -112,11 +113,18 @@ class FakeServices:
     wishes: list[Wish] = field(default_factory=list)
     known: list[Known | None] = field(default_factory=list)
     held: list[Held | None] = field(default_factory=list)
+    told: list[Telling | None] = field(default_factory=list)
 
     def build(
-        self, request: BuildRequest, reporter: Reporter, known: Known | None = None, held: Held | None = None
+        self,
+        request: BuildRequest,
+        reporter: Reporter,
+        known: Known | None = None,
+        held: Held | None = None,
+        telling: Telling | None = None,
     ) -> Outcome:
         self.requests.append(request)
+        self.told.append(telling)
         self.held.append(held)
         self.known.append(known)
         return self.on_build(request, reporter)
