@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from packrunner import paths
 from packrunner.errors import StoreError
 
 if TYPE_CHECKING:
@@ -36,9 +37,12 @@ def disk_error(error: OSError, path: str) -> StoreError:
             cause=cause,
             tries=("packrunner prune", f"df -h -i {os.path.dirname(path) or '.'}"),
         )
+    tries: tuple[str, ...] = ()
     if error.errno in _DENIED:
         cause += _owner(path)
-    return StoreError(f"cannot use {path}", slug="disk", cause=cause, at=path)
+        if paths.is_ours(path):
+            tries = ("PACKRUNNER_HOME=DIR, with a directory of yours, keeps images and caches there",)
+    return StoreError(f"cannot use {path}", slug="disk", cause=cause, at=path, tries=tries)
 
 
 def _owner(path: str) -> str:

@@ -42,13 +42,29 @@ def config_file() -> str:
     return os.path.join(_base("XDG_CONFIG_HOME", ".config", "config"), "config.toml")
 
 
+def working_directory() -> str:
+    """The current directory. Raises UsageError when it is gone."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        from packrunner.errors import UsageError
+
+        raise UsageError(
+            "the current directory does not exist any more", slug="no-such-path", tries=("cd ~",)
+        ) from error
+
+
+def is_ours(path: str) -> bool:
+    """Whether local state is kept there, which PACKRUNNER_HOME can put elsewhere."""
+    return any(path == one or path.startswith(one + os.sep) for one in (data_dir(), cache_dir(), state_dir()))
+
+
 def readable(path: str) -> str:
     """A path for people: relative below the current directory, `~` for home, else absolute."""
-    absolute = os.path.abspath(path)
     try:
-        here = os.getcwd()
+        absolute, here = os.path.abspath(path), os.getcwd()
     except OSError:
-        return absolute
+        return path
     if absolute == here:
         return "."
     if absolute.startswith(here + os.sep):

@@ -6,6 +6,7 @@ parses no arguments: it compares them, byte for byte, with those of the last suc
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -128,6 +129,11 @@ def _write(fd: int, text: str) -> int:
         os.write(fd, os.fsencode(text))
     except BrokenPipeError:
         return 0
-    except OSError:
-        return 1
+    except OSError as error:
+        if error.errno == errno.EBADF:  # closed from the start: nobody wants it
+            return 0
+        if fd == 1:
+            # What cli.session says, without loading it.
+            _write(2, f"error[stdout]: the result could not be written to stdout: {error.strerror}\n")
+        return 15
     return 0

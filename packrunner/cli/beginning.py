@@ -32,7 +32,7 @@ def place(identity: str, directory: str | None, path: str | None) -> str:
             "DIR and --path say the same", slug="usage", tries=(f"packrunner buildpack new {identity} {directory}",)
         )
     chosen = directory if directory is not None else path
-    return os.path.join(os.getcwd(), chosen or identity.rstrip("/").rpartition("/")[2])
+    return os.path.join(paths.working_directory(), chosen or identity.rstrip("/").rpartition("/")[2])
 
 
 def example(kind: Literal["buildpack", "composite", "extension"], language: Language | None) -> Example:

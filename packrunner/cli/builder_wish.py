@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from packrunner import config
+from packrunner import config, paths
 from packrunner.cli.package_wish import label, platforms
 from packrunner.lifecycle import image_names
 
@@ -58,7 +58,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     targets: Sequence[str] = (),
 ) -> BuilderWish:
     """What was asked for. Raises UsageError."""
-    here, settings = os.getcwd(), config.load()
+    here, settings = paths.working_directory(), config.load()
     names = tuple(image_names.image_name(one) for one in (name, *tags))
     if push:
         image_names.check_registries(names)

@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.request import BuildRequest
 
 
-def working_directory() -> str:
-    """The current directory. Raises UsageError when it is gone."""
-    try:
-        return os.getcwd()
-    except OSError as e:
-        raise UsageError("the current directory does not exist any more", slug="no-such-path", tries=("cd ~",)) from e
-
-
 def read_env_file(path: str) -> str:
     """The text of an --env-file. Raises UsageError."""
     try:

@@ -66,7 +66,7 @@ def _build(session: Session, application: str, builder: str, directory: str, ca_
     from packrunner.lifecycle.given import Flags
 
     flags = Flags(
-        cwd=building.working_directory(),
+        cwd=paths.working_directory(),
         path=application,
         builder=builder,
         caches=(f"type=dir,path={os.path.join(directory, _CACHE)}",),

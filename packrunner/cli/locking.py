@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from packrunner import events
+from packrunner import events, paths
 from packrunner.bases.installed import summary
 from packrunner.cli.builder_wish import FILE
 from packrunner.console import units
@@ -55,7 +55,7 @@ def wish(base: str | None, *, config_file: str | None, file: str | None, check: 
     if take and (check or not base):
         what = "--take and --check exclude each other" if check else "--take needs BASE"
         raise UsageError(what, slug="usage", tries=("packrunner builder lock debian:13 --take",))
-    here = os.getcwd()
+    here = paths.working_directory()
     config = os.path.join(here, config_file or FILE)
     beside = f"{base.replace(':', '-')}.lock" if base else f"{config.removesuffix('.toml')}.lock"
     return LockWish(base=base or "", config=config, file=os.path.join(here, file or beside), check=check, take=take)

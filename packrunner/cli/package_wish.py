@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from packrunner import config
+from packrunner import config, paths
 from packrunner.errors import UsageError
 from packrunner.lifecycle import image_names
 
@@ -71,7 +71,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
     names = () if is_file else tuple(image_names.image_name(one) for one in (name, *tags))
     if push:
         image_names.check_registries(names)
-    here, settings = os.getcwd(), config.load()
+    here, settings = paths.working_directory(), config.load()
 
     def setting(key: str, flag: str | None) -> Any:
         return config.resolve(key, flag=flag, environ=environ, config=settings).value

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from packrunner import paths
 from packrunner.errors import UsageError
 from packrunner.lifecycle.image_names import LOCATORS, locator
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def plain(text: str) -> str:
     """What the store and transfer read: of `name@sha256:...`, as `build` prints it, the digest; absolute locators."""
     name, at, digest = text.partition("@")
-    return digest if at and name and digest.startswith("sha256:") else locator(text, os.getcwd())
+    return digest if at and name and digest.startswith("sha256:") else locator(text, paths.working_directory())
 
 
 def short(name: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
-from packrunner import config, events
+from packrunner import config, events, paths
 from packrunner.cli import reference
 from packrunner.console import units
 from packrunner.errors import UsageError
@@ -84,7 +83,7 @@ def save(session: Session, image: str, output: str) -> int:
     """Write an image to a file or a directory; a plain file is an archive for `docker load`."""
     began = time.monotonic()
     is_place = output.partition(":")[0] in image_names.LOCATORS
-    place = image_names.output(output if is_place else f"docker-archive:{output}", os.getcwd())
+    place = image_names.output(output if is_place else f"docker-archive:{output}", paths.working_directory())
     name = image.partition("@")[0] if _is_name(image) else "image"
     digest = session.services.save(reference.plain(image), place, name, reporter=session.renderer())
     return _done(session, "Saved", [name], digest, began)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from packrunner import config, events
+from packrunner import config, events, paths
 from packrunner.cli import logs, reference
 from packrunner.console import units
 from packrunner.console.reporters import choose
@@ -52,7 +51,7 @@ def rebase(
 ) -> int:
     """Rebase one image; its result is `name@digest`, as of a build."""
     began = time.monotonic()
-    here = os.getcwd()
+    here = paths.working_directory()
     name, source = _source(image, has_tags=bool(tags))
     found = session.services.rebase(
         source,
@@ -110,7 +109,7 @@ def _rebased(session: Session, name: str, tags: tuple[str, ...], found: Rebased,
 def _source(text: str, *, has_tags: bool) -> tuple[str, str]:
     """The name to show and write, and what is read. Raises UsageError for an image without a name to change."""
     if text.partition(":")[0] in LOCATORS:
-        return text, locator(text, os.getcwd())
+        return text, locator(text, paths.working_directory())
     name, at, _ = text.partition("@")
     plain = reference.plain(text)
     if (at and not name) or (not at and _is_digest(text)):
@@ -141,7 +140,7 @@ def _rebase_json(name: str, found: Rebased) -> dict[str, Any]:
 def chosen_builder(session: Session, builder: str | None) -> str:
     """The builder that was named, else the configured one; a locator with an absolute path."""
     found = config.resolve("builder", flag=builder, environ=session.environ, config=config.load()).value
-    return locator(found, os.getcwd())
+    return locator(found, paths.working_directory())
 
 
 def update_builder(

@@ -261,3 +261,21 @@ sys.exit(main(["build", "shop"], services=FakeServices(on_build=build)))
     child = process(code, stdout=PIPE, stderr=PIPE, preexec_fn=prepare)
     _, err = child.communicate(timeout=50)
     assert (child.returncode, b"it ended with 3" in err) == (0, True), err
+
+
+VERSION = "sys.argv = ['packrunner', '--version']\nfrom packrunner import start\nsys.exit(start.main())"
+
+
+@pytest.mark.fault("PRO-05")
+def test_what_start_answers_is_an_error_on_a_full_device_too() -> None:
+    with open("/dev/full", "wb") as full:
+        child = process(VERSION, stdout=full, stderr=PIPE)
+        _, err = child.communicate(timeout=20)
+    assert child.returncode == 15
+    assert err.decode() == "error[stdout]: the result could not be written to stdout: No space left on device\n"
+
+
+@pytest.mark.fault("PRO-06")
+def test_what_start_answers_is_lost_where_nobody_listens() -> None:
+    child = process("os.close(1)\n" + VERSION, stdout=PIPE, stderr=PIPE)
+    assert (child.communicate(timeout=20), child.returncode) == ((b"", b""), 0)

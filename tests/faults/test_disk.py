@@ -10,16 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from packrunner.disk import FileLock, write_atomic
+from packrunner.cli.wiring import places
+from packrunner.disk import FileLock, disk_error, write_atomic
 from packrunner.errors import StoreError
 from packrunner.images.files import Files, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from packrunner.engines.sandbox import SandboxEngine
 
 AS_ROOT = os.geteuid() == 0
 
@@ -215,3 +218,20 @@ class TestFileSystemsThatCannotDoMuch:
             pytest.fail("entered")
         assert "has no locks" in caught.value.brief
         assert caught.value.tries
+
+
+@pytest.mark.fault("STO-15", "PRO-14")
+def test_state_that_may_not_be_written_says_how_to_put_it_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACKRUNNER_HOME", "/somebody/else")
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    assert disk_error(denied, "/somebody/else/data/store").tries[0].startswith("PACKRUNNER_HOME=DIR")
+    assert disk_error(denied, "/somebody/elsewhere").tries == ()
+
+
+@pytest.mark.fault("PRO-14")
+def test_a_cache_that_cannot_be_made_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PACKRUNNER_HOME", str(tmp_path / "file"))
+    with pytest.raises(StoreError) as caught:
+        places.overlays(cast("SandboxEngine", None))
+    assert (caught.value.slug, caught.value.cause) == ("disk", "Not a directory")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packrunner import paths
 from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import Command, session_of
 from packrunner.lifecycle.given import Flags
@@ -209,7 +210,7 @@ def command(  # noqa: PLR0913  one parameter per flag
 
     del ctx
     return Flags(
-        cwd=building.working_directory(),
+        cwd=paths.working_directory(),
         image=image,
         path=path,
         project=project,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner import paths
 from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
@@ -107,7 +108,7 @@ def command(  # noqa: PLR0913  one parameter per flag
     session = session_of(ctx)
     session.json = json
     flags = Flags(
-        cwd=building.working_directory(),
+        cwd=paths.working_directory(),
         path=path,
         project=project,
         builder=builder,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner import paths
 from packrunner.cli import options
 from packrunner.cli.app import session_of
 
@@ -114,7 +115,7 @@ def command(  # noqa: PLR0913  one parameter per flag
 
     session = session_of(ctx)
     flags = Flags(
-        cwd=building.working_directory(),
+        cwd=paths.working_directory(),
         image=image,
         path=path,
         project=project,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner import paths
 from packrunner.cli import options
 from packrunner.cli.app import session_of
 
@@ -57,7 +58,7 @@ def command(  # noqa: PLR0913  one parameter per flag
     session = session_of(ctx)
     session.json = form == "json"
     flags = Flags(
-        cwd=building.working_directory(),
+        cwd=paths.working_directory(),
         path=path,
         project=project,
         builder=builder,

@@ -119,11 +119,15 @@ def read_image(reference: str, images: LocalStore, platform: str = "") -> Image:
 
 def overlays(where: SandboxEngine) -> bool:
     """Whether overlays work in the cache directory: tried once per kernel and file system, then remembered."""
-    from packrunner.confined import write_atomic
+    from packrunner.disk import disk_error, write_atomic
 
     folder = paths.cache_dir()
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    fact = os.path.join(folder, f"overlay-{os.stat(folder).st_dev}-{os.geteuid()}-{os.uname().release}")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        device = os.stat(folder).st_dev
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    fact = os.path.join(folder, f"overlay-{device}-{os.geteuid()}-{os.uname().release}")
     try:
         with open(fact, "rb") as file:
             return file.read() == b"yes"

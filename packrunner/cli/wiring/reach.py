@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from packrunner import config
+from packrunner import config, paths
 from packrunner.certificates import Certificates
 from packrunner.lifecycle.bindings import Held
 
@@ -34,7 +34,9 @@ def configured(ca_certs: Sequence[str] = (), *, offline: bool = False) -> Reach:
     settings = config.load()
     texts = config.resolve("ca-cert", flag=tuple(ca_certs), environ=os.environ, config=settings).value
     off = config.resolve("offline", flag=offline, environ=os.environ, config=settings).value
-    return Reach(certificates=Certificates.parse(texts, os.getcwd()) if texts else Certificates(), offline=off)
+    return Reach(
+        certificates=Certificates.parse(texts, paths.working_directory()) if texts else Certificates(), offline=off
+    )
 
 
 def with_certificates(held: Held | None, certificates: Certificates) -> Held:

@@ -109,3 +109,26 @@ def test_only_buildpacks_have_a_language(here: Path, capsys: Capture) -> None:
     assert call("buildpack", "new", "acme/hello", "--kind", "extension", "--language", "go") == 2
     assert "--language is for buildpacks" in capsys.readouterr().err
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.fault("PRO-14")
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("buildpack", "new", "acme/hello"),
+        ("buildpack", "package", "hello.cnb"),
+        ("builder", "create", "acme/builder"),
+        ("builder", "lock"),
+        ("builder", "suggest"),
+        ("rebase", "shop"),
+        ("save", "shop", "-o", "shop.tar"),
+        ("detect",),
+    ],
+)
+def test_a_current_directory_that_is_gone_is_said(argv: tuple[str, ...], here: Path, capsys: Capture) -> None:
+    (here / "gone").mkdir()
+    os.chdir(here / "gone")
+    (here / "gone").rmdir()
+    assert call(*argv) == 2
+    err = capsys.readouterr().err
+    assert err == "error[no-such-path]: the current directory does not exist any more\n  try:   cd ~\n"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner import paths
 from packrunner.cli.app import session_of
 
 
@@ -28,4 +29,4 @@ def command(
 
     session = session_of(ctx)
     upkeep.begin(session, quiet=0, verbose=0, json=json)
-    return suggesting.suggest_builders(session, os.path.normpath(os.path.join(os.getcwd(), path)))
+    return suggesting.suggest_builders(session, os.path.normpath(os.path.join(paths.working_directory(), path)))

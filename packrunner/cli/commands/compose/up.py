@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packrunner import paths
 from packrunner.cli import options  # noqa: TC001  typer reads the annotations
 from packrunner.cli.app import session_of
 
@@ -41,7 +42,7 @@ def command(  # noqa: PLR0913  one parameter per flag
     from packrunner.lifecycle.given import Flags
 
     flags = Flags(
-        cwd=building.working_directory(),
+        cwd=paths.working_directory(),
         image=image,
         path=path,
         project=project,
