@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from packrunner.config import Setting
 
 PROJECT_FILE = "project.toml"
+
+_WORDS = {
+    "get": "packrunner config {0}",
+    "list": "packrunner config",
+    "set": "packrunner config {0} {1}",
+    "show": "packrunner config",
+    "unset": "packrunner config --unset {0}",
+}
+"""What other programs say in front of a setting, and what is said here."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +68,7 @@ def put(session: Session, name: str, values: Sequence[str]) -> int:
     """Write a value into config.toml; says when something stronger hides it."""
     from packrunner import config_file, events
 
-    setting = _setting(name)
+    setting = _setting(name, values)
     config_file.change(paths.config_file(), name, config_file.parse_value(setting, tuple(values)))
     now = next(one for one in _rows(session) if one.name == name)
     if now.origin != "config.toml":
@@ -99,8 +109,8 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _setting(name: str) -> Setting:
-    """A setting that config.toml may have. Raises UsageError (`config-key`)."""
+def _setting(name: str, given: Sequence[str] = ()) -> Setting:
+    """A setting that config.toml may have; `given` stands behind it. Raises UsageError (`config-key`)."""
     found = config.SETTINGS.get(name)
     if found is not None and found.in_config:
         return found
@@ -109,6 +119,12 @@ def _setting(name: str) -> Setting:
     known = [one.name for one in config.SETTINGS.values() if one.in_config]
     cause = f"it is set by {found.flag} or {found.variable}" if found else None
     close = get_close_matches(name, known, n=1)
+    if name in _WORDS:
+        raise UsageError(
+            f"packrunner config takes the setting itself, without {name!r}",
+            slug="config-key",
+            tries=(_WORDS[name].format(next(iter(given), "SETTING"), shlex.join(given[1:]) or "VALUE"),),
+        )
     raise UsageError(
         f"{name} is no setting of config.toml",
         slug="config-key",
