@@ -157,7 +157,7 @@ def load(path: str | None = None) -> Config:
     path = path or paths.config_file()
     try:
         with open(path, "rb") as file:
-            text = file.read().decode()
+            text = file.read().removeprefix(b"\xef\xbb\xbf").decode()  # the mark of editors of Windows
     except (FileNotFoundError, NotADirectoryError):
         return Config(path=path)
     except (OSError, UnicodeDecodeError) as e:

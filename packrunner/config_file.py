@@ -64,7 +64,7 @@ def change(path: str, name: str, value: Any) -> None:
 def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            return file.read().decode()
+            return file.read().removeprefix(b"\xef\xbb\xbf").decode()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Literal
 
 from packrunner.disk import disk_error
@@ -126,7 +127,18 @@ def check_programs(root: str, *, shown: str, kind: Kind = "buildpack") -> None:
                 f"{at} has Windows line ends, so its interpreter is not found", at, f"sed -i 's/\\r$//' {at}"
             )
         if not first.startswith((b"#!", _ELF)):
-            raise _program(f"{at} is not executable", at, f"start it with a line like #!/bin/sh: {at}:1")
+            raise _not_a_program(first, at)
+
+
+def _not_a_program(first: bytes, at: str) -> UsageError:
+    if first.startswith(BOM_UTF8):
+        return _program(
+            f"{at} begins with a byte order mark, so its interpreter is not found",
+            at,
+            f"sed -i '1s/^\\xef\\xbb\\xbf//' {at}",
+        )
+    what = "is not executable" if first else "is empty"
+    return _program(f"{at} {what}", at, f"start it with a line like #!/bin/sh: {at}:1")
 
 
 def _program(brief: str, at: str, fix: str) -> UsageError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from packrunner.disk import disk_error
 from packrunner.errors import UsageError
+from packrunner.formats import toml
 from packrunner.names import BuildpackId
 from packrunner.paths import readable
 
@@ -89,7 +90,7 @@ class Shelf:
         """What the directory's descriptor says it is; whatever else is wrong with it is said when it is used."""
         try:
             with open(os.path.join(path, self._descriptor), "rb") as file:
-                table = tomllib.load(file)
+                table = tomllib.loads(toml.text_of(file.read()))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
             return
         info = table.get(self._descriptor.removesuffix(".toml"))

@@ -13,6 +13,7 @@ from packrunner.catalog import platforms
 from packrunner.catalog.check import kind_of
 from packrunner.disk import disk_error
 from packrunner.errors import PackrunnerError, UsageError
+from packrunner.formats import toml
 from packrunner.formats.buildpack import (
     BuildpackDescriptor,
     BuildpackInfo,
@@ -64,8 +65,9 @@ def validate(directory: str, stage: Stage) -> Verdict:
     staged = None
     try:
         if not os.path.isfile(os.path.join(source, f"{kind}.toml")):
+            what = "holds no buildpack.toml and no extension.toml" if os.path.isdir(source) else "is not a directory"
             raise UsageError(
-                f"{readable(directory)} holds no buildpack.toml and no extension.toml",
+                f"{readable(directory)} {what if os.path.lexists(source) else 'does not exist'}",
                 slug="unknown-buildpack",
                 tries=("packrunner buildpack validate DIR, for the directory that does",),
             )
@@ -91,7 +93,7 @@ def validate(directory: str, stage: Stage) -> Verdict:
 def _doubts(staged: StagedBuildpack, source: str, shown: str) -> Iterator[Finding]:
     where = os.path.join(shown, f"{staged.kind}.toml")
     with open(os.path.join(source, f"{staged.kind}.toml"), "rb") as file:
-        text = file.read().decode()
+        text = toml.text_of(file.read())
     yield from _unknown(tomllib.loads(text), staged.kind, text, where)
     yield from _about(staged, text, where)
     parts = platforms.folders(source) or ("",)
@@ -132,7 +134,8 @@ def strangers(staged: StagedBuildpack) -> Iterator[str]:
     except OSError as error:
         raise disk_error(error, staged.path) from error
     where = os.path.join(staged.shown or staged.source, f"{staged.kind}.toml")
-    for one in _unknown(tomllib.loads(data.decode()), staged.kind, data.decode(), where):
+    text = toml.text_of(data)
+    for one in _unknown(tomllib.loads(text), staged.kind, text, where):
         yield f"{one.at.partition(', key')[0]}: {one.text}"
 
 

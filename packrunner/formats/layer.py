@@ -132,7 +132,9 @@ def read_build(data: bytes, *, where: str) -> BuildFile:
 
 def remarks(data: bytes, *, where: str, features: BuildpackFeatures) -> tuple[str, ...]:
     """What is tolerated in a launch.toml that was read, and deserves a warning (BLD-11)."""
-    if features.working_dir or not any("working-dir" in p for p in tomllib.loads(data.decode()).get("processes", ())):
+    if features.working_dir or not any(
+        "working-dir" in p for p in tomllib.loads(toml.text_of(data)).get("processes", ())
+    ):
         return ()
     return (f"{where}: working-dir is ignored, which came with Buildpack API 0.8",)
 

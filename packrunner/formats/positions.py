@@ -38,7 +38,7 @@ def _line(text: str, key: str) -> int:
     wanted, best, depth = key + ".", 0, 0
     counts: dict[str, int] = {}
     table, quote = "", ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         if quote:
             quote = "" if line.count(quote) % 2 else quote
             continue

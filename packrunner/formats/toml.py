@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from codecs import BOM_UTF8
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -24,7 +25,7 @@ _LINE = re.compile(r" \(at line (?P<line>\d+), column \d+\)$")
 def decode(data: bytes, kind: type[T], *, where: str, error: type[PackrunnerError] = BuildError) -> T:
     """Read TOML as `kind`; raises `error`, naming `where` and the line or key that is wrong."""
     try:
-        text = data.decode()
+        text = text_of(data)
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         raise error(f"{where} is not UTF-8", slug="toml", at=f"{where}:{line}") from e
@@ -35,6 +36,14 @@ def decode(data: bytes, kind: type[T], *, where: str, error: type[PackrunnerErro
         line = int(found["line"]) if found else text.count("\n") + 1
         raise error(f"{where} is not TOML: {e}", slug="toml", at=f"{where}:{line}") from e
     return convert(table, kind, where=where, error=error, text=text)
+
+
+def text_of(data: bytes) -> str:
+    """The text of a TOML file, without the mark that editors of Windows begin files with, as Go's readers take it.
+
+    Raises UnicodeDecodeError.
+    """
+    return data.removeprefix(BOM_UTF8).decode()
 
 
 def convert(

@@ -136,3 +136,37 @@ def test_an_extension_is_looked_over_too(tmp_path: Path, stage: Stage) -> None:
     found = validate(str(made), stage)
     assert (found.name, found.kind) == ("acme/e@1.0.0", "extension")
     assert [one.fix for one in found.findings] == ["name = ...", f"chmod +x {made}/bin/generate"]
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "fix"),
+    [
+        (b"", "is empty", "start it with a line like #!/bin/sh: {}:1"),
+        (b"echo\n", "is not executable", "start it with a line like #!/bin/sh: {}:1"),
+        (b"\xef\xbb\xbf#!/bin/sh\n", "begins with a byte order mark", r"sed -i '1s/^\xef\xbb\xbf//' {}"),
+    ],
+)
+def test_a_program_that_cannot_be_started_says_why(
+    place: Path, stage: Stage, content: bytes, text: str, fix: str
+) -> None:
+    program = place / "bin" / "detect"
+    program.write_bytes(content)
+    (found,) = validate(str(place), stage).findings
+    assert text in found.text
+    assert found.fix == fix.format(program)
+
+
+def test_a_descriptor_may_begin_as_editors_of_windows_do(place: Path, stage: Stage) -> None:
+    text = GOOD.replace('api = "0.12"', 'api = "0.12"\nsurprise = 1').replace("\n", "\r\n")
+    (place / "buildpack.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (found,) = validate(str(place), stage).findings
+    assert "no key 'surprise'" in found.text
+    assert "buildpack.toml:2" in found.at
+
+
+def test_what_is_not_there_is_said_to_be_missing(tmp_path: Path, stage: Stage) -> None:
+    (missing,) = validate(str(tmp_path / "nothing"), stage).findings
+    assert missing.text.endswith("nothing does not exist")
+    (tmp_path / "file").write_text("")
+    (wrong,) = validate(str(tmp_path / "file"), stage).findings
+    assert wrong.text.endswith("file is not a directory")

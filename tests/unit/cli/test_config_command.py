@@ -136,3 +136,30 @@ def test_a_file_that_is_wrong_stays_as_it_is(path: Path) -> None:
         config_file.change(str(path), "builder", "x")
     assert error.value.slug == "config-key"
     assert path.read_text() == "buildr = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (("set", "builder", "acme/builder"), "config builder acme/builder"),
+        (("set", "ca-cert", "a b.pem", "host"), "config ca-cert 'a b.pem' host"),
+        (("set", "builder"), "config builder VALUE"),
+        (("unset", "builder"), "config --unset builder"),
+        (("get", "builder"), "config builder"),
+        (("get",), "config SETTING"),
+        (("list",), "config"),
+    ],
+)
+def test_the_words_of_other_programs_are_answered_with_ours(
+    words: tuple[str, ...], instead: str, path: Path, capsys: Capture
+) -> None:
+    assert call("config", *words) == 2
+    assert f"  try:   packrunner {instead}\n" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_what_an_editor_of_windows_wrote_is_read_and_changed(path: Path, capsys: Capture) -> None:
+    path.write_bytes(b'\xef\xbb\xbfbuilder = "acme/builder"\r\n')
+    assert call("config", "network", "none") == 0
+    assert call("config", "builder") == 0
+    assert capsys.readouterr().out == "acme/builder\n"
