@@ -274,7 +274,7 @@ def test_a_descriptor_that_cannot_be_right(
     ("content", "text"),
     [
         (None, "is missing"),
-        (b"", "not executable"),
+        (b"", "is empty"),
         (b"echo hi\n", "not executable"),
         (b"#!/bin/sh\r\nexit 0\r\n", "Windows line ends"),
     ],
