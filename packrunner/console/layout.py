@@ -41,6 +41,8 @@ def _painted(head: str, subject: str, left: str, terminal: Terminal) -> str:
 
 
 def _fit(detail: str, room: int, terminal: Terminal, *, cut: bool) -> tuple[str, list[str]]:
+    if not detail.strip():
+        return "", []
     if len(detail) <= room:
         return detail, []
     if not cut:

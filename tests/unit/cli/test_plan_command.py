@@ -154,6 +154,12 @@ def test_no_line_is_wider_than_the_terminal(here: Path, width: int) -> None:
     assert [line for line in page(found(), width) if len(line) > width and "acme/builder:" not in line] == []
 
 
+@pytest.mark.fault("PRO-07")
+@pytest.mark.parametrize("width", [1, 20, 40])
+def test_a_terminal_may_be_as_narrow_as_it_likes(here: Path, width: int) -> None:
+    assert {"builder", "run on"} <= {line[2:12].strip() for line in page(found(), width)}
+
+
 THEN = time.mktime((2025, 11, 26, 14, 2, 0, 0, 0, -1))
 
 
