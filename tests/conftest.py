@@ -130,7 +130,8 @@ def repository(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def _pytests_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A pytest that a test starts is told nothing of ours, and keeps out of our directory, which it would close."""
-    os.environ.pop("PYTEST_ADDOPTS", None)
+    for name in [name for name in os.environ if name == "PYTEST_ADDOPTS" or name.startswith("PYTEST_XDIST_")]:
+        del os.environ[name]
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(tmp_path_factory.mktemp("pytests"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,6 +22,25 @@ LOGIN = ("tester", "hunter2hunter2")
 """What registries want to hear that want a login."""
 # Of LOGIN's password; the registry reads bcrypt only, which Python has not.
 _HASHED = "$2b$05$0.0PGspz8NQMZSQBrqZRpOgVmNw4wCBGwcxzEv2FjcFg/TH9IBpIq"
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has.
+
+    It is not one of those that the system hands out: until our own server has it, that would be given to whatever
+    else starts at this moment, another worker's tests for example.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("", port))
+            return port
+
+
+def open_to_others(place: Path) -> None:
+    """Let other users reach a temporary directory, which pytest keeps for us, or for a worker of ours."""
+    for directory in (place, *place.parents[:3]):
+        directory.chmod(directory.stat().st_mode | 0o711)
 
 
 class ServiceError(Exception):
@@ -121,9 +141,7 @@ class RegistryService:
 
     def __init__(self, root: Path, *, closed: bool = False, tls: tuple[str, str] | None = None) -> None:
         self.root = root
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.host = f"127.0.0.1:{free.getsockname()[1]}"
+        self.host = f"127.0.0.1:{free_port()}"
         self._closed = closed
         self._tls = tls
 

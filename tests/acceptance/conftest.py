@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,9 +125,7 @@ def app(sample: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def port() -> int:
     """A port that is free at this moment."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    return services.free_port()
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +139,6 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     home = tmp_path_factory.mktemp("ordinary")
     nobody = pwd.getpwnam("nobody")
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
-    for parent in (home, *home.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o711)
+    services.open_to_others(home)
     env = {"HOME": str(home), "PYTEST_DEBUG_TEMPROOT": str(home)}
     return Cli(home=str(home), env=env, prefix=("runuser", "-u", "nobody", "--"))

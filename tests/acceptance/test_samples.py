@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,21 +24,14 @@ def samples(repository: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def together(name: str, *more: str) -> tuple[str, ...]:
     return ("build", name, "-p", "samples/all-together", "--extension", "samples/timezone-extension", *more)
 
 
 @pytest.mark.cnb("BPD-05", "BPD-06", "PRJ-05", "PRJ-06", "PRJ-08", "EXT-09", "EXP-09")
-def test_an_application_with_all_of_them(cli: Cli, samples: Path) -> None:
+def test_an_application_with_all_of_them(cli: Cli, samples: Path, port: int) -> None:
     built = cli.ok(*together("together"), cwd=samples)
     assert built.err.count("detect") == 1
-    port = free_port()
     with cli.serving("together", "-e", f"PORT={port}", port=port) as page:
         assert "Good evening from version 2.1.0" in page
         assert "The clock here is on CE" in page  # CET or CEST, and not UTC

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import services
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -42,8 +44,7 @@ def test_an_ordinary_user_extends_images_too(granted: str, pytestconfig: pytest.
         pytest.skip("the Python of these tests cannot be read by other users")
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine gives no mount namespaces")
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o711)
+    services.open_to_others(tmp_path)
     grants = tmp_path / "subids"
     grants.write_text(granted)
     home = tmp_path / "home"
