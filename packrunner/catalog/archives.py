@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from packrunner import process
+from packrunner.catalog import zips
 from packrunner.catalog.places import plain
 from packrunner.catalog.tree import MAX_BYTES, MAX_ENTRIES, make_once
 from packrunner.disk import disk_error
@@ -36,7 +37,7 @@ def is_image(path: str) -> bool:
 
 
 def unpack(path: str, stage_dir: str, *, shown: str) -> str:
-    """The directory of the buildpack in a tar archive, gzipped or not: at its top, or in its only directory.
+    """The directory of the buildpack in a zip or tar archive, gzipped or not: at its top, or in its only directory.
 
     Raises what `unpack_any` raises, and UsageError (`unknown-buildpack`) where there is none.
     """
@@ -44,12 +45,15 @@ def unpack(path: str, stage_dir: str, *, shown: str) -> str:
 
 
 def unpack_any(path: str, stage_dir: str, *, shown: str) -> str:
-    """The directory of everything in a tar archive. Raises CorruptError, UnsafeArchiveError, StoreError."""
+    """The directory of everything in a zip or tar archive. Raises CorruptError, UnsafeArchiveError, StoreError."""
     place = os.path.join(stage_dir, UNPACKED, _digest(path))
 
     def fill(new: str) -> None:
         owner = (0, 0) if os.geteuid() == 0 else None
         try:
+            if zips.is_zip(path):
+                zips.unzip(path, new, owner=owner, limits=_LIMITS)
+                return
             with open(path, "rb") as file:
                 extract(file, new, uid_gid=owner, whiteouts="reject", limits=_LIMITS)
         except PackrunnerError as error:

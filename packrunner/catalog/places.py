@@ -13,7 +13,7 @@ from packrunner.names import Digest
 
 Kind = Literal["name", "directory", "file", "image", "address", "git"]
 
-_FILES = (".cnb", ".tgz", ".tar.gz", ".tar")
+_FILES = (".cnb", ".tgz", ".tar.gz", ".tar", ".zip")
 _IMAGES = ("oci:", "oci-archive:", "docker-archive:", "docker:")
 _REGISTRY = "urn:cnb:registry:"
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
