@@ -165,7 +165,7 @@ def _modules(of: Ingredients, store: LocalStore) -> tuple[list[Layer], dict[str,
     """The layers to add, and the labels of all that are there then."""
     added: list[Layer] = []
     labels: dict[str, str] = {}
-    for kind, key in (("buildpack", package.BUILDPACK_LAYERS), ("extension", package.EXTENSION_LAYERS)):
+    for kind, key in package.LAYER_LABELS.items():
         known = package.read_layers(of.base.labels, key, where="the base image") or {}
         mine = sorted((one for one in of.modules if one.kind == kind), key=full_name)
         together = _together(mine, of.flat)

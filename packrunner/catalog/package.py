@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
 
 ANY_STACK = "*"
-_LABELS = {"buildpack": package.BUILDPACK_LAYERS, "extension": package.EXTENSION_LAYERS}
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +65,9 @@ def make(contents: Contents, *, platform: Platform, labels: Mapping[str, str], s
     stacks = common_stacks(contents) if kind == "buildpack" else ()
     own = {
         package.METADATA: package.to_json(package.package_label(contents.entry.descriptor.buildpack, stacks)),
-        _LABELS[kind]: package.to_json(layers_label((one, written[full_name(one)]) for one in contents.all)),
+        package.LAYER_LABELS[kind]: package.to_json(
+            layers_label((one, written[full_name(one)]) for one in contents.all)
+        ),
     }
     return image.with_labels({**labels, **own})
 

@@ -139,7 +139,7 @@ def _source(source: Source, names: Mapping[str, str]) -> tuple[str, str, str]:
     detail = {"built-in": "built in", "inline": "project.toml, its script"}.get(
         source.origin, f"{source.origin} {place}"
     )
-    return (f"{names[source.id]} {source.version}", detail, units.short(source.digest or ""))
+    return (f"{names[source.id]} {source.version}", detail, units.short(source.digest or source.layer or ""))
 
 
 def _cached(found: Iterable[Cached], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 METADATA = "io.buildpacks.buildpackage.metadata"
 BUILDPACK_LAYERS = "io.buildpacks.buildpack.layers"
 EXTENSION_LAYERS = "io.buildpacks.extension.layers"
+LAYER_LABELS = {"buildpack": BUILDPACK_LAYERS, "extension": EXTENSION_LAYERS}
 
 T = TypeVar("T")
 

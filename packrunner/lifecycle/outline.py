@@ -6,18 +6,22 @@ last build it is said what comes back for every buildpack that may take part.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from packrunner.errors import UsageError
+from packrunner.formats import package
 from packrunner.formats.group import GroupMember
 from packrunner.lifecycle.decisions import left_behind
 from packrunner.lifecycle.detect import MAX_GROUPS, candidates
 from packrunner.lifecycle.settings import Output, Setting, chosen, outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from packrunner.catalog.builder import Builder
     from packrunner.catalog.locate import Origin
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.order import ExpandedGroup
     from packrunner.lifecycle.request import BuildRequest
     from packrunner.lifecycle.restore import LayerDecision
+
+
+Key = tuple[str, str, str]
+"""Kind, id and version of a buildpack or an extension."""
 
 
 class Pinned(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +74,10 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a buildpack or extension comes from; `digest` is that of its content, None of what is in the builder."""
+    """Where a buildpack or extension comes from; `digest` is that of its content, None of what is in the builder.
+
+    Of that, `layer` is the digest of the builder's layer that has it, as far as the builder's labels say.
+    """
 
     kind: str
     id: str
@@ -74,6 +85,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin = msgspec.field(name="from")
     place: str
     digest: str | None
+    layer: str | None = None
     composite: bool = False
 
 
@@ -167,7 +179,7 @@ def compose(request: BuildRequest, parts: Parts) -> Outline:
         run_image=Pinned(name=parts.run_image.name, digest=str(parts.run_image.image.digest)),
         groups=tried,
         more_groups=more,
-        sources=sources(parts.selection),
+        sources=sources(parts.selection, layers(parts.builder)),
         previous=Pinned(name=name, digest=str(previous.digest)) if previous else None,
         caches=parts.caches,
         changes=parts.changes,
@@ -230,15 +242,35 @@ def _group(number: int, group: ExpandedGroup) -> Group:
     )
 
 
-def sources(selection: Selection) -> tuple[Source, ...]:
-    """Where everything that may take part comes from, extensions first, then by id and version."""
+def sources(selection: Selection, layers: Mapping[Key, str] = MappingProxyType({})) -> tuple[Source, ...]:
+    """Where everything that may take part comes from, extensions first, then by id and version.
+
+    `layers` are those of the builder that have its own.
+    """
     both = [*selection.extensions.values(), *selection.buildpacks.values()]
     both.sort(key=lambda one: (one.kind != "extension", one.id, one.version))
-    return tuple(_source(selection, one) for one in both)
+    return tuple(_source(selection, one, layers) for one in both)
 
 
-def _source(selection: Selection, one: StagedBuildpack) -> Source:
-    found = selection.provenance.get((one.kind, one.id, one.version))
+def layers(builder: Builder) -> dict[Key, str]:
+    """Which of a builder's layers has which buildpack or extension, by its labels; none that it lacks."""
+    if builder.image is None:
+        return {}
+    present = {str(layer.diff_id) for layer in builder.image.layers}
+    found: dict[Key, str] = {}
+    for kind, key in package.LAYER_LABELS.items():
+        # A label that nobody else needs is no reason to end a build.
+        with suppress(UsageError):
+            label = package.read_layers(builder.labels, key, where=builder.reference) or {}
+            found |= {
+                (kind, id_, version): one.layer_diff_id for id_, all_ in label.items() for version, one in all_.items()
+            }
+    return {key: digest for key, digest in found.items() if digest in present}
+
+
+def _source(selection: Selection, one: StagedBuildpack, layers: Mapping[Key, str]) -> Source:
+    key = (one.kind, one.id, one.version)
+    found = selection.provenance.get(key)
     return Source(
         kind=one.kind,
         id=one.id,
@@ -246,6 +278,7 @@ def _source(selection: Selection, one: StagedBuildpack) -> Source:
         origin=found.kind if found else "builder",
         place=found.place if found else one.source,
         digest=one.digest or None,
+        layer=None if one.digest else layers.get(key),
         composite=one.descriptor.is_composite,
     )
 

@@ -131,6 +131,8 @@ def test_a_builder_and_a_package(cli: Cli, samples: Path) -> None:
     cli.ok("builder", "create", "acme/planned", "-c", "builder.toml", cwd=samples)
     built = Compared(cli, samples, "by-builder", "-p", "samples/flask", "-B", "acme/planned")()
     assert {(one["from"], one["digest"]) for one in built["sources"]} == {("builder", None)}
+    layers = json.loads(cli.ok("inspect", "acme/planned", "--json").out)["layers"]
+    assert {one["layer"] for one in built["sources"]} <= {one["diff_id"] for one in layers}
     assert built["builder"]["name"] == "acme/planned"
 
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from packrunner.catalog.select import CatalogSettings, select
 from packrunner.catalog.wanted import Groups, Wanted
 from packrunner.config import Config
-from packrunner.formats import labels
+from packrunner.formats import labels, package
+from packrunner.images.image import Descriptor, Image, Layer
 from packrunner.lifecycle import outline
 from packrunner.lifecycle.cache import CachedBuildpack, CachedLayer, CacheRecord
 from packrunner.lifecycle.decisions import NO_PART
@@ -19,12 +21,17 @@ from packrunner.lifecycle.given import Flags
 from packrunner.lifecycle.request import merge
 from packrunner.lifecycle.restore import LayerDecision
 from packrunner.lifecycle.settings import chosen, outputs
+from packrunner.names import Digest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from packrunner.catalog.select import Selection
     from packrunner.lifecycle.request import BuildRequest
+
+
+def digest(letter: str) -> Digest:
+    return Digest("sha256:" + letter * 64)
 
 
 def request(environ: dict[str, str] | None = None, **flags: Any) -> BuildRequest:
@@ -118,6 +125,51 @@ def test_sources_say_where_everything_comes_from(composed: Selection, tmp_path: 
     assert found["acme/one"].digest == composed.buildpacks["acme/one", "1.0.0"].digest
     assert outline.sources(composed)[0].id == "acme/ext"
     assert found["acme/both"].composite
+
+
+class Labelled:
+    """As much of a builder as its image."""
+
+    reference = "acme/builder"
+
+    def __init__(self, labels: dict[str, str], *layers: str) -> None:
+        self.labels = labels
+        found = tuple(Layer(diff_id=one, blob=Descriptor(digest=one, size=1)) for one in map(digest, layers))
+        self.image: Image | None = Image(layers=found)
+
+
+def layer_label(**layers: str) -> str:
+    return json.dumps({f"acme/{name}": {"1.0.0": {"layerDiffID": digest(one)}} for name, one in layers.items()})
+
+
+@pytest.mark.cnb("IMG-11")
+def test_a_builders_layer_is_the_source_of_what_it_carries(composed: Selection) -> None:
+    own = {key: replace(one, digest="") for key, one in composed.buildpacks.items() if one.id != "acme/one"}
+    mixed = replace(composed, buildpacks=dict(composed.buildpacks) | own)
+    label = {
+        package.BUILDPACK_LAYERS: layer_label(one="1", two="2", dev="3"),
+        package.EXTENSION_LAYERS: layer_label(ext="1"),
+    }
+    builder: Any = Labelled(label, "1", "2")
+    layers = outline.layers(builder)
+    assert set(layers) == {
+        ("buildpack", "acme/one", "1.0.0"),
+        ("buildpack", "acme/two", "1.0.0"),
+        ("extension", "acme/ext", "1.0.0"),
+    }
+    found = {one.id: one for one in outline.sources(mixed, layers)}
+    assert (found["acme/two"].digest, found["acme/two"].layer) == (None, digest("2"))
+    # Staged here: its own content says more. Of a layer that the builder lacks nothing is known.
+    assert found["acme/one"].digest
+    assert found["acme/one"].layer is None
+    assert found["acme/dev"].layer is None
+
+
+def test_labels_that_cannot_be_read_tell_nothing() -> None:
+    builder: Any = Labelled({package.BUILDPACK_LAYERS: "{", package.EXTENSION_LAYERS: layer_label(ext="1")}, "1")
+    assert outline.layers(builder) == {("extension", "acme/ext", "1.0.0"): digest("1")}
+    builder.image = None
+    assert outline.layers(builder) == {}
 
 
 def test_members_are_each_buildpack_that_may_take_part_once(composed: Selection) -> None:
