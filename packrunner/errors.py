@@ -22,7 +22,7 @@
       ExportError             62
       RebaseError             72
       LaunchError             82
-      StoppedError           130   128 + the signal
+    StoppedError             130   128 + the signal
 
 Codes follow the Platform API's exit-code tables; 13 to 15 are packrunner's own. Every error has a slug,
 documented in docs/reference/errors.md (a test compares the two).
@@ -34,8 +34,8 @@ import os
 from typing import ClassVar
 
 
-class PackrunnerError(Exception):
-    """Something the user can understand and act upon.
+class ShownError(BaseException):
+    """What ends a command, as it is shown.
 
     `brief` continues "error[slug]: " (lower case, no full stop). The keyword fields become the labelled lines
     below it, in the order cause, at, try, or, more, kept; `foreign` is somebody else's output, shown verbatim.
@@ -65,6 +65,10 @@ class PackrunnerError(Exception):
         self.more = more
         self.kept = kept
         self.foreign = foreign
+
+
+class PackrunnerError(ShownError, Exception):
+    """Something the user can understand and act upon."""
 
 
 class UsageError(PackrunnerError):
@@ -206,8 +210,11 @@ class LaunchError(PackrunnerError):
     exit_code = 82
 
 
-class StoppedError(PackrunnerError):
-    """The user, or the system, asked to stop: an answer, not a failure."""
+class StoppedError(ShownError):
+    """The user, or the system, asked to stop: an answer, not a failure.
+
+    It comes at any moment and is no `Exception`: who goes on after a failure would take it for one.
+    """
 
     exit_code = 130
 

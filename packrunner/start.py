@@ -2,10 +2,13 @@
 
 Importing the command-line library alone costs as much as the whole answer, so this module imports almost nothing. It
 parses no arguments: it compares them, byte for byte, with those of the last successful build in this directory.
+
+It is also the first that can answer a signal: until `cli.signals` does, there is nothing to clean up.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # of the interpreter; `signal` around it costs as much as all of this
 import errno
 import os
 import sys
@@ -48,29 +51,42 @@ class Known:
 
 
 def main() -> int:
-    """Run packrunner with the process's arguments; returns the exit status."""
-    argv = _as_phase(sys.argv[0]) + sys.argv[1:]
+    """Be this process: packrunner with its arguments, and what its signals do; returns the exit status."""
+    stops = [n for n in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP) if _signal.getsignal(n) != _signal.SIG_IGN]
+    for number in stops:
+        _signal.signal(number, _stopped)
+    try:
+        return run(phase_of(sys.argv[0]) + sys.argv[1:])
+    finally:
+        # All is said: while the interpreter ends, a stop is neither an answer nor worth a traceback.
+        for number in stops:
+            _signal.signal(number, _signal.SIG_DFL)
+
+
+def _stopped(number: int, _: object) -> None:
+    _write(2, "Stopped.\n")
+    os._exit(128 + number)
+
+
+def run(argv: list[str]) -> int:
+    """Run packrunner with these arguments; returns the exit status."""
     if argv == ["--version"]:
         from packrunner._version import __version__
 
         return _write(1, f"packrunner {__version__}\n")
     known = None
     if argv[:1] == ["build"] or argv[:2] == ["builder", "create"]:
-        try:
-            known = _look(argv)
-            if known is not None and _unchanged(known):
-                if not known.record.facts["elsewhere"]:
-                    return _answer(known)
-                known.unchanged = True
-        except KeyboardInterrupt:
-            _write(2, "Stopped.\n")
-            return 130
-    from packrunner.cli import main as run
+        known = _look(argv)
+        if known is not None and _unchanged(known):
+            if not known.record.facts["elsewhere"]:
+                return _answer(known)
+            known.unchanged = True
+    from packrunner.cli import main as command
 
-    return run(argv, known)
+    return command(argv, known)
 
 
-def _as_phase(program: str) -> list[str]:
+def phase_of(program: str) -> list[str]:
     """What a link in /cnb/lifecycle stands for: the reference's programs are called by the names of their phases."""
     name = program.rpartition("/")[2]
     if name == "lifecycle":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from packrunner.cli import logs, signals
 from packrunner.cli.session import OutputClosedError, Session
-from packrunner.errors import PackrunnerError, StoppedError, UsageError
+from packrunner.errors import ShownError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,13 +46,13 @@ def _announce(session: Session) -> None:
 
 
 def _guarded(argv: Sequence[str], session: Session) -> int:
-    """Run, and turn every exception into its message and exit code: the one place that catches PackrunnerError."""
+    """Run, and turn every exception into its message and exit code: the one place that catches ShownError."""
     try:
         with signals.minding_threads():
             code = _run(argv, session)
     except OutputClosedError:
         code = 0
-    except PackrunnerError as e:
+    except ShownError as e:
         code = _show(e, session)
     except Exception as e:  # noqa: BLE001  whatever it is, the user gets one line and a report
         code = _unexpected(e, argv, session)
@@ -91,7 +91,7 @@ def _parsed_before(argv: Sequence[str], known: Known | None) -> BuildRequest | N
         return None  # a record of another shape: parse the arguments
 
 
-def _show(error: PackrunnerError, session: Session) -> int:
+def _show(error: ShownError, session: Session) -> int:
     from packrunner.console import problem
 
     if session.verbose > 1 and not isinstance(error, StoppedError):

@@ -12,7 +12,7 @@ from packrunner import events, paths
 from packrunner.cli import building, syncing
 from packrunner.cli.services import ComposePlan
 from packrunner.dev import compose
-from packrunner.errors import PackrunnerError, StoppedError, UsageError
+from packrunner.errors import PackrunnerError, UsageError
 from packrunner.formats.sync import SyncRules
 
 if TYPE_CHECKING:
@@ -69,8 +69,6 @@ def up(flags: Flags, session: Session, asked: Asked) -> int:
     def again() -> bool:
         try:
             building.build(request, session)
-        except StoppedError:
-            raise
         except PackrunnerError as error:
             session.renderer().problem(error)
             session.renderer().emit(events.Warned(text="the old version still serves"))

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,10 @@ from packrunner.errors import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN, _LATER = b"\0", 0.002
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -74,49 +76,93 @@ def stoppable(announce: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    received: list[int] = []
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the shape of a signal handler
-        received.append(number)
-        if len(received) > 1:
-            _leave(128 + number)
-        # This thread may be inside the reporter, holding its lock.
-        threading.Thread(target=_stopping, args=(announce, reading), name="stopping", daemon=True).start()
-        raise StoppedError(number)
-
+    stops = _Stops(announce)
     # Ignored signals stay ignored (nohup, background jobs).
     before = {number: signal.getsignal(number) for number in STOPPING}
     chosen = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    before_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    before_fd = signal.set_wakeup_fd(stops.writing, warn_on_full_buffer=False)
+    before_hook, sys.unraisablehook = sys.unraisablehook, stops.dropped
     try:
         for number in chosen:
-            signal.signal(number, handle)
+            signal.signal(number, stops.handle)
         yield
     finally:
         signal.set_wakeup_fd(before_fd)
-        os.close(writing)
-        if not received:
-            os.close(reading)
+        sys.unraisablehook = before_hook
         for number in chosen:
             signal.signal(number, before[number] or signal.SIG_DFL)
+        stops.close()
 
 
-def _stopping(announce: Callable[[], None], reading: int) -> None:
-    """Announce the stop, then wait for a second signal.
+class _Stops:
+    """The signals that came: the first raises StoppedError, a second ends the process.
 
-    The main thread may sleep through one that comes just before it begins to wait; the pipe that the interpreter
-    writes each signal's number to cannot be slept through. The first number is that of the first signal.
+    Where it is raised inside of a finalizer or of a weak reference's callback, which every import has, Python drops it
+    and goes on. Then the signal is sent again, from a thread: what drops it must have ended before.
     """
-    announce()
-    stops = 0
-    with os.fdopen(reading, "rb", buffering=0) as numbers:
-        while data := numbers.read(64):
-            for number in data:
-                stops += number in STOPPING
-                if stops > 1:
-                    _leave(128 + number)
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self._announce = announce
+        self._reading, self.writing = os.pipe()
+        os.set_blocking(self.writing, False)
+        self._hook = sys.unraisablehook
+        self._main = threading.get_ident()
+        self._first = self._dropped = 0
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Answer a signal."""
+        if self._dropped:
+            if _is_in(self.dropped.__code__, frame):
+                os.write(self.writing, _AGAIN)
+                return
+            self._dropped = 0
+        elif self._first:
+            _leave(128 + number)
+        else:
+            self._first = number
+            # This thread may be inside the reporter, holding its lock; or inside `threading`, holding one that a
+            # thread of that module needs to start.
+            _thread.start_new_thread(self._stopping, ())
+        raise StoppedError(number)
+
+    def dropped(self, args: sys.UnraisableHookArgs) -> None:
+        """Python's own answer to an exception that it drops, but for a stop."""
+        if not isinstance(args.exc_value, StoppedError):
+            self._hook(args)
+            return
+        self._dropped = args.exc_value.signal
+        os.write(self.writing, _AGAIN)
+
+    def close(self) -> None:
+        """No signal comes here any more."""
+        os.close(self.writing)
+        if not self._first:
+            os.close(self._reading)
+
+    def _stopping(self) -> None:
+        """Announce the stop, then wait for a second signal.
+
+        The main thread may sleep through one that comes just before it begins to wait; the pipe that the interpreter
+        writes each signal's number to cannot be slept through. The first number is that of the first signal.
+        """
+        self._announce()
+        stops = 0
+        with os.fdopen(self._reading, "rb", buffering=0) as numbers:
+            while data := numbers.read(64):
+                for number in data:
+                    stops += number in STOPPING
+                    if stops > 1:
+                        _leave(128 + number)
+                    if number == _AGAIN[0] and self._dropped:
+                        time.sleep(_LATER)
+                        stops -= 1
+                        signal.pthread_kill(self._main, self._dropped)
+
+
+def _is_in(code: CodeType, frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _leave(code: int) -> None:

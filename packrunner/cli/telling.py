@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packrunner.console.redact import cleaned
-from packrunner.errors import StoppedError, StoreError
+from packrunner.errors import StoreError
 from packrunner.events import Warned
 from packrunner.lifecycle import handout, outline
 from packrunner.lifecycle.course import Course
@@ -65,8 +65,6 @@ class Telling:
 
     def failed(self, error: PackrunnerError, reporter: Reporter) -> None:
         """Write report.json of a build that failed; of one that was stopped the files stay as they are."""
-        if isinstance(error, StoppedError):
-            return
         from packrunner.cli.detection import group_json
         from packrunner.console import problem
 

@@ -13,7 +13,7 @@ from packrunner.console import layout, units
 from packrunner.console.plain import LAYER_INDENT, PlainReporter, Step
 from packrunner.console.problem import FOREIGN_LINES
 from packrunner.console.terminal import Terminal, Writer
-from packrunner.errors import PackrunnerError, StoppedError
+from packrunner.errors import ShownError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,7 +212,7 @@ class LiveReporter(PlainReporter):
             self._stop_asked = True
             super().stopping()
 
-    def problem(self, error: PackrunnerError) -> None:
+    def problem(self, error: ShownError) -> None:
         """Show what ended the story; of output that was out of sight the end, unless the error has its own."""
         with self._lock:
             self._finish_lines()

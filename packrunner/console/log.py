@@ -15,7 +15,7 @@ from packrunner.console.terminal import Terminal, Writer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from packrunner.errors import PackrunnerError
+    from packrunner.errors import ShownError
 
 KEPT = 20
 
@@ -106,7 +106,7 @@ class LogReporter:
         """Write that a stop was asked for."""
         self._open().stopping()
 
-    def problem(self, error: PackrunnerError) -> None:
+    def problem(self, error: ShownError) -> None:
         """Write what ended the build."""
         self._open().problem(error)
 

@@ -14,7 +14,7 @@ import msgspec
 from packrunner import events
 from packrunner.console import problem
 from packrunner.console.redact import Lines, Redactor
-from packrunner.errors import PackrunnerError, StoppedError
+from packrunner.errors import ShownError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ class JsonReporter:
             if not self._quiet:
                 self._write("stopping", {})
 
-    def problem(self, error: PackrunnerError) -> None:
+    def problem(self, error: ShownError) -> None:
         """Write an error, or the stop, as an event."""
         with self._lock:
             self._flush()

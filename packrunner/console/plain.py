@@ -14,7 +14,7 @@ from packrunner import events, paths
 from packrunner._version import __version__
 from packrunner.console import layout, problem, units
 from packrunner.console.redact import Lines, Redactor, visible
-from packrunner.errors import PackrunnerError, StoppedError
+from packrunner.errors import ShownError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,7 +226,7 @@ class PlainReporter:
             if not self._quiet and not self._ended:
                 self._line("Stopping ...")
 
-    def problem(self, error: PackrunnerError) -> None:
+    def problem(self, error: ShownError) -> None:
         """Show what ended the story; the step that ran is closed with it."""
         with self._lock:
             self._ended = True
@@ -237,7 +237,7 @@ class PlainReporter:
             for line in problem.render(error, self._terminal, self._redact):
                 self._line(line)
 
-    def _close_step(self, error: PackrunnerError) -> None:
+    def _close_step(self, error: ShownError) -> None:
         self._finish_lines()
         step, self._step = self._step, None
         if step is not None and not isinstance(error, StoppedError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from packrunner.console import layout
 from packrunner.console.redact import Redactor, visible
-from packrunner.errors import PackrunnerError, StoppedError
+from packrunner.errors import ShownError, StoppedError
 
 if TYPE_CHECKING:
     from packrunner.console.terminal import Terminal
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 FOREIGN_LINES = 20
 
 
-def exit_code(error: PackrunnerError) -> int:
+def exit_code(error: ShownError) -> int:
     """The process's exit code; 128 + the signal for a stop."""
     return 128 + error.signal if isinstance(error, StoppedError) else error.exit_code
 
 
-def render(error: PackrunnerError, terminal: Terminal, redact: Redactor | None = None) -> list[str]:
+def render(error: ShownError, terminal: Terminal, redact: Redactor | None = None) -> list[str]:
     """The block of an error: title, somebody else's last lines, then cause, at, try, or, more, kept."""
     redact = redact or Redactor()
     if isinstance(error, StoppedError):
@@ -33,7 +33,7 @@ def render(error: PackrunnerError, terminal: Terminal, redact: Redactor | None =
     return lines
 
 
-def _labelled(error: PackrunnerError) -> list[tuple[str, str]]:
+def _labelled(error: ShownError) -> list[tuple[str, str]]:
     tries = [("or" if i else "try", text) for i, text in enumerate(error.tries)]
     labels = [("cause", error.cause), ("at", error.at), *tries, ("more", error.more), ("kept", error.kept)]
     return [(label, text) for label, text in labels if text]
@@ -46,7 +46,7 @@ def _wrapped(text: str, terminal: Terminal, *, indent: int) -> list[str]:
     ]
 
 
-def to_json(error: PackrunnerError, redact: Redactor | None = None) -> dict[str, Any]:
+def to_json(error: ShownError, redact: Redactor | None = None) -> dict[str, Any]:
     """An error as one JSON object (fields are added, never renamed)."""
     redact = redact or Redactor()
     optional = {"cause": error.cause, "at": error.at, "more": error.more, "kept": error.kept}

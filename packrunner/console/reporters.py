@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from packrunner import events
     from packrunner.console.redact import Redactor
-    from packrunner.errors import PackrunnerError
+    from packrunner.errors import ShownError
 
 Progress = Literal["auto", "tty", "plain", "json"]
 
@@ -25,7 +25,7 @@ class Renderer(Protocol):
     def stopping(self) -> None:
         """Say at once that a stop was asked for."""
 
-    def problem(self, error: PackrunnerError) -> None:
+    def problem(self, error: ShownError) -> None:
         """Show what ended the story."""
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Tee:
         for renderer in self._renderers:
             renderer.stopping()
 
-    def problem(self, error: PackrunnerError) -> None:
+    def problem(self, error: ShownError) -> None:
         """Pass it on."""
         for renderer in self._renderers:
             renderer.problem(error)

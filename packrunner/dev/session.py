@@ -200,7 +200,7 @@ class Session:
         try:
             self._app = self._doors.start(version, self._number)
         except PackrunnerError as error:
-            if first or isinstance(error, StoppedError):
+            if first:
                 raise
             self._doors.problem(error)
             self._happened("failed", version.line, "it could not be started")

@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
@@ -75,6 +76,80 @@ def test_a_second_signal_ends_at_once() -> None:
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=20)
     assert child.returncode == 130
+
+
+DROPPED = """
+import weakref
+class Thing: pass
+def watching(_):
+    os.kill(os.getpid(), {number})
+    time.sleep(1)
+def wait(request, reporter):
+    thing = Thing()
+    reference = weakref.ref(thing, watching)
+    del thing
+    time.sleep(30)
+sys.exit(main(["build", "shop"], services=FakeServices(on_build=wait)))
+"""
+
+
+@pytest.mark.fault("PRO-01")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_where_python_drops_exceptions_is_one_all_the_same(number: signal.Signals) -> None:
+    child = process(DROPPED.format(number=int(number)), stdout=PIPE, stderr=PIPE)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == 128 + number
+    assert [line for line in err.splitlines() if line != b"Stopping ..."] == [b"Stopped."]
+
+
+@pytest.mark.fault("PRO-02")
+def test_after_a_stop_that_python_dropped_a_second_one_ends_at_once() -> None:
+    code = DROPPED.replace("    time.sleep(30)", "    try: time.sleep(30)\n    finally: time.sleep(30)")
+    child = process(code.format(number=int(signal.SIGINT)), stdout=PIPE, stderr=PIPE)
+    assert child.stderr is not None
+    until(child.stderr, b"Stopping")
+    time.sleep(0.3)
+    assert child.poll() is None, "what was sent again is not a second one"
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=20)
+    assert child.returncode == 130
+
+
+STARTING = """
+import os, sys
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "packrunner.cli":
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Finder)
+sys.argv = ["packrunner", "images"]
+from packrunner.start import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.fault("PRO-01")
+@pytest.mark.fault("PRO-03")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_before_the_command_line_is_there(number: signal.Signals) -> None:
+    words = [sys.executable, "-c", STARTING.format(number=int(number))]
+    ended = subprocess.run(words, capture_output=True, check=False, timeout=20)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, b"", b"Stopped.\n")
+
+
+@pytest.mark.fault("PRO-01")
+def test_a_stop_when_all_is_said_leaves_no_traceback() -> None:
+    code = (
+        "import atexit, os, signal, sys, time\n"
+        "atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(5)))\n"
+        "sys.argv = ['packrunner', '--version']\n"
+        "from packrunner.start import main\n"
+        "sys.exit(main())"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=20)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")
+    assert ended.stdout.startswith(b"packrunner ")
 
 
 @pytest.mark.parametrize(("signals", "cleanup"), [(1, "pass"), (2, "time.sleep(30)")])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from packrunner import paths
+from packrunner import start as beginning
 from packrunner.bases import BaseSettings
 from packrunner.cli import main
 from packrunner.images.image import Image
@@ -21,7 +22,6 @@ from packrunner.images.peek import read_files
 from packrunner.images.several import Several
 from packrunner.images.store import LocalStore
 from packrunner.images.transfer import parse_locator, read_all
-from packrunner.start import main as begin
 from tests.unit.bases.archive import NOW, DebianArchive, Slept, control, deb, entry, simple_packages, write_keyring
 
 if TYPE_CHECKING:
@@ -443,14 +443,13 @@ def test_a_builder_without_a_recipe_has_nothing_to_lock(machine: Machine, run: A
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+def start(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
     """The command as it is started; what it reads is no longer fresh then."""
 
     def go(*argv: str, code: int = 0) -> tuple[str, str]:
         time.sleep(0.05)
-        monkeypatch.setattr("sys.argv", ["packrunner", *argv])
         capfd.readouterr()
-        ended = begin()
+        ended = beginning.run(list(argv))
         out, err = capfd.readouterr()
         assert ended == code, err
         return out, err

@@ -37,7 +37,7 @@ def test_every_slug_is_described_and_every_description_is_of_a_slug(repository: 
 @pytest.mark.cnb("EXC-01")
 @pytest.mark.cnb("EXC-02")
 def test_the_exit_codes_are_those_of_the_platform_api() -> None:
-    codes: dict[type[errors.PackrunnerError], int] = {
+    codes: dict[type[errors.ShownError], int] = {
         errors.PackrunnerError: 1,
         errors.UsageError: 2,
         errors.PlatformApiError: 11,
@@ -64,6 +64,11 @@ def test_the_exit_codes_are_those_of_the_platform_api() -> None:
     }
     assert {kind: kind.exit_code for kind in codes} == codes
     assert [kind for kind in codes if kind.transient] == [errors.NetworkError]
+
+
+@pytest.mark.fault("PRO-01")
+def test_nobody_who_goes_on_after_a_failure_takes_a_stop_for_one() -> None:
+    assert not issubclass(errors.StoppedError, Exception)
 
 
 def test_what_the_system_says_is_shown_without_pythons_number() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packrunner.cli.phases.flags import PHASES
-from packrunner.errors import ArgumentsError, ExperimentalError, PackrunnerError, StoppedError
+from packrunner.errors import ArgumentsError, ExperimentalError, PackrunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +42,6 @@ def main(phase: Phase, arguments: Sequence[str], session: Session) -> int:
     performance = Performance(phase, session)
     try:
         performance.run(arguments)
-    except StoppedError:
-        raise
     except PackrunnerError as e:
         session.renderer().problem(e)
         return exit_code(e, performance.current)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from packrunner import events
-from packrunner.errors import BuildpackFailedError, DetectNoneError, NetworkError, PackrunnerError, StoppedError
+from packrunner.errors import (
+    BuildpackFailedError,
+    DetectNoneError,
+    NetworkError,
+    PackrunnerError,
+    ShownError,
+    StoppedError,
+)
 from packrunner.formats.group import GroupMember
 from packrunner.lifecycle.explain import GroupOutcome, MemberOutcome
 from tests.unit.cli.cli_fakes import FakeServices, Outcome, call
@@ -32,7 +39,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Failing(FakeServices):
     """A build that takes its course, and ends with an error."""
 
-    def __init__(self, error: PackrunnerError) -> None:
+    def __init__(self, error: ShownError) -> None:
         super().__init__(on_build=self.fail)
         self.error = error
 

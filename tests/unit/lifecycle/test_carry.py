@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from packrunner.errors import StoppedError
 from packrunner.events import StepDone, Warned
 from packrunner.images.image import Descriptor, Image, Layer, digest_of
 from packrunner.images.layouts import Layouts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from packrunner.images.layout import Blobs
     from packrunner.lifecycle.carry import OutsideCache
 
 KEPT = "[types]\nlaunch = true\ncache = true\n[metadata]\nn = 1\n"
@@ -187,6 +189,22 @@ def test_a_cache_that_cannot_be_saved_only_warns(tmp_path: Path) -> None:
     keep(one, CacheDirectory(str(tmp_path / "file")))
     keep(one, CacheImage("reg.example.com/cache", Layouts(str(tmp_path / "file"))))
     assert len([w for w in one.reporter.of(Warned) if "could not be saved" in w.text]) == 2
+
+
+class Stopping(CacheDirectory):
+    """Somebody presses Ctrl-C while it is written."""
+
+    def save(self, record: cache.CacheRecord, layers: Blobs) -> None:
+        raise StoppedError(2)
+
+
+@pytest.mark.fault("PRO-01")
+def test_a_stop_while_a_cache_is_saved_is_no_cache_that_cannot_be_saved(tmp_path: Path) -> None:
+    one = machine(tmp_path, "one")
+    one.cycle()
+    (tmp_path / "outside").mkdir()
+    with pytest.raises(StoppedError):
+        keep(one, Stopping(str(tmp_path / "outside")))
 
 
 def test_an_image_that_is_no_cache_is_none(tmp_path: Path) -> None:

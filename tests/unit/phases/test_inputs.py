@@ -202,6 +202,5 @@ def test_programs_of_the_reference_are_phases(program: str, argv: list[str], mon
 
     seen: list[Any] = []
     monkeypatch.setattr(cli, "main", lambda words, _known: seen.append(words))
-    monkeypatch.setattr("sys.argv", [program, "x"])
-    start.main()
+    start.run([*start.phase_of(program), "x"])
     assert seen == [[*argv, "x"]]
