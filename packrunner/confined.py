@@ -199,6 +199,11 @@ class Root:
             if owner:
                 os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
 
+    def symlink(self, rel: str, target: str) -> None:
+        """Make a link at `rel`, where nothing may be yet."""
+        with self._guard(rel), self._parent(rel) as (parent, name):
+            os.symlink(target, name, dir_fd=parent)
+
     def chown_tree(self, rel: str, uid: int, gid: int) -> None:
         """Give `rel` and all below it to uid:gid; links themselves, never their targets.
 

@@ -4,6 +4,7 @@
       trees/<digest>/                         one buildpack's content, with what it asks for of packrunner's inside
       selections/<digest>/<id>/<version>/     hard links to the trees of one selection: one bind shows them all
       selections/<digest>.table               what a stat of the selection said when it was made
+      compiled/<key>/                         compiled modules for one selection in one build image, see compiled.py
       inline/<digest>/                        buildpacks that stand in project files, written out
       unpacked/<digest>/  git/<digest>/       what archives and git repositories held, see archives.py
       downloads/<digest>                      archives from the network
@@ -131,7 +132,7 @@ class Stage:
         limit = time.time() - unused_for
         freed = 0
         with self._lock():
-            for kind in ("selections", "trees", "inline", "unpacked", "git", "downloads", "new"):
+            for kind in ("selections", "trees", "compiled", "inline", "unpacked", "git", "downloads", "new"):
                 for name in _names(os.path.join(self._directory, kind)):
                     path = os.path.join(self._directory, kind, name)
                     if not name.endswith(".table") and _older(path, limit):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import msgspec
 
 from packrunner import fingerprint, workspace
 from packrunner._version import __version__
+from packrunner.catalog.compiled import CompiledModules
 from packrunner.engines.base import Mount, Network, SandboxSpec
 from packrunner.errors import StoreError
 from packrunner.events import Changed, Noted, StepDone, StepStarted, Warned
@@ -30,11 +31,11 @@ from packrunner.lifecycle.restore import RestoreInputs, restore
 from packrunner.workspace import LAYERS_DIR, PLACES, PLANS_DIR, PLATFORM_DIR, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import BinaryIO
 
     from packrunner.catalog.select import Selection
-    from packrunner.engines.base import Engine, Extender, User
+    from packrunner.engines.base import Engine, Extender, Sandbox, User
     from packrunner.events import Reporter
     from packrunner.formats.group import GroupMember
     from packrunner.formats.labels import LifecycleLabel
@@ -208,7 +209,7 @@ def run(job: Job, tools: Tools, course: Course) -> BuildReport:
         )
         known = here = cache.read(os.path.join(ws.path, cache.FILE))
         with ExitStack() as opened:
-            sandbox = opened.enter_context(tools.engine.open(_spec(job.build_image, job, ws, app)))
+            sandbox = opened.enter_context(_sandbox(job.build_image, job, ws, app, tools.engine))
             course.phase = "detect"
             found = detect(_detect_inputs(job, ws), sandbox=sandbox, reporter=reporter, course=course)
             ready = Ready(build_image=job.build_image, run=analyzed.run, plan=found.plan)
@@ -219,7 +220,7 @@ def run(job: Job, tools: Tools, course: Course) -> BuildReport:
 
                 ready = extending.extend(job, ws, app, found, tools)
                 analyzed = msgspec.structs.replace(analyzed, run=ready.run)
-                sandbox = opened.enter_context(tools.engine.open(_spec(ready.build_image, job, ws, app)))
+                sandbox = opened.enter_context(_sandbox(ready.build_image, job, ws, app, tools.engine))
             course.phase = "restore"
             if carrier and not job.clear_cache:
                 known = carrier.fetch(found.group, analyzed.label, known)
@@ -356,7 +357,16 @@ def shared_mounts(job: Job, ws: Workspace) -> tuple[Mount, ...]:
     )
 
 
-def _spec(image: BuildImage, job: Job, ws: Workspace, app: Application) -> SandboxSpec:
+@contextmanager
+def _sandbox(image: BuildImage, job: Job, ws: Workspace, app: Application, engine: Engine) -> Iterator[Sandbox]:
+    """An open sandbox for buildpacks, in which none has run."""
+    modules = CompiledModules(job.selection, image.rootfs, path=image.env.get("PATH", ""))
+    with engine.open(_spec(image, job, ws, app, modules.mounts())) as sandbox:
+        modules.make(sandbox)
+        yield sandbox
+
+
+def _spec(image: BuildImage, job: Job, ws: Workspace, app: Application, modules: tuple[Mount, ...]) -> SandboxSpec:
     return SandboxSpec(
         rootfs=image.rootfs,
         image=image.image,
@@ -365,6 +375,7 @@ def _spec(image: BuildImage, job: Job, ws: Workspace, app: Application) -> Sandb
         mounts=(
             *shared_mounts(job, ws),
             *job.selection.mounts,
+            *modules,
             *app.mounts,
         ),
         overlays=app.overlays,
