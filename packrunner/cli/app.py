@@ -269,23 +269,25 @@ def _usage(error: click.UsageError, name: str) -> UsageError:
                 f"packrunner {name} has no option {error.option_name}", slug="usage", tries=near, more=more
             )
         case click.MissingParameter() if error.param is not None:
-            needed = error.param.human_readable_name.upper()
+            needed = _called(error.param)
             return UsageError(f"packrunner {name} needs {needed}", slug="usage", more=more)
         case click.BadParameter() if error.param is not None:
-            what = (
-                error.param.opts[0]
-                if isinstance(error.param, click.Option)
-                else error.param.human_readable_name.upper()
-            )
-            return UsageError(f"{what}: {_plain(error.message)}", slug="usage", more=more)
+            return UsageError(f"{_called(error.param)}: {_plain(error.message)}", slug="usage", more=more)
         case click.BadOptionUsage():
             return UsageError(f"{error.option_name} needs a value", slug="usage", more=more)
         case _:
             return UsageError(f"packrunner {name}: {_plain(error.message)}", slug="usage", more=more)
 
 
+def _called(param: click.Parameter) -> str:
+    return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.upper()
+
+
 def _near_options(error: click.NoSuchOption, name: str) -> tuple[str, ...]:
-    known = [o for p in load(name).params for o in p.opts if isinstance(p, click.Option)]
+    """Options like a misspelt one; a single letter is like any other."""
+    if len(error.option_name) == len("-x"):
+        return ()
+    known = [o for p in load(name).params for o in p.opts if isinstance(p, click.Option) and len(o) > len("-x")]
     return tuple(get_close_matches(error.option_name, known, n=2, cutoff=0.5))
 
 

@@ -40,7 +40,7 @@ def explain(error: BaseException, argv: Sequence[str], redact: Redactor) -> Pack
     return PackrunnerError(
         f"packrunner met something it was not made for: {type(error).__name__}",
         slug="bug",
-        tries=("the same command with -v, which shows where",),
+        tries=("the same command with PACKRUNNER_VERBOSE=1 in front, which shows where",),
         more=f"{path} is a report to attach when you tell the project" if path else None,
     )
 

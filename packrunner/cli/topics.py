@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from difflib import get_close_matches
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from packrunner.errors import PackrunnerError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WIDTH, _GAP, _LAST = 120, "   ", 20
+"""How wide a page is, as its prose, what is between the columns of a table, and the least that its last column has."""
 
 FRONT = """\
 Build container images from source, without a Dockerfile, a daemon or root.
@@ -62,17 +71,29 @@ def page(name: str) -> str:
 
 
 def for_terminal(markdown: str) -> str:
-    """Markdown as plain text: headings without marks, tables without rulers."""
+    """Markdown as plain text: headings without marks, tables in columns and without rulers."""
     lines = [line for line in markdown.strip().splitlines() if not re.fullmatch(r"\|[\s:|-]+\||<!--.*-->", line)]
-    return "\n".join(_plain_line(line) for line in lines)
+    shown: list[str] = []
+    for is_table, found in groupby(map(_plain_line, lines), lambda line: line.startswith("|")):
+        block = list(found)
+        shown += _columns(block) if is_table else block
+    return "\n".join(shown)
+
+
+def _columns(rows: list[str]) -> Iterator[str]:
+    """A table as wide as its cells; of what is wider than a page the last column is wrapped."""
+    table = [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
+    widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
+    room = max(_LAST, WIDTH - sum(widths) - len(_GAP) * len(widths) - 2)
+    for *cells, last in table:
+        head = "".join(cell.ljust(width) + _GAP for cell, width in zip(cells, widths, strict=True))
+        for i, part in enumerate(textwrap.wrap(last, room, break_long_words=False, break_on_hyphens=False) or [""]):
+            yield f"  {' ' * len(head) if i else head}{part}".rstrip()
 
 
 def _plain_line(line: str) -> str:
     line = re.sub(r"^#+ ", "", line)
-    line = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", line).replace("**", "")
-    if line.startswith("|"):
-        return "  " + "   ".join(cell.strip().strip("`").ljust(12) for cell in line.strip("|").split("|")).rstrip()
-    return line
+    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", line).replace("**", "")
 
 
 def error_sections(markdown: str) -> dict[str, str]:

@@ -300,9 +300,19 @@ def test_markdown_is_shown_as_text() -> None:
     assert topics.for_terminal(page).splitlines() == [
         "Exit codes",
         "",
-        "  Code           Meaning",
-        "  0              done, all",
+        "  Code   Meaning",
+        "  0      done, all",
     ]
+
+
+def test_tables_are_in_columns_and_as_wide_as_prose() -> None:
+    page = "| A | B | C |\n|---|---|---|\n| `x`, `y` | a long cell | `c` |\n| 1 | 2 | " + "word " * 40 + "|\nText.\n"
+    shown = topics.for_terminal(page).splitlines()
+    assert shown[:2] == ["  A      B             C", "  x, y   a long cell   c"]
+    assert shown[2].startswith("  1      2             word word")
+    assert shown[3].startswith("                       word word")
+    assert shown[-1] == "Text."
+    assert max(map(len, shown)) <= 120
 
 
 @pytest.mark.parametrize(
@@ -311,7 +321,9 @@ def test_markdown_is_shown_as_text() -> None:
         (("buid",), ["error[usage]: there is no command buid", "  try:   packrunner build"]),
         (("-q", "build"), ["error[usage]: -q comes before the command"]),
         (("images", "--jsno"), ["error[usage]: packrunner images has no option --jsno", "  try:   --json"]),
+        (("images", "-v"), ["error[usage]: packrunner images has no option -v", "  more:  packrunner images --help"]),
         (("inspect",), ["error[usage]: packrunner inspect needs IMAGE"]),
+        (("save", "shop"), ["error[usage]: packrunner save needs -o"]),
         (("rm",), ["error[usage]: packrunner rm needs IMAGE..."]),
         (("completion", "bsh"), ["error[usage]: there is no completion for bsh"]),
         (
