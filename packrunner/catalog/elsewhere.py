@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from packrunner.catalog.check import kind_of
-from packrunner.errors import UsageError
+from packrunner.errors import CorruptError, UnsafeArchiveError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,12 @@ class Elsewhere:
         image = reach.image(reference)
         if ":/" not in reference and not reference.startswith("docker:"):
             self.images[reference] = str(image.digest)
-        entry, others = stage_all(image, reach.lowers(image), where=shown, stage=self._stage)
+        try:
+            lowers = reach.lowers(image)
+        except (CorruptError, UnsafeArchiveError) as error:
+            error.at = error.at or shown
+            raise
+        entry, others = stage_all(image, lowers, where=shown, stage=self._stage)
         return (entry, *others)
 
     def _reached(self, text: str) -> Reach:

@@ -87,6 +87,8 @@ def _local(text: str, path: str) -> Place:
     if path.endswith(_FILES) and os.path.isfile(path):
         return Place(kind="file", text=text, path=path)
     if path.endswith(_FILES):
+        if os.path.isdir(path):
+            raise _refused(text, f"{path} is a directory", f"./{path}")
         raise _refused(text, f"there is no file {path}", f"./{path}, if it is a directory")
     return Place(kind="name", text=text, path=text)
 

@@ -164,10 +164,11 @@ class Stage:
         new = self._new()
         try:
             extra = self._extra(asked) + (_descriptor(source, part, kind, shown) if part else [])
-            digest = tree.normalise(os.path.join(source, part) if part else source, new, extra=extra)
+            called = os.path.join(shown, part) if part else shown
+            digest = tree.normalise(os.path.join(source, part) if part else source, new, extra=extra, shown=called)
             found = _describe(source, new, digest, kind, shown)
             if not found.descriptor.is_composite:
-                check_programs(new, shown=os.path.join(shown, part) if part else shown, kind=kind)
+                check_programs(new, shown=called, kind=kind)
             path = os.path.join(self._directory, "trees", digest)
             self._publish(new, path)
         except BaseException:

@@ -45,13 +45,15 @@ class Extra(msgspec.Struct, frozen=True):
     mode: int = 0o644
 
 
-def normalise(source: str, into: str, *, extra: Iterable[Extra] = ()) -> str:
-    """Copy the tree at `source` into the new directory `into`, with `extra` files; the digest, in hexadecimal.
+def normalise(source: str, into: str, *, extra: Iterable[Extra] = (), shown: str = "") -> str:
+    """Copy the tree at `source`, called `shown` in messages, into the new directory `into`, with `extra` files.
+
+    Returns the digest, in hexadecimal.
 
     Raises UnsafeArchiveError, slug `buildpack-tree`, for what cannot be part of a buildpack, StoreError for what the
     operating system refuses.
     """
-    copy = _Walk(source, into)
+    copy = _Walk(source, into, shown or readable(source))
     try:
         make_directory(into)
         for file in extra:
@@ -64,7 +66,7 @@ def normalise(source: str, into: str, *, extra: Iterable[Extra] = ()) -> str:
 
 def digest(root: str) -> str:
     """The digest of a tree that `normalise` made."""
-    walk = _Walk(root, None)
+    walk = _Walk(root, None, root)
     try:
         walk.walk()
         return walk.digest()
@@ -98,6 +100,7 @@ class _Walk(msgspec.Struct):
 
     source: str
     into: str | None
+    shown: str
     entries: dict[str, str] = msgspec.field(default_factory=dict)
     size: int = 0
 
@@ -206,10 +209,10 @@ class _Walk(msgspec.Struct):
 
     def _refused(self, path: str, cause: str) -> UnsafeArchiveError:
         return UnsafeArchiveError(
-            f"{readable(self.source)} cannot be used as a buildpack",
+            f"{self.shown} cannot be used as a buildpack",
             slug="buildpack-tree",
             cause=cause,
-            at=os.path.join(readable(self.source), path),
+            at=os.path.join(self.shown, path),
             tries=("remove it, or put the buildpack into a directory of its own",),
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from packrunner.catalog import package
+from packrunner.catalog import package, tree
 from packrunner.catalog.package import Contents, Platform
 from packrunner.catalog.select import CatalogSettings, select
 from packrunner.catalog.stage import Stage
@@ -260,3 +260,35 @@ def test_an_extension_is_none_of_the_buildpacks(settings: CatalogSettings, tmp_p
     with pytest.raises(UsageError) as error:
         select((path,), settings=settings)
     assert error.value.tries == (f"--extension {path}",)
+
+
+@pytest.mark.fault("SBX-03")
+def test_what_is_wrong_in_a_package_is_said_of_the_package(
+    settings: CatalogSettings, reach: FakeReach, tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.symlink("/etc", tool / "bin" / "link")
+    with monkeypatch.context() as unwary:
+        unwary.setattr(tree, "_stays_inside", lambda *_: True)
+        image = packed(settings, reach, tool)
+    path = tmp_path / "tool.cnb"
+    write_output(parse_locator(f"oci-archive:{path}"), image, reach.store, "p")
+    with pytest.raises(UnsafeArchiveError) as caught:
+        chosen(str(path), settings)
+    assert caught.value.brief == f"{path}:/cnb/buildpacks/acme_tool/1.0.0 cannot be used as a buildpack"
+    assert caught.value.at == f"{path}:/cnb/buildpacks/acme_tool/1.0.0/bin/link"
+
+
+@pytest.mark.fault("ARC-27")
+def test_a_damaged_layer_is_said_of_its_package(
+    settings: CatalogSettings, reach: FakeReach, tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tool.cnb"
+    write_output(parse_locator(f"oci-archive:{path}"), packed(settings, reach, tool), reach.store, "p")
+
+    def damaged(image: Image) -> Sequence[str]:
+        raise CorruptError("the layer 98f7a0c2fcd3 cannot be unpacked", slug="archive-corrupt")
+
+    monkeypatch.setattr(reach, "lowers", damaged)
+    with pytest.raises(CorruptError) as caught:
+        chosen(str(path), settings)
+    assert caught.value.at == str(path)

@@ -94,6 +94,14 @@ def test_what_is_no_place_is_refused(text: str, why: str) -> None:
     assert error.value.tries
 
 
+def test_a_directory_that_is_called_like_a_file_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "held.cnb").mkdir()
+    with pytest.raises(UsageError) as error:
+        classify("held.cnb")
+    assert (error.value.cause, error.value.tries) == ("held.cnb is a directory", ("./held.cnb",))
+
+
 @pytest.mark.parametrize(
     "text",
     [

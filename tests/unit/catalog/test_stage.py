@@ -129,9 +129,9 @@ def test_a_source_just_written_is_read_again(stage: Stage, source: Path, monkeyp
     copies: list[str] = []
     real = tree.normalise
 
-    def count(origin: str, into: str, *, extra: Iterable[tree.Extra] = ()) -> str:
+    def count(origin: str, into: str, *, extra: Iterable[tree.Extra] = (), shown: str = "") -> str:
         copies.append(origin)
-        return real(origin, into, extra=extra)
+        return real(origin, into, extra=extra, shown=shown)
 
     monkeypatch.setattr(tree, "normalise", count)
     (source / "lib" / "data.txt").write_text("later")
