@@ -218,10 +218,10 @@ def _around(order: Order, first: tuple[GroupRef, ...], last: tuple[GroupRef, ...
 
 
 def _split(requested: tuple[str, ...]) -> list[str]:
-    """Texts divided at commas, but for a directory that has one in its name."""
+    """Texts divided at commas, but for a path that has one in its name."""
     texts: list[str] = []
     for text in requested:
-        texts += [text] if os.path.isdir(text) else [part.strip() for part in text.split(",") if part.strip()]
+        texts += [text] if os.path.exists(text) else [part.strip() for part in text.split(",") if part.strip()]
     if requested and not texts:
         raise UsageError("--buildpack names nothing", slug="unknown-buildpack", tries=("--buildpack python",))
     return texts

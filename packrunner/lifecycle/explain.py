@@ -153,7 +153,9 @@ def _errored(member: MemberOutcome, groups: Sequence[GroupOutcome]) -> DetectErr
 
 
 def _tried(groups: Sequence[GroupOutcome], app: AppFiles | None) -> str:
-    files = _count(app.count, "file") + " looked at" if app is not None else ""
+    files = ""
+    if app is not None:
+        files = _count(app.count, "file") + " looked at" if app.count else "there are no files in it"
     tried = _count(len(groups), "group") + " tried" if len(groups) != 1 else ""
     return ", ".join(part for part in (files, tried) if part) + ("." if files or tried else "")
 

@@ -17,7 +17,7 @@ from packrunner.errors import UsageError
 from packrunner.lifecycle.bindings import parse_binding, parse_secret
 from packrunner.lifecycle.image_names import check_registries, image_name, locator, name_of_directory, output
 from packrunner.lifecycle.volumes import Volume, bindings_of
-from packrunner.lifecycle.wishes import Delivery, Shape, delivery, shape
+from packrunner.lifecycle.wishes import Delivery, Shape, delivery, divided, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -163,7 +163,7 @@ def merge(
         source=source,
         project_file=project_file,
         builder=locator(builder, project_dir if origins["builder"] == "project.toml" else flags.cwd),
-        buildpacks=tuple(_buildpack(b, flags.cwd) for text in buildpacks for b in text.split(",") if b),
+        buildpacks=tuple(_buildpack(one, flags.cwd) for text in buildpacks for one in divided(text, flags.cwd)),
         groups=_groups(project, project_dir),
         project=dict(project.metadata) if project else {},
         bindings=(*(parse_binding(text, flags.cwd) for text in flags.bindings), *bindings_of(made.volumes)),

@@ -112,12 +112,19 @@ def shape(flags: Flags, pick: Callable[[str, Any], Any], buildpack: Callable[[st
         uid=flags.uid,
         gid=flags.gid,
         volumes=tuple(parse_volume(text, flags.cwd, app) for text in pick("volume", flags.volumes)),
-        before=tuple(buildpack(one) for text in flags.before for one in text.split(",") if one),
-        after=tuple(buildpack(one) for text in flags.after for one in text.split(",") if one),
+        before=tuple(buildpack(one) for text in flags.before for one in divided(text, flags.cwd)),
+        after=tuple(buildpack(one) for text in flags.after for one in divided(text, flags.cwd)),
         without_system=flags.without_system,
         sbom_dir=directory(flags.sbom_dir),
         report_dir=directory(flags.report_dir),
     )
+
+
+def divided(text: str, cwd: str) -> list[str]:
+    """Buildpacks named in one text, separated by commas, but for a path that has one in its name."""
+    if "," in text and os.path.exists(os.path.join(cwd, text)):
+        return [text]
+    return [one for one in text.split(",") if one]
 
 
 def reference(text: str) -> str:

@@ -514,7 +514,7 @@ def test_one_group_is_not_called_the_closest(plans: str) -> None:
 def test_an_empty_application_is_called_empty(plans: str) -> None:
     with pytest.raises(DetectNoneError) as caught:
         World(plans, {"a": answers(100, "needs a-file")}).detect("a", app_files=AppFiles(count=0))
-    assert caught.value.cause == "no files looked at."
+    assert caught.value.cause == "there are no files in it."
     assert "--path" in caught.value.tries[0]
 
 

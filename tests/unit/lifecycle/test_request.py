@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,9 @@ from packrunner.formats import project
 from packrunner.lifecycle.given import Flags
 from packrunner.lifecycle.image_names import name_of_directory
 from packrunner.lifecycle.request import BuildRequest, merge
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROJECT = b"""
 [_]
@@ -153,6 +156,15 @@ def test_paths_are_absolute_whatever_they_were() -> None:
     assert request.buildpacks == ("/apps/mine", "python", "/abs/own")
     assert request.env_files == ("/apps/vars",)
     assert merge(Flags(cwd="/", run_image="debian:13-base"), {}).run_image == "debian:13-base"
+
+
+def test_a_path_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "c,d.cnb").touch()
+    flags = Flags(cwd=str(tmp_path), buildpacks=("./a,b", "a,b", "./c,d.cnb"), before=("./a,b",), after=("x,y",))
+    request = merge(flags, {})
+    assert request.buildpacks == (f"{tmp_path}/a,b", "a,b", f"{tmp_path}/c,d.cnb")
+    assert (request.shape.before, request.shape.after) == ((f"{tmp_path}/a,b",), ("x", "y"))
 
 
 def test_authorities_have_absolute_paths_or_are_the_hosts() -> None:
