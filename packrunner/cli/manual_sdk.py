@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     *("detect", "build", "context", "layers", "bindings", "command", "fetch", "unpack", "sbom", "execd"),
-    *("digest", "report", "shell", "sync", "toml"),
+    *("digest", "report", "shell", "sync", "toml", "zstd"),
 )
 _HEAD = """# The SDK
 

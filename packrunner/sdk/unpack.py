@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import stat
 
+from . import zstd
 from .report import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from tarfile import TarInfo
+    from tarfile import TarFile, TarInfo
     from typing import IO
     from zipfile import ZipFile, ZipInfo
 
@@ -37,7 +38,7 @@ class _Entry:
 
 
 def unpack(archive: str, into: str, *, strip: int = 0, only: Sequence[str] = (), limit: int = _LIMIT) -> int:
-    """Unpack `archive` (tar with gzip, bzip2, xz or nothing; zip) into the directory `into`; return how many files.
+    """Unpack `archive` (zip, or tar with gzip, bzip2, xz, zstd or nothing) into `into`; return how many files.
 
     `strip` is how many leading names to leave out of each path. `only` are paths as they are in the archive: they, and
     what is below them, are unpacked and nothing else. `limit` is how many bytes may come out of it. Raises Failure.
@@ -153,14 +154,27 @@ def _entries(archive: str) -> Iterator[_Entry]:
     import zipfile
 
     with open(archive, "rb") as file:
-        zipped = file.read(4) in {b"PK\3\4", b"PK\5\6"}
-    if zipped:
+        begins = file.read(4)
+    if begins in {b"PK\3\4", b"PK\5\6"}:
         with zipfile.ZipFile(archive) as packed:
             yield from _of_zip(packed, archive)
-        return
-    with tarfile.open(archive, "r|*") as stream:
-        for member in stream:
-            yield _of_tar(member, stream.extractfile(member) if member.isreg() else None, archive)
+    elif begins == zstd.MAGIC:
+        with (
+            open(archive, "rb") as file,
+            zstd.reader(file, name=os.path.basename(archive)) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as stream,
+        ):
+            yield from _of_tape(stream, archive)
+            while plain.read(_CHUNK):
+                pass  # a file that was cut behind the tar's end is no whole one either
+    else:
+        with tarfile.open(archive, "r|*") as stream:
+            yield from _of_tape(stream, archive)
+
+
+def _of_tape(stream: TarFile, archive: str) -> Iterator[_Entry]:
+    for member in stream:
+        yield _of_tar(member, stream.extractfile(member) if member.isreg() else None, archive)
 
 
 def _of_tar(member: TarInfo, content: IO[bytes] | None, archive: str) -> _Entry:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import io
 import os
 import stat
+import sys
 import tarfile
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
 
+from packrunner.sdk import zstd
 from packrunner.sdk.report import Failure
 from packrunner.sdk.unpack import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
     from _typeshed import StrPath
 
@@ -75,9 +80,24 @@ def content(root: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("form", ["w", "w:gz", "w:bz2", "w:xz", "zip"])
+def tar_zst(path: Path, members: Iterable[Member], *, frames: int = 1) -> str:
+    data = Path(tar(path, members, "w")).read_bytes()
+    step = -(-len(data) // frames)
+    parts = [zstandard.ZstdCompressor().compress(data[at : at + step]) for at in range(0, len(data), step)]
+    path.write_bytes(b"".join(parts))
+    return str(path)
+
+
+FORMS: dict[str, Callable[[Path, Iterable[Member]], str]] = {
+    "zip": packed_zip,
+    "zst": tar_zst,
+    "zst of several frames": functools.partial(tar_zst, frames=7),
+}
+
+
+@pytest.mark.parametrize("form", ["w", "w:gz", "w:bz2", "w:xz", *FORMS])
 def test_an_archive_is_unpacked_whatever_its_form(tmp_path: Path, form: str) -> None:
-    archive = packed_zip(tmp_path / "a", TOOL) if form == "zip" else tar(tmp_path / "a", TOOL, form)
+    archive = FORMS[form](tmp_path / "a", TOOL) if form in FORMS else tar(tmp_path / "a", TOOL, form)
     assert unpack(archive, str(tmp_path / "out"), strip=1) == 5
     assert content(tmp_path / "out") == {
         "bin/alias": "-> tool",
@@ -178,6 +198,54 @@ def test_a_cut_archive_is_said(tmp_path: Path) -> None:
         file.truncate(os.path.getsize(whole) // 2)
     with pytest.raises(Failure, match="could not unpack a: "):
         unpack(whole, str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("keep", [5, 20, 0.5, 0.99])
+def test_a_cut_archive_of_zstd_is_said(tmp_path: Path, keep: float) -> None:
+    whole = Path(tar_zst(tmp_path / "a", [("x", "file", os.urandom(400_000).hex())]))
+    data = whole.read_bytes()
+    whole.write_bytes(data[: int(keep * len(data) if keep < 1 else keep)])
+    with pytest.raises(Failure, match="could not unpack a: "):
+        unpack(str(whole), str(tmp_path / "out"))
+
+
+def test_zstd_is_read_in_pieces_of_any_size() -> None:
+    data = os.urandom(1000) * 90 + os.urandom(200_000)
+    packed = zstandard.ZstdCompressor().compress(data) + zstandard.ZstdCompressor().compress(b"end")
+    for size in (7, 1000, 300_000, 2_000_000):
+        found = b""
+        with zstd.reader(io.BytesIO(packed), name="a") as stream:
+            while piece := stream.read(size):
+                found += piece
+        assert found == data + b"end"
+
+
+def test_a_broken_archive_of_zstd_is_said(tmp_path: Path) -> None:
+    whole = Path(tar_zst(tmp_path / "a", [("x", "file", "01" * 400_000)]))
+    data = bytearray(whole.read_bytes())
+    data[8:16] = b"\xff" * 8
+    whole.write_bytes(data)
+    with pytest.raises(Failure, match="could not unpack a: "):
+        unpack(str(whole), str(tmp_path / "out"))
+
+
+def test_a_bomb_of_zstd_is_stopped(tmp_path: Path) -> None:
+    archive = tar_zst(tmp_path / "a", [("x", "file", "0" * 10_000_000)])
+    with pytest.raises(Failure, match="more in it than expected"):
+        unpack(archive, str(tmp_path / "out"), limit=50_000)
+
+
+def _no_library(name: str) -> None:
+    raise OSError(f"{name}: cannot open shared object file")
+
+
+def test_an_image_that_cannot_read_zstd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.version_info >= (3, 14):
+        pytest.skip("this Python reads zstd by itself")
+    monkeypatch.setattr(ctypes, "CDLL", _no_library)
+    with pytest.raises(Failure, match="which this build image cannot read") as error:
+        unpack(tar_zst(tmp_path / "a.tar.zst", TOOL), str(tmp_path / "out"))
+    assert "libzstd1" in error.value.tries[-1]
 
 
 def test_what_the_disk_refuses_is_said(tmp_path: Path) -> None:
