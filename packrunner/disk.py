@@ -54,9 +54,13 @@ def _owner(path: str) -> str:
     return ""
 
 
+LEFTOVER = ".packrunner-"
+"""What temporary names begin with, and so those that a killed process leaves."""
+
+
 def temporary(name: str) -> str:
     """A name beside `name` that nothing else uses; a leftover one is recognised by its prefix."""
-    return f".packrunner-{os.urandom(6).hex()}-{os.path.basename(name)[:64]}"
+    return f"{LEFTOVER}{os.urandom(6).hex()}-{os.path.basename(name)[:64]}"
 
 
 def write_all(fd: int, data: bytes) -> None:

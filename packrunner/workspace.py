@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from packrunner import confined
+from packrunner import confined, disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -106,7 +106,9 @@ def opened(
         with confined.Root.open(path) as root:
             for name in ("layers", "app"):
                 root.makedirs(name, mode=0o755, owner=owner)
-            for name in ("platform", "plans"):
+            # A removal that was killed half-way is gone on with: it may have been of `platform`.
+            left = [entry.name for entry in root.names() if entry.name.startswith(disk.LEFTOVER)]
+            for name in (*left, "platform", "plans"):
                 root.remove(name)
             root.makedirs("plans", mode=0o755, owner=owner)
             root.makedirs("platform/env", mode=0o755)

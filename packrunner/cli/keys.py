@@ -7,10 +7,11 @@ import os
 import select
 import sys
 import termios
-import threading
 import tty
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ def pressed(take: Callable[[str], object]) -> Iterator[None]:
     fd = sys.stdin.fileno()
     before = termios.tcgetattr(fd)
     ours, theirs = os.pipe()
-    thread = threading.Thread(target=_read, args=(fd, ours, take), name="keys", daemon=True)
+    thread = Worker(lambda: _read(fd, ours, take), "keys")
     try:
         # Ctrl-C and Ctrl-Z stay signals.
         tty.setcbreak(fd, termios.TCSANOW)
@@ -38,7 +39,7 @@ def pressed(take: Callable[[str], object]) -> Iterator[None]:
         yield
     finally:
         os.close(theirs)
-        thread.join()
+        thread.wait()
         os.close(ours)
         with contextlib.suppress(termios.error):
             termios.tcsetattr(fd, termios.TCSANOW, before)

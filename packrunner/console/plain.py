@@ -15,6 +15,7 @@ from packrunner._version import __version__
 from packrunner.console import layout, problem, units
 from packrunner.console.redact import Lines, Redactor, visible
 from packrunner.errors import ShownError, StoppedError
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +45,12 @@ class Ticker:
         self._tick = tick
         self._interval = interval
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread: Worker | None = None
 
     def start(self) -> None:
         """Begin, if not begun."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="console", daemon=True)
+            self._thread = Worker(self._run, "console")
             self._thread.start()
 
     def _run(self) -> None:
@@ -60,7 +61,7 @@ class Ticker:
         """End, and wait for the last tick."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.wait()
 
 
 class PlainReporter:

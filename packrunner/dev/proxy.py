@@ -7,7 +7,6 @@ here. Whatever asks for another protocol (the application's own WebSockets) beco
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import msgspec
 from packrunner.dev import page
 from packrunner.dev.wire import CHUNK, Wire, asks, exchange, tunnel
 from packrunner.errors import EngineError
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -49,7 +49,7 @@ class Proxy:
         self._browsers: set[Callable[[str], None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread = Worker(self._loop.run_forever, "proxy")
         self._server: asyncio.Server | None = None
 
     def __enter__(self) -> Self:
@@ -102,7 +102,7 @@ class Proxy:
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._thread.wait()
         self._loop.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import queue
-import threading
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from packrunner.errors import CorruptError, UnsafeArchiveError
 from packrunner.images import zstd
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,7 +177,7 @@ class Ahead:
         self._pieces = pieces
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
         self._stop = False
-        self._thread = threading.Thread(target=self._work, name="inflate", daemon=True)
+        self._thread = Worker(self._work, "inflate")
 
     def __enter__(self) -> Iterator[bytes]:
         self._thread.start()
@@ -185,7 +185,7 @@ class Ahead:
 
     def __exit__(self, *_: object) -> None:
         self._stop = True
-        while self._thread.is_alive():
+        while not self._thread.ended:
             # The thread may wait for room in the queue.
             try:
                 self._queue.get(timeout=0.01)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +15,7 @@ from packrunner.images import tar
 from packrunner.images.blobs import BlobWriter, corrupt_blob
 from packrunner.images.image import Descriptor
 from packrunner.images.pipeline import STEP, Pipeline, page_aligned
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ class Output:
             if self._old >= 0:
                 last.callback(os.close, self._old)
             if self._check:
-                last.callback(self._check.join)
+                last.callback(self._check.wait)
             last.push(self._running)
             last.push(self.resources)
             # The thread first: it works with what the others hold.
@@ -175,18 +175,18 @@ def _copy(fd: int, start: int, length: int, blob: BlobWriter, check: _Check) -> 
         start += got
 
 
-class _Check(threading.Thread):
+class _Check:
     """Hashes the whole stored tar meanwhile: a damaged one must not live on in new layers (STO-13)."""
 
     def __init__(self, path: str, digest: Digest) -> None:
-        super().__init__(name="layer-check", daemon=True)
         self.digest = digest
         self.position = 0
         self._path = path
         self._hash = hashlib.sha256()
-        self.start()
+        self._thread = Worker(self._run, "layer-check")
+        self._thread.start()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         view = page_aligned()
         try:
             with open(self._path, "rb", buffering=0) as file:
@@ -196,6 +196,9 @@ class _Check(threading.Thread):
         except OSError as e:
             log.warning("%s: %s", self._path, e)  # what cannot be read is damaged
 
+    def wait(self) -> None:
+        self._thread.wait()
+
     def good(self) -> bool:
-        self.join()
+        self.wait()
         return self._hash.hexdigest() == self.digest.hex

@@ -5,11 +5,11 @@ from __future__ import annotations
 import mmap
 import os
 import queue
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packrunner.images.pack import changed
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class Pipeline:
         self._blob = blob
         self._queue: queue.Queue[list[bytes] | _Content | Work | None] = queue.Queue(_WAITING)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="layer-writer", daemon=True)
+        self._thread = Worker(self._work, "layer-writer")
         self._thread.start()
 
     def put(self, pieces: list[bytes]) -> None:
@@ -60,15 +60,15 @@ class Pipeline:
     def finish(self) -> None:
         """Wait until everything is written; raises the thread's error."""
         self._queue.put(None)
-        self._thread.join()
+        self._thread.wait()
         self._check()
 
     def stop(self) -> None:
         """Give up what is not written yet. Does nothing after `finish`."""
-        if self._thread.is_alive():
+        if not self._thread.ended:
             self._error = self._error or RuntimeError("stopped")
             self._queue.put(None)
-            self._thread.join()
+            self._thread.wait()
 
     def _check(self) -> None:
         if self._error is not None:

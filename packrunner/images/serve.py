@@ -9,13 +9,13 @@ from __future__ import annotations
 import http.server
 import logging
 import os
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from packrunner.images.manifest import JSON_LIMIT
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +42,15 @@ def served(image: Image, store: LocalStore) -> Iterator[Served]:
     content = _Content(name, image, store)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: _Handler(content, *args)) as server:
         found = Served(repository=f"127.0.0.1:{server.server_address[1]}/{name}", blobs=content.asked)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="image-server", daemon=True)
-        thread.start()
+        thread = Worker(lambda: server.serve_forever(0.05), "image-server")
         try:
+            thread.start()
             yield found
         finally:
-            server.shutdown()
-            thread.join()
+            # Where it was never started nobody would answer `shutdown`.
+            if not thread.ended:
+                server.shutdown()
+            thread.wait()
 
 
 class _Content:

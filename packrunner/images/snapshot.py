@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packrunner import confined, fingerprint
-from packrunner.disk import FileLock, disk_error, write_atomic
+from packrunner.disk import LEFTOVER, FileLock, disk_error, write_atomic
 from packrunner.errors import CorruptError, StoreError
 from packrunner.images.extract import extract
 from packrunner.images.treewrite import OPAQUE
@@ -48,7 +48,6 @@ STACK_BYTES = 3400
 """What the paths of an image's trees may have together: one page of mount options, less what else stands there."""
 
 _PER_PATH = 10  # what the mount puts before and after each path
-_LEFTOVER = ".packrunner-"
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
@@ -115,7 +114,7 @@ class Snapshots:
                 return 0
             for name in sorted(os.listdir(self.root)):
                 hex_digits = name[-64:]
-                if not _is_hex(hex_digits) or (name != hex_digits and not name.startswith(_LEFTOVER)):
+                if not _is_hex(hex_digits) or (name != hex_digits and not name.startswith(LEFTOVER)):
                     continue
                 if name == hex_digits and keep.issuperset(self._layers_of(name)):
                     continue
@@ -164,9 +163,9 @@ class Snapshots:
     def _make(self, name: str, layers: Sequence[Digest], make: Callable[[str], None]) -> None:
         """Make a tree beside, and put it in its place. The caller holds the lock for making it."""
         for leftover in os.listdir(self.root):
-            if leftover.startswith(_LEFTOVER) and leftover.endswith(f"-new-{name}"):
+            if leftover.startswith(LEFTOVER) and leftover.endswith(f"-new-{name}"):
                 self._remove(leftover)
-        beside = f"{_LEFTOVER}{os.urandom(6).hex()}-new-{name}"
+        beside = f"{LEFTOVER}{os.urandom(6).hex()}-new-{name}"
         path, final = os.path.join(self.root, beside), os.path.join(self.root, name)
         os.mkdir(path, 0o700)
         try:
@@ -177,7 +176,7 @@ class Snapshots:
             if os.path.lexists(final):
                 # Damaged; but somebody may have it mounted, so only prune removes it.
                 log.warning("the unpacked layer %s is not what it was, and is made again", name[:12])
-                os.rename(final, os.path.join(self.root, f"{_LEFTOVER}{os.urandom(6).hex()}-old-{name}"))
+                os.rename(final, os.path.join(self.root, f"{LEFTOVER}{os.urandom(6).hex()}-old-{name}"))
             os.rename(path, final)
         except BaseException:
             with suppress(StoreError):

@@ -6,12 +6,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from packrunner.disk import disk_error
+from packrunner.disk import LEFTOVER, disk_error
 
 if TYPE_CHECKING:
     from packrunner.images.files import Files
-
-_LEFTOVER = ".packrunner-"
 
 
 class Sweep:
@@ -36,7 +34,7 @@ class Sweep:
             for name in self._names(place):
                 self._remove(place, name)
         for name in self._names(""):
-            if name.startswith(_LEFTOVER):
+            if name.startswith(LEFTOVER):
                 self._remove("", name)
         return self._freed
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from packrunner.errors import PackrunnerError, UsageError
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -116,13 +117,13 @@ def _watching(
 
     project = rules_of(request)
     with Watcher(request.source, Ignored(request.source, project=project), notice=reporter.emit) as watcher:
-        thread = threading.Thread(target=_watch, args=(watcher, put), name="watch", daemon=True)
-        thread.start()
+        thread = Worker(lambda: _watch(watcher, put), "watch")
         try:
+            thread.start()
             yield watcher.root
         finally:
             watcher.close()
-            thread.join()
+            thread.wait()
 
 
 def _watch(watcher: Watcher, put: Callable[[Batch | PackrunnerError], None]) -> None:

@@ -10,8 +10,9 @@ import contextlib
 import os
 import socket
 import struct
-import threading
 from typing import TYPE_CHECKING, Any
+
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ class Channel:
         self.hang_up()
         os.close(self.to_agent)
         for thread in self._threads:
-            thread.join()
+            thread.wait()
         os.close(self.from_agent)
         if self._ours:
             self._ours.close()
@@ -63,8 +64,8 @@ class Channel:
         # The SDK's response would hold it until it is collected.
         self._socket.close()
 
-    def _start(self, work: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=work, name=name, daemon=True)
+    def _start(self, work: Callable[[], None], name: str) -> Worker:
+        thread = Worker(work, name)
         thread.start()
         return thread
 

@@ -7,13 +7,13 @@ and the agent's volume. Then they are put there again, once.
 from __future__ import annotations
 
 import contextlib
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from packrunner.engines.docker.channel import Channel
 from packrunner.engines.docker.container import RUN_DIRECTORY, Volume
 from packrunner.errors import EngineError
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,12 +30,12 @@ class Lifetime:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._removals: list[threading.Thread] = []
+        self._removals: list[Worker] = []
 
     def close(self) -> None:
         """Wait until every container whose use has ended is removed."""
         while self._removals:
-            self._removals.pop().join()
+            self._removals.pop().wait()
 
     @contextmanager
     def started(self, body: Body, files: AgentFiles) -> Iterator[tuple[str, Channel]]:
@@ -48,9 +48,14 @@ class Lifetime:
             finally:
                 channel.close()
         finally:
-            thread = threading.Thread(target=self.remove, args=(container,), name="docker-remove")
+            thread = Worker(lambda: self.remove(container), "docker-remove")
             self._removals.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except BaseException:
+                # A stop just now: the thread may do nothing.
+                self.remove(container)
+                raise
 
     def remove(self, container: str) -> None:
         """Remove it; where the engine is gone meanwhile, our next start does."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import threading
 from typing import TYPE_CHECKING
 
 from packrunner import fingerprint
@@ -24,6 +23,7 @@ from packrunner.engines.docker import hostfiles, tables
 from packrunner.engines.skeleton import AGENT
 from packrunner.errors import EngineError
 from packrunner.images.extract import extract
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -183,18 +183,18 @@ class Twin:
             finally:
                 os.close(writer)
 
-        thread = threading.Thread(target=pack, name="docker-fetch", daemon=True)
+        thread = Worker(pack, "docker-fetch")
         thread.start()
         try:
             with open(reader, "rb", buffering=0) as stream:
                 extract(stream, self._writes, uid_gid=self._owner, whiteouts="reject")
         except BaseException:
-            thread.join()
+            thread.wait()
             # An archive that was cut is only what followed from it.
             if failure and not isinstance(failure[0], BrokenPipeError):
                 raise failure[0] from None
             raise
-        thread.join()
+        thread.wait()
         if failure:
             raise failure[0]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from packrunner.engines.base import Exit
 from packrunner.engines.docker.channel import Channel
 from packrunner.errors import EngineError
+from packrunner.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -48,9 +48,9 @@ class Visit:
             made = api.exec_create(self.about.id, list(argv), stdin=True, stdout=True, stderr=True)
             attached = api.exec_start(made["Id"], socket=True)
         channel = Channel(attached)
-        reader = threading.Thread(target=_read, args=(channel, output, ended), name="exec-output", daemon=True)
-        reader.start()
+        reader = Worker(lambda: _read(channel, output, ended), "exec-output")
         try:
+            reader.start()
             # It may have ended: then it says why.
             with contextlib.suppress(OSError):
                 for data in stdin:
@@ -59,7 +59,7 @@ class Visit:
                         view = view[os.write(channel.to_agent, view) :]
         finally:
             channel.hang_up()
-            reader.join()
+            reader.wait()
             for line in channel.said():
                 output("stderr", line.encode() + b"\n")
             channel.close()

@@ -48,6 +48,15 @@ def test_a_binding_without_type_is_refused_by_the_files_name(tmp_path: Path) -> 
     assert "tiger" not in repr(vars(caught.value))
 
 
+@pytest.mark.fault("PRO-08")
+def test_values_in_a_workspace_whose_removal_was_killed_go_with_the_next_build(tmp_path: Path) -> None:
+    write(tmp_path / "w", {".packrunner-0123-removed/0/env/API_TOKEN": "tiger", "layers/a/f": "kept"})
+    (tmp_path / "w/.packrunner-0123-removed").chmod(0o700)
+    with workspace.opened(str(tmp_path / "w"), "/app", owner=None, env={}, bindings={}, waiting=lambda: None):
+        assert (tmp_path / "w/layers/a/f").exists()
+        assert not [name for name in os.listdir(tmp_path / "w") if name.startswith(".")]
+
+
 @pytest.mark.cnb("BND-04")
 def test_the_legacy_layout_passes_through_untouched(tmp_path: Path) -> None:
     files = {"metadata/kind": "mysql", "metadata/provider": "acme", "secret/password": "tiger"}
