@@ -7,13 +7,10 @@ more with `--hypothesis-profile thorough`.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,31 +37,6 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")
 
 
-@functools.cache
-def _missing_sandbox() -> str | None:
-    from packrunner.engines.probe import try_namespaces
-    from packrunner.engines.sandbox import SandboxEngine
-    from packrunner.errors import EngineError
-
-    try:
-        refusal = try_namespaces(SandboxEngine("", environ={}).bwrap)
-    except EngineError as error:
-        return error.brief
-    return f"{refusal.cause}: {' '.join(refusal.foreign)}" if refusal else None
-
-
-@functools.cache
-def _missing_network() -> str | None:
-    """Package indexes count as reachable when pip can fetch a small package."""
-    with tempfile.TemporaryDirectory() as scratch:
-        trial = subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, "six"],
-            capture_output=True,
-            check=False,
-        )
-    return None if trial.returncode == 0 else "pip cannot reach a package index"
-
-
 def _missing_skopeo() -> str | None:
     return None if shutil.which("skopeo") else "skopeo is not installed"
 
@@ -81,9 +53,9 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 REQUIRED = os.environ.get("PACKRUNNER_REQUIRE", "").split()
 
 TIERS: dict[str, Callable[[], str | None]] = {
-    "sandbox": _missing_sandbox,
-    "network": _missing_network,
-    "docker": services.is_missing,
+    "sandbox": services.missing_sandbox,
+    "network": services.missing_network,
+    "docker": services.missing_docker,
     "skopeo": _missing_skopeo,
     "registry": _missing_registry,
 }

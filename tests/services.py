@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import random
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -185,6 +188,32 @@ class RegistryService:
         raise ServiceError("docker-registry does not answer")
 
 
-def is_missing() -> str | None:
+@functools.cache
+def missing_sandbox() -> str | None:
+    """Why no sandbox can be made here."""
+    from packrunner.engines.probe import try_namespaces
+    from packrunner.engines.sandbox import SandboxEngine
+    from packrunner.errors import EngineError
+
+    try:
+        refusal = try_namespaces(SandboxEngine("", environ={}).bwrap)
+    except EngineError as error:
+        return error.brief
+    return f"{refusal.cause}: {' '.join(refusal.foreign)}" if refusal else None
+
+
+@functools.cache
+def missing_network() -> str | None:
+    """Why nothing can be installed here: package indexes count as reachable when pip can fetch a small package."""
+    with tempfile.TemporaryDirectory() as scratch:
+        trial = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, "six"],
+            capture_output=True,
+            check=False,
+        )
+    return None if trial.returncode == 0 else "pip cannot reach a package index"
+
+
+def missing_docker() -> str | None:
     """Why no Docker engine can be started here."""
     return None if os.path.exists(DOCKERD) and os.geteuid() == 0 else "needs root and Debian's docker.io"

@@ -1,4 +1,4 @@
-"""The installed command as a subprocess, over one home directory per session: the base image is made once."""
+"""The installed command as a subprocess, over one home directory per session; the base image is made once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import services
+from tests.acceptance import prepared as homes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,9 +105,28 @@ def fetch(url: str, process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def prepared(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the default base and nothing else, from which `homes.begin` makes others."""
+
+    def make(home: Path) -> None:
+        app = tmp_path_factory.mktemp("procfile")
+        (app / "Procfile").write_text("web: true\n")
+        cli = Cli(home=str(home))
+        cli.ok("build", "for-the-base", "-p", str(app), "-b", "procfile")
+        cli.ok("rm", "--yes", "for-the-base")
+        cli.ok("prune", "--yes")
+
+    ours = tmp_path_factory.getbasetemp()
+    return homes.once(ours.parent if hasattr(pytestconfig, "workerinput") else ours, make)
+
+
+@pytest.fixture(scope="session")
+def cli(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """The command as whoever runs the tests."""
-    return Cli(home=str(tmp_path_factory.mktemp("acceptance")))
+    home = tmp_path_factory.mktemp("acceptance")
+    if services.missing_network() is None and services.missing_sandbox() is None:
+        homes.begin(request.getfixturevalue("prepared"), home)
+    return Cli(home=str(home))
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 import signal
 import stat
 import time
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.acceptance.prepared import begin
 from tests.real_registry import PASSWORD, USER, blobs_sent, real_registry
 from tests.registry import Reply, ScriptedRegistry
 
@@ -61,18 +60,10 @@ def small(tmp_path: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def elsewhere(cli: Cli, tmp_path: Path) -> Cli:
+def elsewhere(cli: Cli, prepared: Path, tmp_path: Path) -> Cli:
     """Another machine: the base is there, and nothing else that was ever built."""
-    home = tmp_path / "elsewhere"
-    # Files are replaced and never written to in their places, so second names of them will do.
-    left_out = shutil.ignore_patterns("apps", "registry", "state", "*.lock", "lock")
-    shutil.copytree(cli.home, home, symlinks=True, ignore=left_out, copy_function=os.link)
-    other = replace(cli, home=str(home))
-    for line in other.ok("images").out.splitlines():
-        if not line.startswith("localhost/"):
-            other.ok("rm", "--yes", line.partition("\t")[0])
-    other.ok("prune", "--yes")
-    return other
+    begin(prepared, tmp_path / "elsewhere")
+    return replace(cli, home=str(tmp_path / "elsewhere"))
 
 
 @pytest.mark.cnb("EXP-06")
