@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Stream = Literal["stdout", "stderr"]
 LineSink = Callable[[Stream, bytes], None]
+Start = Callable[[], "subprocess.Popen[bytes]"]
 
 _LONGEST_LINE = 64 << 10
 _STEPS = ((signal.SIGINT, 1.0), (signal.SIGTERM, 1.0), (signal.SIGKILL, 5.0))
@@ -73,6 +75,51 @@ def run(
         status = child.wait()
     number = -status if status < 0 else None
     return Ended(code=128 + number if number else status, signal=number, timed_out=not in_time)
+
+
+class Order:
+    """A program that another thread starts: an exception cannot get between its start and the note of it (PRO-11)."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._abandoned = False
+        self._child: subprocess.Popen[bytes] | None = None
+        self._error: BaseException | None = None
+
+    def carry_out(self) -> None:
+        """Start it, unless nobody waits for it any more."""
+        with self._lock:
+            if not self._abandoned:
+                try:
+                    self._child = self._start()
+                except BaseException as error:  # noqa: BLE001 - raised again where the program was asked for
+                    self._error = error
+        self._ready.set()
+
+    def obtained(self, place: Callable[[], object]) -> subprocess.Popen[bytes]:
+        """The program, once `place` has had the order carried out. An exception meanwhile leaves none."""
+        try:
+            place()
+            self._ready.wait()
+        except BaseException:
+            with self._lock:
+                self._abandoned = True
+                if self._child:
+                    self._child.kill()
+                    self._child.wait()
+            raise
+        if self._error:
+            raise self._error
+        assert self._child
+        return self._child
+
+
+def begin(start: Start) -> subprocess.Popen[bytes]:
+    """What `start` returns, called in another thread: for a program that would live on where a stop loses it."""
+    order = Order(start)
+    return order.obtained(threading.Thread(target=order.carry_out, name="starter", daemon=True).start)
 
 
 def stop(child: subprocess.Popen[bytes]) -> None:

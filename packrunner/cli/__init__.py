@@ -6,6 +6,7 @@ before.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from packrunner.cli.services import Known, Services
     from packrunner.lifecycle.request import BuildRequest
+
+_log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str], known: Known | None = None, *, services: Services | None = None) -> int:
@@ -53,9 +56,10 @@ def _guarded(argv: Sequence[str], session: Session) -> int:
     except OutputClosedError:
         code = 0
     except ShownError as e:
-        code = _show(e, session)
+        code = _show(_stop_behind(e) or e, session)
     except Exception as e:  # noqa: BLE001  whatever it is, the user gets one line and a report
-        code = _unexpected(e, argv, session)
+        stop = _stop_behind(e)
+        code = _show(stop, session) if stop else _unexpected(e, argv, session)
     finally:
         if session.reporter is not None:
             session.reporter.close()
@@ -89,6 +93,16 @@ def _parsed_before(argv: Sequence[str], known: Known | None) -> BuildRequest | N
         return BuildRequest.from_plain(known.request)
     except ValueError:
         return None  # a record of another shape: parse the arguments
+
+
+def _stop_behind(error: BaseException) -> StoppedError | None:
+    """The stop that an error came of: Python wraps what is raised while it makes a class, and cleaning up may fail."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, StoppedError):
+        seen = seen.__cause__ or seen.__context__
+    if seen is not None and seen is not error:
+        _log.debug("a stop came to light as %s: %s", type(error).__name__, error)
+    return seen
 
 
 def _show(error: ShownError, session: Session) -> int:

@@ -11,66 +11,34 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
+from packrunner.process import Order
+from packrunner.threads import Worker
+
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
 
-    Start = Callable[[], "subprocess.Popen[bytes]"]
-
-
-class _Order:
-    """One process to start."""
-
-    def __init__(self, start: Start) -> None:
-        self._start = start
-        self._lock = threading.Lock()
-        self._ready = threading.Event()
-        self._abandoned = False
-        self._child: subprocess.Popen[bytes] | None = None
-        self._error: BaseException | None = None
-
-    def carry_out(self) -> None:
-        with self._lock:
-            if not self._abandoned:
-                try:
-                    self._child = self._start()
-                except BaseException as error:  # noqa: BLE001 - raised again where the process was asked for
-                    self._error = error
-        self._ready.set()
-
-    def wait(self) -> subprocess.Popen[bytes]:
-        try:
-            self._ready.wait()
-        except BaseException:
-            with self._lock:
-                self._abandoned = True
-                if self._child:
-                    self._child.kill()
-                    self._child.wait()
-            raise
-        if self._error:
-            raise self._error
-        assert self._child
-        return self._child
+    from packrunner.process import Start
 
 
 class Keeper:
     """Starts processes from one thread, which begins with the first of them."""
 
     def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = Worker(self._work, "sandbox-keeper")
 
     def start(self, start: Start) -> subprocess.Popen[bytes]:
         """What `start` returns, called in the keeper's thread; its exceptions are raised here."""
+        order = Order(start)
+        return order.obtained(lambda: self._place(order))
+
+    def _place(self, order: Order) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="sandbox-keeper", daemon=True)
+            if self._thread.ended:
+                self._thread = Worker(self._work, "sandbox-keeper")
                 self._thread.start()
-        order = _Order(start)
         self._orders.put(order)
-        return order.wait()
 
     def _work(self) -> None:
         while True:

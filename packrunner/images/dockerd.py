@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from packrunner import process
 from packrunner.errors import EngineError, UsageError, in_words
 
 if TYPE_CHECKING:
@@ -283,11 +284,10 @@ def _forwarded(url: str) -> Iterator[str]:
         words += ["-o", "StreamLocalBindMask=0177", "-L", f"{ours}:{parts.path.rstrip('/') or _SYSTEM}"]
         words += ["-p", str(parts.port)] if parts.port else []
         words += ["-l", parts.username] if parts.username else []
+        words += ["--", parts.hostname]
         with open(os.path.join(folder, "said"), "w+b") as said:
             try:
-                child = subprocess.Popen(
-                    [*words, "--", parts.hostname], stdout=said, stderr=said, start_new_session=True
-                )
+                child = process.begin(lambda: subprocess.Popen(words, stdout=said, stderr=said, start_new_session=True))
             except OSError as e:
                 raise _ssh_error(url, f"ssh: {e.strerror}") from e
             try:

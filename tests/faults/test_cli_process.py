@@ -115,6 +115,31 @@ def test_after_a_stop_that_python_dropped_a_second_one_ends_at_once() -> None:
     assert child.returncode == 130
 
 
+@pytest.mark.fault("PRO-01")
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "    type('Thing', (), {'field': Field()})",
+        "    try: time.sleep(30 if os.kill(os.getpid(), 15) else 30)\n    finally: raise OSError('while cleaning up')",
+    ],
+    ids=["while a class is made", "an error while cleaning up"],
+)
+def test_what_a_stop_becomes_on_its_way_is_a_stop(ending: str) -> None:
+    code = (
+        "class Field:\n"
+        "    def __set_name__(self, owner, name):\n"
+        "        os.kill(os.getpid(), 15)\n"
+        "        time.sleep(1)\n"
+        "def wait(request, reporter):\n"
+        f"{ending}\n"
+        "sys.exit(main(['build', 'shop'], services=FakeServices(on_build=wait)))"
+    )
+    child = process(code, stdout=PIPE, stderr=PIPE)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == 143
+    assert [line for line in err.splitlines() if line != b"Stopping ..."] == [b"Stopped."]
+
+
 STARTING = """
 import os, sys
 class Finder:

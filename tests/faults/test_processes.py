@@ -155,3 +155,29 @@ def test_several_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert sorted(codes) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.fault("PRO-11")
+def test_a_stop_while_a_program_is_started_leaves_none() -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        time.sleep(0.2)
+        begun.append(subprocess.Popen(["/bin/sleep", "60"]))
+        return begun[0]
+
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    try:
+        threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)).start()
+        with pytest.raises(KeyboardInterrupt):
+            process.begin(start)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [child.returncode for child in begun] == [-signal.SIGKILL]
+
+
+def test_a_program_that_is_begun_is_the_callers() -> None:
+    with process.begin(lambda: subprocess.Popen(["/bin/true"])) as child:
+        assert child.wait() == 0
+    with pytest.raises(FileNotFoundError):
+        process.begin(lambda: subprocess.Popen(["/no/such/program"]))

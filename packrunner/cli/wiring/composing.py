@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from packrunner import process
 from packrunner.errors import PackrunnerError, UsageError
 from packrunner.threads import Worker
 
@@ -153,7 +154,7 @@ def _follow(
 @contextmanager
 def _running(argv: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a process group of its own: a Ctrl-C at the terminal is ours, and Compose is asked to stop once."""
-    child = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+    child = process.begin(lambda: subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, process_group=0))
     try:
         yield child
     finally:
