@@ -120,12 +120,12 @@ class _Job:
         with self._output as output:
             for part in self._parts:
                 if isinstance(part, Tree):
-                    with _translated(part.source):
+                    with _translated(part):
                         self._tree(part, helped=helped)
                 else:
-                    with _translated(""):
+                    with _translated(None):
                         self._single(part)
-            with _translated(self._sources()):
+            with _translated(self._only_tree()):
                 blob = output.finish()
         sections = [self._complete(written) for written in self._written]
         if not output.unchanged:
@@ -190,9 +190,9 @@ class _Job:
             if tree and tree.only is None and not written.merged and not tree.exclude:
                 yield tree.source, written.section.table()
 
-    def _sources(self) -> str:
-        trees = [part.source for part in self._parts if isinstance(part, Tree)]
-        return trees[0] if len(trees) == 1 else ""
+    def _only_tree(self) -> Tree | None:
+        trees = [part for part in self._parts if isinstance(part, Tree)]
+        return trees[0] if len(trees) == 1 else None
 
 
 def _key(tree: Tree, *, merged: bool) -> str:
@@ -202,14 +202,16 @@ def _key(tree: Tree, *, merged: bool) -> str:
 
 
 @contextmanager
-def _translated(source: str) -> Iterator[None]:
-    """Errors of the inner parts as the user's; `source` is the tree in hand."""
+def _translated(tree: Tree | None) -> Iterator[None]:
+    """Errors of the inner parts as the user's: of a path in `tree`, the tree in hand, by its name in the image."""
+    source = tree.source if tree else ""
     try:
         yield
     except PackError as e:
         path = shown(os.path.join(source, e.path))
+        name = shown(os.path.join("/", tree.target, e.path)) if tree else path
         error = ChangedWhileReadError if e.kind == "changed-while-read" else ExportError
-        raise error(f"{path} cannot be put into a layer", slug=e.kind, cause=e.cause, at=path) from e
+        raise error(f"{name} cannot be put into a layer", slug=e.kind, cause=e.cause, at=path) from e
     except StoreError:
         raise
     except OSError as e:
