@@ -35,6 +35,9 @@ def read_file(path: str) -> BuilderFile:
     try:
         with open(path, "rb") as file:
             data = file.read()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        what = "is a directory" if os.path.isdir(path) else "does not exist"
+        raise UsageError(f"{readable(path)} {what}", slug="builder-file", tries=("--config FILE",)) from error
     except OSError as error:
         raise disk_error(error, readable(path)) from error
     return builder_file.read(data, where=readable(path))

@@ -51,7 +51,9 @@ def locate_extension(text: str) -> Located:
         f"{readable(text)} holds no extension.toml" if there else f"there is no directory {readable(text)}",
         slug="unknown-extension",
         cause="an image extension is a directory with extension.toml and bin/generate, or a directory generate",
-        tries=("--extension ./DIR, for the directory that holds it",),
+        tries=(
+            _instead("--buildpack", text, "buildpack.toml") or "--extension ./DIR, for the directory that holds it",
+        ),
     )
 
 
@@ -93,5 +95,15 @@ def _directory(text: str) -> Located:
         f"{text} holds no buildpack.toml" if there else f"there is no directory {text}",
         slug="unknown-buildpack",
         cause="a buildpack is a directory with buildpack.toml, bin/detect and bin/build",
-        tries=("--buildpack ./DIR, for the directory that holds it",),
+        tries=(
+            _instead("--extension", text, "extension.toml") or "--buildpack ./DIR, for the directory that holds it",
+        ),
     )
+
+
+def _instead(flag: str, text: str, descriptor: str) -> str:
+    """The other flag, for a directory that holds what the other one takes; "" for any other."""
+    if not os.path.isfile(os.path.join(text, descriptor)):
+        return ""
+    shown = readable(text)
+    return f"{flag} {shown}" if shown.startswith(("/", "~", ".")) else f"{flag} ./{shown}"

@@ -33,6 +33,9 @@ def read_file(path: str) -> PackageFile:
     try:
         with open(path, "rb") as file:
             data = file.read()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        what = "is a directory" if os.path.isdir(path) else "does not exist"
+        raise _wrong(f"{shown} {what}", shown, "--config FILE") from error
     except OSError as error:
         raise disk_error(error, shown) from error
     found = package.read_package_file(data, where=shown)

@@ -130,7 +130,8 @@ def _page(made: Made, about: str, example: Example, *, tests: str, missing: str)
     shown = paths.readable(made.directory)
     inside = ", ".join(filter(None, (units.number(len(made.files), "file"), tests)))
     yield f"Created {shown}/ ({inside})"
-    how = "" if tests else f": pip install pytest, and pytest {shown}"
+    install = "" if find_spec("pytest") else "pip install pytest, and "
+    how = "" if tests else f": {install}pytest {shown}"
     for name, text in _parts(about, example, missing).items():
         yield f"  {name:<{_WIDTH}}  {text}"
     yield f"  {'tests/':<{_WIDTH}}  a fixture application and tests{how}"

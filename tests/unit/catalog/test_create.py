@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from packrunner.catalog import create, creating, package
+from packrunner.catalog import create, creating, package, packing
 from packrunner.catalog.builder_image import ImageBuilder
 from packrunner.catalog.create import Ingredients, LifecycleFiles
 from packrunner.catalog.stage import Stage
@@ -383,3 +383,13 @@ def test_packages_share_their_layers_with_builders(ingredients: Ingredients, sto
         package.Contents(entry=one), platform=package.Platform(architecture="amd64"), labels={}, store=store
     )
     assert alone.layers[0].diff_id in {layer.diff_id for layer in create.make(ingredients, store).layers}
+
+
+def test_a_file_that_is_not_there_is_the_users_to_name(tmp_path: Path) -> None:
+    for path, what in ((tmp_path / "builder.toml", "does not exist"), (tmp_path, "is a directory")):
+        with pytest.raises(UsageError, match=what) as caught:
+            creating.read_file(str(path))
+        assert (caught.value.slug, caught.value.tries) == ("builder-file", ("--config FILE",))
+        with pytest.raises(UsageError, match=what) as caught:
+            packing.read_file(str(path))
+        assert (caught.value.slug, caught.value.tries) == ("package", ("--config FILE",))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner.catalog.builtin import builtin_dir, sdk_dir, short_names
+from packrunner.catalog.locate import locate_extension
 from packrunner.catalog.select import Around, CatalogSettings, Selection, select
 from packrunner.catalog.wanted import Groups, Wanted
 from packrunner.errors import BuildpackApiError, UsageError
@@ -477,3 +478,18 @@ def test_system_buildpacks_can_be_left_out(settings: CatalogSettings) -> None:
     left = select((), settings=settings, around=Around(system=False)).system
     assert not left.system.pre.buildpacks
     assert not left.system.post.buildpacks
+
+
+def test_what_the_other_flag_takes_is_sent_there(
+    settings: CatalogSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ext").mkdir()
+    (tmp_path / "ext" / "extension.toml").write_text("")
+    write(tmp_path, "bp")
+    with pytest.raises(UsageError) as asked:
+        select((str(tmp_path / "ext"),), settings=settings)
+    assert asked.value.tries == ("--extension ./ext",)
+    with pytest.raises(UsageError) as asked:
+        locate_extension("bp")
+    assert asked.value.tries == ("--buildpack ./bp",)

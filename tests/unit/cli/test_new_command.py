@@ -101,6 +101,7 @@ def test_other_kinds(kind: str, lines: list[str], capsys: Capture) -> None:
     assert call("buildpack", "new", "acme/hello", "--kind", kind) == 0
     out = capsys.readouterr().out.splitlines()
     assert all(line.startswith(start) for line, start in zip(out[1:], lines, strict=False))
+    assert "  tests/                a fixture application and tests: pytest hello" in out
     taking = "-b procfile --extension ./hello" if kind == "extension" else "-b ./hello"
     assert out[-1] == f"Try it:  packrunner build demo -p hello/tests/fixture {taking}"
 
