@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -125,7 +126,8 @@ def place(request: BuildRequest, builder: Builder) -> str:
         key += f" {request.shape.app_dir}"
     if request.shape.exec_env != "production":
         key += f" for {request.shape.exec_env}"
-    return workspace.location(paths.cache_dir(), request.source, key)
+    # Whatever link leads there, it is one application.
+    return workspace.location(paths.cache_dir(), os.path.realpath(request.source), key)
 
 
 def user_of(request: BuildRequest, builder: Builder) -> User:
