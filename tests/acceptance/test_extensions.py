@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.registry import ScriptedRegistry
+
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Cli, Ended
 
@@ -180,7 +182,7 @@ def test_build_id_means_a_new_run_each_time(cli: Cli, source: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
-        ("FROM registry.example/run:1\n", 92, "error[run-image-unreachable]"),
+        ("FROM {registry}/run:1\n", 92, "error[run-image-unreachable]"),
         (SAME + "USER root\n", 102, "leaves root as the user of the run image"),
         (SAME + "USER root\nRUN echo why; exit 4\n", 102, "acme_bad/run.Dockerfile:4: RUN ended with exit code 4"),
         (SAME + "RUN true\nFROM other\n", 92, "acme_bad/run.Dockerfile:4: a second FROM"),
@@ -189,9 +191,14 @@ def test_build_id_means_a_new_run_each_time(cli: Cli, source: Path, tmp_path: Pa
 def test_what_goes_wrong_has_its_code_and_place(
     cli: Cli, source: Path, tmp_path: Path, text: str, code: int, says: str
 ) -> None:
-    bad = extension(tmp_path / "bad", "x", run_Dockerfile=text)
+    registry = ScriptedRegistry()
+    registry.serve()
+    bad = extension(tmp_path / "bad", "x", run_Dockerfile=text.replace("{registry}", registry.host))
     shows = requiring_buildpack(tmp_path / "shows", "x")
-    failed = cli("build", "bad", "-p", str(source), "-b", shows, "--extension", bad)
+    try:
+        failed = cli("build", "bad", "-p", str(source), "-b", shows, "--extension", bad)
+    finally:
+        registry.stop()
     assert failed.code == code
     assert says in failed.err
 

@@ -202,10 +202,10 @@ def test_the_second_use_costs_nothing(home: Home, base: Base) -> None:
     before = home.reporter.events
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()  # whatever else this machine does
         again = home.open("build")
         assert again.build_rootfs() == base.build_rootfs()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert min(times) < 0.02
     assert home.reporter.events == before
 

@@ -496,7 +496,7 @@ class TestFiles:
         (place.directory / "plans" / "p").write_text("")
         plans = Mount(source=str(place.directory / "plans"), target="/cnb/plans")
         place.spec = replace(place.spec, mounts=(*place.spec.mounts, plans))
-        ended, output = place.run(*shell("echo x >/layers/f; echo y >~/g; cat /etc/hosts; ls /cnb/plans"))
+        ended, output = place.run(*shell("exec 2>&1; echo x >/layers/f; echo y >~/g; cat /etc/hosts; ls /cnb/plans"))
         assert ended.code == 0
         assert "127.0.0.1" in output
         assert output.endswith("p\n")

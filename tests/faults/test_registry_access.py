@@ -317,9 +317,9 @@ def test_a_token_server_that_gives_none(body: bytes) -> None:
     ],
 )
 def test_challenges(headers: list[str], found: list[tuple[str, int]]) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     assert [(one.scheme, len(one.params)) for one in parse(headers)][: len(found)] == found
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
 
 
 @pytest.mark.fault("REG-14")

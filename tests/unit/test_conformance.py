@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -126,7 +127,11 @@ def test_the_plugin_runs_marked_tests_only_and_writes_what_became_of_them(tmp_pa
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conformance.plugin", "--conformance", str(out)]
     marked = ["-o", "markers=cnb(id): an item", str(tmp_path)]
     ended = subprocess.run(
-        [*command, "--rootdir", str(tmp_path), *marked], cwd=items.ROOT, capture_output=True, check=False
+        [*command, "--rootdir", str(tmp_path), *marked],
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        cwd=items.ROOT,
+        capture_output=True,
+        check=False,
     )
     assert ended.returncode == 1, ended.stdout
     assert {tuple(one["ids"]): (one["outcome"], one["reason"]) for one in json.loads(out.read_text())} == {

@@ -121,6 +121,9 @@ def test_what_an_extension_chooses() -> None:
     with pytest.raises(GenerateError) as caught:
         known.find("gone")
     assert caught.value.slug == "run-image-unreachable"
+    with pytest.raises(GenerateError) as caught:
+        images(builder(silent=("far",))).find("far")
+    assert (caught.value.slug, caught.value.cause) == ("run-image-unreachable", "far did not answer")
     with pytest.raises(UsageError) as refused:
         known.find("mine/run")
     assert refused.value.slug == "run-image-platform"

@@ -86,6 +86,6 @@ def test_a_file_that_is_no_text_is_named() -> None:
 
 
 def test_a_pattern_of_many_stars_ends_soon() -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     assert not ignored("a*" * 12 + "b", "a" * 60)
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import platform
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,21 +153,6 @@ def test_a_wheel_takes_all_and_an_editable_installation_its_own(project: Path, m
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(hook.LauncherError, match="riscv64 is not supported"):
         hook.artifacts(project, "editable")
-
-
-def test_the_programs_are_the_same_wherever_they_are_compiled(tmp_path: Path) -> None:
-    digests = []
-    for name in ("one", "another/place"):
-        root = tmp_path / name
-        shutil.copytree(REPOSITORY / "launcher", root / "launcher", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(REPOSITORY / "pyproject.toml", root)
-        try:
-            go = hook.Go(root)
-        except hook.LauncherError as error:
-            pytest.skip(str(error))
-        (directory,) = hook.compile_programs(root, (hook.host_architecture(),), go=go)
-        digests.append([hashlib.sha256((directory / each).read_bytes()).hexdigest() for each in hook.PROGRAMS])
-    assert digests[0] == digests[1]
 
 
 def test_developers_get_an_exit_code_and_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

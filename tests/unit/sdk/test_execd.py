@@ -41,10 +41,10 @@ def printed(tmp_path: Path, program: str, env: dict[str, str]) -> dict[str, obje
 
 
 @pytest.mark.cnb("LAU-15")
-@pytest.mark.parametrize("value", VALUES)
-def test_a_shells_values_arrive(tmp_path: Path, value: str) -> None:
-    found = printed(tmp_path, of_shell('set_env ONE "$V"\nset_env TWO 2'), {"V": value})
-    assert found == {"ONE": value, "TWO": "2"}
+def test_a_shells_values_arrive(tmp_path: Path) -> None:
+    values = {f"V{number}": value for number, value in enumerate(VALUES)}
+    found = printed(tmp_path, of_shell("\n".join(f'set_env {name} "${name}"' for name in values)), values)
+    assert found == values
 
 
 def test_a_command_that_fails_ends_the_start(tmp_path: Path) -> None:
@@ -55,13 +55,13 @@ def test_a_command_that_fails_ends_the_start(tmp_path: Path) -> None:
 def echo() -> dict[str, str]:
     import os
 
-    return {"ONE": os.environ["V"], **dict.fromkeys(["TWO"], "2")}
+    return {name: value for name, value in os.environ.items() if name.startswith("V")}
 
 
 @pytest.mark.cnb("LAU-15")
-@pytest.mark.parametrize("value", [*VALUES, "cr\r\nlf"])
-def test_a_functions_values_arrive(tmp_path: Path, value: str) -> None:
-    assert printed(tmp_path, of_function(echo), {"V": value}) == {"ONE": value, "TWO": "2"}
+def test_a_functions_values_arrive(tmp_path: Path) -> None:
+    values = {f"V{number}": value for number, value in enumerate([*VALUES, "cr\r\nlf"])}
+    assert printed(tmp_path, of_function(echo), values) == values
 
 
 def needy() -> dict[str, str]:
