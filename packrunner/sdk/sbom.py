@@ -200,7 +200,8 @@ def _quoted(text: str) -> str:
 
 
 def _identifier(text: str) -> str:
-    return "".join(c if c in _IDENTIFIER else "-" for c in text).strip("-")
+    # Of a name in another script nothing is left, and an identifier has to have something.
+    return "".join(c if c in _IDENTIFIER else "-" for c in text).strip("-") or "package"
 
 
 def _unique(text: str, used: set[str], *, joint: str = "#") -> str:

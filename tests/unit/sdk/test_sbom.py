@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
 from packrunner.sdk.sbom import Component, cyclonedx, purl, spdx
@@ -14,6 +15,8 @@ from tests.unit.sdk.programs import building
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from packrunner.sdk.sbom import Kind
 
 TOOL = Component(
     "a tool",
@@ -26,6 +29,7 @@ TOOL = Component(
     cpe="cpe:2.3:a:x:tool:1.0:*:*:*:*:*:*:*",
 )
 BARE = Component("ba/re")
+KINDS: tuple[Kind, ...] = ("application", "framework", "library", "platform", "file", "data")
 URN = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
 BOTH = pytest.mark.parametrize("write", [cyclonedx, spdx])
 
@@ -76,6 +80,124 @@ def test_spdx_has_what_it_demands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert described == {one["SPDXID"] for one in found["packages"]}
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     assert json.loads(spdx([TOOL], subject="x"))["creationInfo"]["created"] == "1970-01-01T00:00:00Z"
+
+
+def table(required: str, **more: dict[str, Any]) -> dict[str, Any]:
+    """An object that has the required fields, and besides them only what is named: both formats forbid all else."""
+    properties: dict[str, Any] = {**{name: {} for name in required.split()}, **more}
+    return {"type": "object", "required": required.split(), "properties": properties, "additionalProperties": False}
+
+
+def several(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item, "minItems": 1}
+
+
+def text(pattern: str = "^.+$") -> dict[str, Any]:
+    return {"type": "string", "pattern": pattern}
+
+
+def one_of(words: str) -> dict[str, Any]:
+    return {"enum": words.split()}
+
+
+ADDRESS = text(r"^[a-z][a-z0-9+.-]*://[^\s@]+$")
+_COMPONENT = table(
+    "type name",
+    **{
+        "type": one_of(
+            "application framework library container platform operating-system device device-driver firmware file "
+            "machine-learning-model data cryptographic-asset"
+        ),
+        "name": text(),
+        "bom-ref": text(),
+        "version": text(),
+        "purl": text(r"^pkg:[a-z]+/\S+$"),
+        "cpe": text(r"^cpe:2\.3:[aho*-](:\S+){10}$"),
+        "hashes": several(table("alg content", alg=one_of("SHA-256"), content=text("^[a-f0-9]{64}$"))),
+        "licenses": {**several(table("expression", expression=text())), "maxItems": 1},
+        "externalReferences": several(table("url type", url=ADDRESS, type=one_of("distribution"))),
+    },
+)
+CYCLONEDX = table(
+    "bomFormat specVersion",
+    **{
+        "$schema": one_of("http://cyclonedx.org/schema/bom-1.6.schema.json"),
+        "bomFormat": one_of("CycloneDX"),
+        "specVersion": one_of("1.6"),
+        "serialNumber": text("^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+        "version": {"type": "integer", "minimum": 1},
+        "metadata": table("", component=_COMPONENT),
+        "components": {"type": "array", "items": _COMPONENT, "uniqueItems": True},
+    },
+)
+_SPDX_ID = text(r"^SPDXRef-[A-Za-z0-9.-]+$")
+_MAYBE = text(r"^(NOASSERTION|NONE|[A-Za-z0-9(].*)$")
+_SPDX_PACKAGE = table(
+    "SPDXID name downloadLocation filesAnalyzed licenseConcluded licenseDeclared copyrightText",
+    SPDXID=_SPDX_ID,
+    name=text(),
+    downloadLocation={"anyOf": [one_of("NOASSERTION NONE"), ADDRESS]},
+    # True would demand a packageVerificationCode.
+    filesAnalyzed={"const": False},
+    licenseConcluded=_MAYBE,
+    licenseDeclared=_MAYBE,
+    versionInfo=text(),
+    checksums=several(
+        table("algorithm checksumValue", algorithm=one_of("SHA256"), checksumValue=text("^[a-f0-9]{64}$"))
+    ),
+    externalRefs=several(
+        table(
+            "referenceCategory referenceLocator referenceType",
+            referenceCategory=one_of("PACKAGE-MANAGER SECURITY"),
+            referenceLocator=text(r"^\S+$"),
+            referenceType=one_of("purl cpe23Type"),
+        )
+    ),
+)
+SPDX = table(
+    "SPDXID spdxVersion creationInfo name dataLicense documentNamespace",
+    SPDXID=one_of("SPDXRef-DOCUMENT"),
+    spdxVersion=one_of("SPDX-2.3"),
+    dataLicense=one_of("CC0-1.0"),
+    name=text(),
+    documentNamespace=text("^[a-z]+:[^#]+$"),
+    creationInfo=table(
+        "created creators",
+        created=text(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"),
+        creators=several(text("^(Person|Organization|Tool): .+$")),
+    ),
+    packages={"type": "array", "items": _SPDX_PACKAGE},
+    relationships={
+        "type": "array",
+        "items": table(
+            "spdxElementId relatedSpdxElement relationshipType",
+            spdxElementId=_SPDX_ID,
+            relatedSpdxElement=_SPDX_ID,
+            relationshipType=one_of("DESCRIBES"),
+        ),
+    },
+)
+
+
+@pytest.mark.cnb("BLD-26")
+@pytest.mark.parametrize(("write", "schema"), [(cyclonedx, CYCLONEDX), (spdx, SPDX)], ids=["cdx", "spdx"])
+@pytest.mark.parametrize(
+    "components",
+    [
+        [],
+        [BARE],
+        [TOOL, BARE],
+        [Component(TOOL.name, TOOL.version, purl=TOOL.purl), TOOL],
+        [Component("\N{SNOWMAN}", "\N{SNOWMAN}"), Component("-", "."), Component("x" * 500, license="MIT")],
+        [Component(name, kind=kind) for name, kind in zip("abcdef", KINDS, strict=True)],
+    ],
+    ids=["none", "bare", "both", "twins", "odd names", "kinds"],
+)
+def test_every_field_is_as_the_format_says(
+    write: Callable[..., bytes], schema: dict[str, Any], components: list[Component]
+) -> None:
+    found = json.loads(write(components, subject="layer"))
+    jsonschema.Draft202012Validator(schema).validate(found)
 
 
 @BOTH
