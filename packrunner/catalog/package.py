@@ -13,7 +13,8 @@ from packrunner.catalog import members
 from packrunner.catalog.check import PLACES, place_of
 from packrunner.errors import UsageError
 from packrunner.formats import package
-from packrunner.formats.buildpack import Stack
+from packrunner.formats.buildpack import Distro, Stack
+from packrunner.formats.target import Platform, same_distro, written
 from packrunner.images.image import Image
 from packrunner.images.layer import Dir, Part, Tree, write_layer
 
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
     from packrunner.images.store import LocalStore
 
 ANY_STACK = "*"
-
-
-class Platform(msgspec.Struct, frozen=True, kw_only=True):
-    """What a package is for."""
-
-    os: str = "linux"
-    architecture: str
-    variant: str = ""
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,15 +150,27 @@ def check_targets(contents: Contents, platform: Platform) -> None:
     for one in contents.all:
         targets = one.descriptor.targets
         if targets and not any(_fits(target, platform) for target in targets):
-            named = ["/".join(filter(None, (target.os, target.arch, target.variant))) for target in targets]
-            asked = "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+            named = [written(target) for target in targets]
             raise UsageError(
-                f"{full_name(one)} is not for {asked}",
+                f"{full_name(one)} is not for {platform}",
                 slug="buildpack-target",
                 cause=f"its targets are {', '.join(dict.fromkeys(named))}",
                 at=members.at(one, "targets"),
-                tries=(f"--target {named[0]}", f"a [[targets]] for {asked} in its {one.kind}.toml"),
+                tries=(
+                    f"--target {_near(targets[0], platform)}",
+                    f"a [[targets]] for {platform} in its {one.kind}.toml",
+                ),
             )
+
+
+def _near(target: Target, platform: Platform) -> Platform:
+    """The platform that a target is for, which is that one where the target does not say."""
+    return Platform(
+        os=target.os or platform.os,
+        architecture=target.arch or platform.architecture,
+        variant=target.variant or target.arch_variant,
+        distro=target.distros[0] if target.distros else Distro(),
+    )
 
 
 def _fits(target: Target, platform: Platform) -> bool:
@@ -173,6 +178,11 @@ def _fits(target: Target, platform: Platform) -> bool:
         target.os in {"", platform.os}
         and target.arch in {"", platform.architecture}
         and (not platform.variant or (target.variant or target.arch_variant) in {"", platform.variant})
+        and (
+            not platform.distro.name
+            or not target.distros
+            or any(same_distro(one, platform.distro) for one in target.distros)
+        )
     )
 
 

@@ -3,6 +3,7 @@
     buildpack.toml                       for all of them
     linux/amd64/bin/build  ...           what a buildpack for linux/amd64 is, but for its buildpack.toml
     linux/arm64/v8/bin/build  ...        the same for a variant of an architecture
+    linux/amd64/debian@13/bin/build      the same for a distribution, also below a variant
 
 Directories may be left out from the end: linux/bin/build is for every architecture that has none of its own.
 """
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SYSTEM = "linux"
-_DEPTH = 2
-"""How many directories below SYSTEM there may be: architecture and variant."""
+_DEPTH = 3
+"""How many directories below SYSTEM there may be: architecture, variant and distribution."""
 
 
 def own_platform() -> str:
@@ -68,5 +69,11 @@ def folder(source: str, platform: str, *, shown: str) -> str:
         slug="buildpack-target",
         cause=f"it has {', '.join(have)}",
         at=os.path.join(shown, platform),
-        tries=(f"a directory {platform} beside the others", f"--target {have[0]}"),
+        tries=(f"a directory {platform} beside the others", f"--target {_target(have[0])}"),
     )
+
+
+def _target(folder: str) -> str:
+    """A directory as `--target` takes it."""
+    above, _, last = folder.rpartition("/")
+    return f"{above}:{last}" if "@" in last else folder

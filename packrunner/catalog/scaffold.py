@@ -20,8 +20,8 @@ from packrunner.catalog import builtin
 from packrunner.catalog.check import kind_of, read_descriptor
 from packrunner.disk import disk_error, temporary
 from packrunner.errors import UsageError
-from packrunner.formats import api
-from packrunner.formats.buildpack import Distro, Target
+from packrunner.formats import api, target
+from packrunner.formats.buildpack import Target
 from packrunner.names import BuildpackId
 from packrunner.paths import readable
 
@@ -75,7 +75,7 @@ def create(
     _check_free(directory)
     if example == "composite" and targets:
         raise UsageError("a composite has no targets of its own", slug="usage", tries=("leave out --target",))
-    chosen = [target(text) for text in targets] or _default_targets(example)
+    chosen = [target.read(text) for text in targets] or _default_targets(example)
     short = identity.rpartition("/")[2]
     values = {
         "id": identity,
@@ -102,31 +102,6 @@ def create(
     return Made(
         directory=directory, files=tuple(sorted(_files(directory))), to_run="make.sh" if example == "go" else ""
     )
-
-
-def target(text: str) -> Target:
-    """`OS/ARCH/VARIANT:DISTRO@VERSION;DISTRO@VERSION`, all but the first part optional. Raises UsageError."""
-    place, _, distros = text.partition(":")
-    parts = [*place.split("/"), "", ""]
-    named = [one.partition("@") for one in distros.split(";") if one]
-    words = [*filter(None, parts), *(word for name, _, number in named for word in (name, *filter(None, [number])))]
-    if len(parts) > 5 or not parts[0] or not all(one[0] for one in named) or not all(map(_is_word, words)):
-        raise UsageError(
-            f"{text!r} is not a target",
-            slug="usage",
-            cause="it has to be OS/ARCH, maybe with /VARIANT and :DISTRO@VERSION",
-            tries=("--target linux/arm64", "--target linux/amd64:debian@13"),
-        )
-    return Target(
-        os=parts[0],
-        arch=parts[1],
-        variant=parts[2],
-        distros=tuple(Distro(name=name, version=number) for name, _, number in named),
-    )
-
-
-def _is_word(text: str) -> bool:
-    return text.isascii() and text.replace("-", "").replace(".", "").replace("_", "").isalnum()
 
 
 def _default_targets(example: Example) -> list[Target]:

@@ -26,7 +26,7 @@ class CatalogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where things are: the built-in buildpacks, the stage directory, what is copied into buildpacks that ask.
 
     `reach` brings packages, and what is on the network; without one only directories are read. `platform` is whom
-    buildpacks are for, as OS/ARCH or OS/ARCH/VARIANT; "" for this machine.
+    buildpacks are for, as OS/ARCH/VARIANT/DISTRO@VERSION or less; "" for this machine.
     """
 
     stage_dir: str

@@ -14,6 +14,7 @@ from packrunner.lifecycle import image_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from packrunner.formats.target import Platform
     from packrunner.images.compress import Compression
     from packrunner.lifecycle.wishes import PullPolicy
 
@@ -23,7 +24,7 @@ FILE = "builder.toml"
 class BuilderWish(msgspec.Struct, frozen=True, kw_only=True):
     """A builder.toml, and where the builder goes: names in the store, further places as locators.
 
-    `platforms` are OS, architecture and variant; none means this machine's.
+    `platforms` are what it is for; none means this machine's.
     """
 
     config: str
@@ -37,7 +38,7 @@ class BuilderWish(msgspec.Struct, frozen=True, kw_only=True):
     pull_policy: PullPolicy
     docker_host: str
     quiet: bool = False
-    platforms: tuple[tuple[str, str, str], ...] = ()
+    platforms: tuple[Platform, ...] = ()
 
 
 def wish(  # noqa: PLR0913  one parameter per flag

@@ -14,6 +14,7 @@ from packrunner.lifecycle import image_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from packrunner.formats.target import Platform
     from packrunner.images.compress import Compression
     from packrunner.lifecycle.wishes import PullPolicy
 
@@ -23,13 +24,13 @@ SUFFIX = ".cnb"
 class PackageWish(msgspec.Struct, frozen=True, kw_only=True):
     """What to package, and where it goes: names in the store, or places as locators.
 
-    `config` is a package.toml, None for the directory's own, if it has one. `platforms` are OS, architecture and
-    variant; none means this machine's. A name, and a single place, gets the packages for all of them.
+    `config` is a package.toml, None for the directory's own, if it has one. `platforms` are what it is for;
+    none means this machine's. A name, and a single place, gets the packages for all of them.
     """
 
     directory: str
     config: str | None
-    platforms: tuple[tuple[str, str, str], ...]
+    platforms: tuple[Platform, ...]
     names: tuple[str, ...]
     outputs: tuple[str, ...]
     labels: dict[str, str]
@@ -65,7 +66,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
             slug="usage",
             tries=("packrunner buildpack package NAME --push",),
         )
-    asked = platforms(targets)
+    asked = platforms(targets, apart=is_file and not is_place)
     if apart and not flat:
         raise UsageError("--flatten-exclude goes with --flatten", slug="usage", tries=("--flatten",))
     names = () if is_file else tuple(image_names.image_name(one) for one in (name, *tags))
@@ -81,7 +82,7 @@ def wish(  # noqa: PLR0913  one parameter per flag
         config=os.path.join(here, config_file) if config_file else None,
         platforms=asked,
         names=names,
-        outputs=_outputs(name, targets, here) if is_file else (),
+        outputs=_outputs(name, asked, here) if is_file else (),
         labels=dict(label(text) for text in labels),
         flat=flat,
         apart=frozenset(apart),
@@ -91,38 +92,34 @@ def wish(  # noqa: PLR0913  one parameter per flag
     )
 
 
-def _outputs(name: str, targets: Sequence[str], here: str) -> tuple[str, ...]:
+def _outputs(name: str, asked: Sequence[Platform], here: str) -> tuple[str, ...]:
     if name.partition(":")[0] in image_names.LOCATORS:
         return (image_names.output(name, here),)
     stem = name.removesuffix(SUFFIX)
-    if len(targets) < 2:
+    if len(asked) < 2:
         return (f"oci-archive:{os.path.join(here, stem + SUFFIX)}",)
-    files = [f"{stem}-{one.replace('/', '-')}{SUFFIX}" for one in targets]
+    files = [f"{stem}-{one.folder.replace('/', '-').replace('@', '-')}{SUFFIX}" for one in asked]
     return tuple(f"oci-archive:{os.path.join(here, file)}" for file in files)
 
 
-def platforms(targets: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
-    """OS, architecture and variant of each target. Raises UsageError."""
-    found = tuple(_platform(text) for text in targets)
+def platforms(targets: Sequence[str], *, apart: bool = False) -> tuple[Platform, ...]:
+    """The platforms of all targets; `apart`: each gets a file of its own. Raises UsageError.
+
+    Under one name, readers tell images apart by OS, architecture and variant, and by nothing else.
+    """
+    from packrunner.formats import target
+
+    found = tuple(one for text in targets for one in target.platforms(text))
+    if len({one.folder if apart else one.name for one in found}) == len(found):
+        return found
     if len(set(found)) < len(found):
         raise UsageError("--target names a platform twice", slug="usage", cause=", ".join(targets))
-    return found
-
-
-def _platform(text: str) -> tuple[str, str, str]:
-    parts = text.split("/")
-    if not 2 <= len(parts) <= 3 or not all(part.isascii() and part.replace("-", "").isalnum() for part in parts):
-        raise UsageError(
-            f"{text!r} is not a platform",
-            slug="usage",
-            cause="it has to be OS/ARCH or OS/ARCH/VARIANT",
-            tries=("--target linux/arm64",),
-        )
-    if parts[0] != "linux":
-        raise UsageError(
-            f"images are made for linux, not for {parts[0]}", slug="usage", tries=("--target linux/amd64",)
-        )
-    return (parts[0], parts[1], parts[2] if len(parts) > 2 else "")
+    raise UsageError(
+        "under one name there is one image for each platform, whatever the distribution",
+        slug="usage",
+        cause=", ".join(map(str, found)),
+        tries=(f"--target {found[0]}, and another name for each further distribution",),
+    )
 
 
 def label(text: str) -> tuple[str, str]:

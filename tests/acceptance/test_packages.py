@@ -57,9 +57,10 @@ def test_a_build_is_the_same_wherever_the_buildpack_is(cli: Cli, app: Path) -> N
     cli.ok("buildpack", "package", "acme/all", "-p", "all", "--label", "team=a", cwd=app)
     with tarfile.open(app / "tool.tgz", "w:gz") as archive:
         archive.add(app / "tool", "tool-1.0.0")
+    shutil.make_archive(str(app / "tool"), "zip", app, "tool")
     digests = {
         cli.ok("build", "packages", "-p", "app", "-b", place, cwd=app).digest
-        for place in ("./tool", "tool.cnb", "acme/all", "docker://acme/all", "./tool.tgz")
+        for place in ("./tool", "tool.cnb", "acme/all", "docker://acme/all", "./tool.tgz", "tool.zip")
     }
     assert len(digests) == 1
     assert cli.ok("run", "packages").out == "from the application"
@@ -214,6 +215,46 @@ def test_a_target_that_a_buildpack_is_not_for_is_refused(cli: Cli, several: Path
     refused = cli("buildpack", "package", "acme/x", "-p", "tool", *TARGETS, cwd=several)
     assert refused.code == 2
     assert "acme/tool@1.0.0 is not for linux/arm64" in refused.err
+
+
+@pytest.mark.cnb("TGT-01", "DST-06")
+def test_a_distribution_chooses_the_directory(cli: Cli, several: Path) -> None:
+    own = ARCHITECTURES[os.uname().machine == "aarch64"]
+    debian = several / f"tool/linux/{own}/debian@13"
+    shutil.copytree(several / f"tool/linux/{own}", several / "other")
+    shutil.copytree(several / "other", debian)
+    program = debian / "bin/build"
+    program.write_text(program.read_text().replace(f"for {own}", "for debian"))
+    both = ("-t", f"linux/{own}:debian@13;ubuntu@24.04")
+    cli.ok("buildpack", "package", "tool.cnb", "-p", "tool", *both, cwd=several)
+    names = [f"tool-linux-{own}-debian-13.cnb", f"tool-linux-{own}-ubuntu-24.04.cnb"]
+    assert sorted(path.name for path in several.glob("*.cnb")) == names
+    said = {}
+    for name in (*names, "./tool"):
+        cli.ok("build", "distributed", "-p", "app", "-b", name, cwd=several)
+        said[name] = cli.ok("run", "distributed").out.splitlines()[0]
+    assert list(said.values()) == ["for debian", f"for {own}", "for debian"]
+
+    refused = cli("buildpack", "package", "acme/x", "-p", "tool", *both, cwd=several)
+    assert refused.code == 2
+    assert "whatever the distribution" in refused.err
+    with (several / "tool/buildpack.toml").open("a") as file:
+        file.write('[[targets]]\nos = "linux"\n[[targets.distros]]\nname = "debian"\nversion = "13"\n')
+    cli.ok("buildpack", "package", "acme/x", "-p", "tool", "-t", f"linux/{own}:debian@13", cwd=several)
+    refused = cli("buildpack", "package", "acme/x", "-p", "tool", "-t", f"linux/{own}:ubuntu@24.04", cwd=several)
+    assert refused.code == 2
+    assert f"acme/tool@1.0.0 is not for linux/{own}:ubuntu@24.04" in " ".join(refused.err.split())
+    assert f"--target linux/{own}:debian@13" in refused.err
+
+    (several / "builder.toml").write_text(
+        '[build]\nimage = "debian:13"\n[[buildpacks]]\nuri = "tool"\n[[order]]\n[[order.group]]\nid = "acme/tool"\n'
+    )
+    cli.ok("builder", "create", "acme/distributed", "-t", f"linux/{own}:debian@13", cwd=several)
+    cli.ok("build", "distributed", "-p", "app", "-B", "acme/distributed", cwd=several)
+    assert cli.ok("run", "distributed").out.splitlines()[0] == "for debian"
+    refused = cli("builder", "create", "acme/distributed", "-t", f"linux/{own}:debian@12", cwd=several)
+    assert refused.code == 2
+    assert "the builder cannot be for debian@12" in refused.err
 
 
 @pytest.fixture

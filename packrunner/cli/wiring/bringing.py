@@ -119,9 +119,12 @@ def _refused(address: str, status: int) -> NetworkError | UsageError:
 
 
 class Opened:
-    """The stage of a command that composes, and what can be staged into it from elsewhere."""
+    """The stage of a command that composes, and what can be staged into it from elsewhere.
 
-    def __init__(self, stack: ExitStack, transfer: Transfer, policy: PullPolicy) -> None:
+    `folder` is the platform as directories for several platforms are named.
+    """
+
+    def __init__(self, stack: ExitStack, transfer: Transfer, policy: PullPolicy, *, folder: str) -> None:
         from packrunner.catalog.elsewhere import Elsewhere
         from packrunner.catalog.selection import CatalogSettings
         from packrunner.catalog.stage import Stage
@@ -138,7 +141,7 @@ class Opened:
             settings.stage_dir,
             sdk_dir=settings.sdk_dir,
             programs_dir=settings.programs_dir,
-            platform=transfer.platform,
+            platform=folder,
         )
         self.elsewhere = Elsewhere(self.stage, settings.stage_dir, self.reach)
 

@@ -17,6 +17,8 @@ from packrunner.cli.wiring.finding import OWN
 from packrunner.cli.wiring.transferring import Transfer
 from packrunner.errors import UsageError
 from packrunner.events import Warned
+from packrunner.formats.buildpack import Distro
+from packrunner.formats.target import Platform, same_distro, spelt
 from packrunner.images.image import Image
 from packrunner.images.several import Several, chosen, images_of, top
 
@@ -60,23 +62,23 @@ def create_builder(
         if wish.push:
             run_images = tuple(one.image for one in file.recipe.run) if file.recipe else ()
             delivering.check(transfer.registries, (*wish.names, *run_images), nothing="no builder was made")
-        own = ("linux", places.architecture(), "")
+        own = Platform(architecture=places.architecture())
         parts: list[Part] = []
         for platform in wish.platforms or (own,):
             # What is for another platform is looked for as such.
-            there = "" if platform == own else "/".join(filter(None, platform))
+            there = "" if platform.name == own.name else platform.name
             used = transfer
             if there:
                 used = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
-            opened = Opened(stack, used, wish.pull_policy)
+            opened = Opened(stack, used, wish.pull_policy, folder=platform.folder)
             around = beneath.Around(
                 transfer=used,
                 snapshots=opened.snapshots,
                 ca_certs=ca_certs,
                 stack=stack,
-                architecture=platform[1] if there else "",
+                architecture=platform.architecture if there else "",
             )
-            parts.append(_made(wish, file, around, opened, tell=not parts))
+            parts.append(_made(wish, file, around, opened, distro=platform.distro, tell=not parts))
         first = parts[0]
         _warn(wish, first.under, reporter, has_lifecycle=first.has_lifecycle)
         inputs = made.inputs(wish, file, first.modules, first.opened, first.under)
@@ -97,7 +99,9 @@ def create_builder(
         return Created(digest=digest, modules=len(first.modules), base=first.under.reference)
 
 
-def _made(wish: BuilderWish, file: BuilderFile, around: beneath.Around, opened: Opened, *, tell: bool) -> Part:
+def _made(
+    wish: BuilderWish, file: BuilderFile, around: beneath.Around, opened: Opened, *, distro: Distro, tell: bool
+) -> Part:
     """Make the builder for one platform, its layers in the store."""
     from packrunner.catalog import create, creating
 
@@ -127,6 +131,7 @@ def _made(wish: BuilderWish, file: BuilderFile, around: beneath.Around, opened: 
         download=opened.elsewhere.fetch,
     )
     under = beneath.find(file, wish.config, around, pull_policy=wish.pull_policy)
+    _check_distro(under, distro)
     image = create.make(
         create.Ingredients(
             file=file,
@@ -142,6 +147,19 @@ def _made(wish: BuilderWish, file: BuilderFile, around: beneath.Around, opened: 
         transfer.images,
     )
     return Part(image=image, under=under, modules=modules, opened=opened, has_lifecycle=lifecycle is not None)
+
+
+def _check_distro(under: Beneath, asked: Distro) -> None:
+    """Refuse a base whose labels say that it is another distribution. Raises UsageError."""
+    name, version = (under.image.labels.get(f"io.buildpacks.base.distro.{part}", "") for part in ("name", "version"))
+    found = Distro(name=name, version=version)
+    if asked.name and not same_distro(asked, found):
+        raise UsageError(
+            f"the builder cannot be for {spelt(asked)}",
+            slug="builder-file",
+            cause=f"its build image, {under.reference}, is {spelt(found)}",
+            tries=(f"--target with :{spelt(found)}", f"[build] with an image that is {spelt(asked)}"),
+        )
 
 
 def _warn(wish: BuilderWish, under: Beneath, reporter: Reporter, *, has_lifecycle: bool) -> None:

@@ -83,12 +83,18 @@ class Opening:
     def select(self, builder: Builder, order: str | None = None, directories: tuple[str, ...] = ()) -> Selection:
         """The buildpacks to try, brought here and staged; of an `order` file and its `directories` if given."""
         from packrunner.catalog.select import Around, CatalogSettings, select, select_order
+        from packrunner.formats.buildpack import Distro
+        from packrunner.formats.target import Platform
 
-        request, for_whom = self.request, builder.target
+        request = self.request
+        system, architecture, variant, distro, version = builder.target
+        platform = Platform(
+            os=system, architecture=architecture, variant=variant, distro=Distro(name=distro, version=version)
+        )
         settings = CatalogSettings(
             stage_dir=stage_dir(),
             reach=Bringing(self.finder, self.registries, self.unpacked, self._reporter),
-            platform="/".join(filter(None, (for_whom.os, for_whom.arch, for_whom.variant))),
+            platform=platform.folder,
         )
         if order is not None:
             found = select_order(

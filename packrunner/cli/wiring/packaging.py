@@ -11,6 +11,7 @@ from packrunner.cli.wiring import delivering, places
 from packrunner.cli.wiring.bringing import Opened, stage_dir, tell_strangers
 from packrunner.cli.wiring.transferring import Transfer
 from packrunner.errors import UsageError
+from packrunner.formats.target import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,16 +37,16 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
         if wish.push:
             delivering.check(transfer.registries, wish.names, nothing="nothing was packaged")
         store = transfer.images
-        own = ("linux", places.architecture(), "")
+        own = Platform(architecture=places.architecture())
         images: list[Image] = []
         inside: tuple[StagedBuildpack, ...] = ()
         for platform in wish.platforms or (own,):
             # What is for another platform is looked for as such: directories, packages, images of registries.
-            there = "" if platform == own else "/".join(filter(None, platform))
+            there = "" if platform.name == own.name else platform.name
             used = transfer
             if there:
                 used = Transfer(stack, reporter, insecure=insecure, ca_certs=ca_certs, platform=there)
-            opened = Opened(stack, used, wish.pull_policy)
+            opened = Opened(stack, used, wish.pull_policy, folder=platform.folder)
             contents, image = _made(wish, platform, opened, store)
             if not images:
                 inside = contents.all
@@ -63,9 +64,7 @@ def package(wish: PackageWish, *, insecure: Sequence[str], ca_certs: Sequence[st
         return Packaged(made=tuple(made), contents=tuple(full_name(one) for one in inside))
 
 
-def _made(
-    wish: PackageWish, platform: tuple[str, str, str], opened: Opened, store: LocalStore
-) -> tuple[Contents, Image]:
+def _made(wish: PackageWish, platform: Platform, opened: Opened, store: LocalStore) -> tuple[Contents, Image]:
     """What goes into the package for one platform, and that package."""
     from packrunner.catalog import package as packages
     from packrunner.catalog import packing
@@ -79,9 +78,7 @@ def _made(
         flat=wish.flat,
         apart=wish.apart,
     )
-    system, architecture, variant = platform
-    described = packages.Platform(os=system, architecture=architecture, variant=variant)
-    return contents, packages.make(contents, platform=described, labels=wish.labels, store=store)
+    return contents, packages.make(contents, platform=platform, labels=wish.labels, store=store)
 
 
 def look_into(reference: str, *, insecure: Sequence[str], ca_certs: Sequence[str], reporter: Reporter) -> Looked:

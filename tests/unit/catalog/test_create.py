@@ -19,6 +19,7 @@ from packrunner.errors import UsageError
 from packrunner.formats import builder_file
 from packrunner.formats.buildpack import GroupRef
 from packrunner.formats.run import RunImageEntry
+from packrunner.formats.target import Platform
 from packrunner.images.image import Image
 from packrunner.images.layer import File, write_layer
 from packrunner.images.snapshot import Snapshots
@@ -379,9 +380,7 @@ def test_what_cannot_be_flattened_is_said(
 
 def test_packages_share_their_layers_with_builders(ingredients: Ingredients, store: LocalStore) -> None:
     one = next(one for one in ingredients.modules if one.id == "acme/a")
-    alone = package.make(
-        package.Contents(entry=one), platform=package.Platform(architecture="amd64"), labels={}, store=store
-    )
+    alone = package.make(package.Contents(entry=one), platform=Platform(architecture="amd64"), labels={}, store=store)
     assert alone.layers[0].diff_id in {layer.diff_id for layer in create.make(ingredients, store).layers}
 
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner.catalog import package, tree
-from packrunner.catalog.package import Contents, Platform
+from packrunner.catalog.package import Contents
 from packrunner.catalog.select import CatalogSettings, select
 from packrunner.catalog.stage import Stage
 from packrunner.errors import CorruptError, NetworkError, UnsafeArchiveError, UsageError
+from packrunner.formats.target import Platform
 from packrunner.images.snapshot import Snapshots
 from packrunner.images.store import LocalStore
 from packrunner.images.transfer import parse_locator, read_image, write_output

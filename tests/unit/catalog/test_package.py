@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from packrunner.catalog import package, packaged, packing
-from packrunner.catalog.package import Contents, Platform
+from packrunner.catalog.package import Contents
 from packrunner.catalog.stage import Stage
 from packrunner.errors import UsageError
+from packrunner.formats.target import Platform
 from packrunner.images.snapshot import Snapshots
 from packrunner.images.store import LocalStore
 

@@ -51,6 +51,36 @@ def test_the_nearest_directory_is_taken(tmp_path: Path, source: Path, platform: 
     assert not (Path(found.path) / "README.md").exists()
 
 
+@pytest.mark.cnb("DST-07", "TGT-01")
+@pytest.mark.parametrize(
+    ("platform", "part"),
+    [
+        ("linux/amd64/debian@13", "linux/amd64/debian@13"),
+        ("linux/amd64/debian@12", "linux/amd64"),
+        ("linux/arm64/v8/ubuntu@24.04", "linux/arm64/v8/ubuntu@24.04"),
+        ("linux/arm64/v8/debian@13", "linux/arm64/v8"),
+        ("linux/s390x/debian@13", "linux"),
+    ],
+)
+def test_a_directory_may_be_for_a_distribution(tmp_path: Path, source: Path, platform: str, part: str) -> None:
+    for name in ("linux/amd64/debian@13", "linux/arm64/v8/ubuntu@24.04"):
+        (source / name / "bin").mkdir(parents=True)
+        for program in ("detect", "build"):
+            (source / name / "bin" / program).write_text(f"#!/bin/sh\n# {name}\n")
+    found = stage(tmp_path, platform).add(str(source))
+    assert (Path(found.path) / "bin" / "build").read_text() == f"#!/bin/sh\n# {part}\n"
+
+
+def test_one_for_other_distributions_is_told_how_to_be_asked_for(tmp_path: Path) -> None:
+    place = tmp_path / "tool"
+    (place / "linux/amd64/debian@13/bin").mkdir(parents=True)
+    (place / "buildpack.toml").write_text(DESCRIPTOR)
+    with pytest.raises(UsageError) as caught:
+        stage(tmp_path, "linux/amd64/debian@12").add(str(place))
+    assert caught.value.cause == "it has linux/amd64/debian@13"
+    assert caught.value.tries[1] == "--target linux/amd64:debian@13"
+
+
 def test_the_same_place_is_another_buildpack_on_another_platform(tmp_path: Path, source: Path) -> None:
     time.sleep(0.05)  # what is as new as the clock's tick is not recorded
     first = stage(tmp_path, "linux/amd64").add(str(source))

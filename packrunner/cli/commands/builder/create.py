@@ -42,7 +42,8 @@ def command(  # noqa: PLR0913  one parameter per flag
             "-t",
             "--target",
             metavar="OS/ARCH",
-            help="The platform it is for, where its base is an image; with several, one name for all. Repeatable.",
+            help="The platform it is for, also as OS/ARCH/VARIANT:DISTRO@VERSION, where its base is an image; with "
+            "several, one name for all. Repeatable.",
         ),
     ] = None,
     push: Annotated[bool, typer.Option("--push/--no-push", "--publish", help="Also send it to its registry.")] = False,

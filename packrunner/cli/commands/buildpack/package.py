@@ -38,7 +38,8 @@ def command(  # noqa: PLR0913  one parameter per flag
             "-t",
             "--target",
             metavar="OS/ARCH",
-            help="The platform it is for; with several, one name for all, or a .cnb file for each. Repeatable.",
+            help="The platform it is for, also as OS/ARCH/VARIANT:DISTRO@VERSION; with several, one name for all, or a "
+            ".cnb file for each. Repeatable.",
         ),
     ] = None,
     tag: Annotated[
