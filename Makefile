@@ -10,7 +10,7 @@ FUZZTIME ?= 20s
 # What is compiled once serves all the interpreters that the tests start: without, half of the unit tests' time goes into it.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup demo check test conformance fuzz bench docs dist lock clean
+.PHONY: help setup demo check test conformance fuzz stops bench docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,6 +48,9 @@ conformance: setup launcher ## run the tests that prove items of the specificati
 
 fuzz: setup ## fuzz the Go programs, each target for FUZZTIME (20s)
 	@$(BIN)/python launcher/hatch_build.py --fuzz $(FUZZTIME)
+
+stops: setup launcher ## stop every long command at random moments and look at what is left (an hour; CASES="build dev" for some)
+	@$(BIN)/python -m tests.stops $(CASES)
 
 bench: setup launcher ## time packrunner beside the peers on this machine
 	@$(BIN)/python -m benchmarks $(CASES)
