@@ -30,7 +30,8 @@ DEEPEST = 400
 def scan(root: str, *, skip: frozenset[str] = frozenset()) -> bytes:
     """The table of the tree at `root`, leaving out `skip` (names at the top). Links are not followed (SBX-03).
 
-    Raises OSError for a directory that cannot be read, or that changes into something else meanwhile.
+    Raises OSError, with the whole path, for a directory that cannot be read, or that changes into something else
+    meanwhile.
     """
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     top = f"{os.fstat(fd).st_mode:o} 0 0 0 0 "
@@ -49,7 +50,7 @@ def scan(root: str, *, skip: frozenset[str] = frozenset()) -> bytes:
                     path = base + entry.name
                     lines.append(f"{mode:o} 0 0 0 0 {path}")
                     if len(frames) > DEEPEST:
-                        raise too_deep(path)
+                        raise too_deep(entry.name)
                     child = os.open(entry.name, _OPEN_DIR, dir_fd=fd)
                     frames.append((child, path + "/", []))
                     frames[-1] = (child, path + "/", _listing(child))
@@ -61,7 +62,11 @@ def scan(root: str, *, skip: frozenset[str] = frozenset()) -> bytes:
             else:
                 os.close(fd)
                 frames.pop()
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and frames:
+            # The calls above know a name at most.
+            name = error.filename if isinstance(error.filename, str) else ""
+            error.filename = os.path.join(root, frames[-1][1], name)
         for fd, _, _ in frames:
             os.close(fd)
         raise

@@ -11,7 +11,7 @@ import msgspec
 from packrunner import fingerprint, paths, record
 from packrunner.console.units import number
 from packrunner.images.transfer import parse_locator
-from packrunner.lifecycle import bindings
+from packrunner.lifecycle import application, bindings
 from packrunner.lifecycle.cache import NAMED
 from packrunner.names import ImageName
 
@@ -59,11 +59,17 @@ def inputs(request: BuildRequest, launcher: str, builder: Builder, selection: Se
 
 
 def scan(inputs: Sequence[str], rules: Rules, known: Known | None, began_ns: int) -> record.Scan:
-    """The fingerprints of all inputs; those that start took a moment ago, when they are of the same paths."""
+    """The fingerprints of all inputs; those that start took a moment ago, when they are of the same paths.
+
+    Raises UsageError, slug `unreadable`.
+    """
     if known and known.scan and known.scan.inputs == tuple(inputs) and known.scan.app_skip == rules.skip:
         return known.scan
     locks = frozenset(path for path in inputs if os.path.basename(path) == "lock.json")
-    return record.Scan(inputs, app_skip=rules.skip, began_ns=began_ns, replaced=locks)
+    try:
+        return record.Scan(inputs, app_skip=rules.skip, began_ns=began_ns, replaced=locks)
+    except OSError as error:
+        raise application.unreadable(error, inputs[0]) from error
 
 
 def remember(

@@ -12,6 +12,7 @@ left out when the project file says nothing, and what .dockerignore leaves out.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,10 @@ from packrunner.lifecycle.mirror import Mirror
 from packrunner.paths import readable
 from packrunner.workspace import APP_DIR
 
+_LONGEST = 200
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from packrunner.engines.base import User
     from packrunner.lifecycle.request import BuildRequest
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 DEFAULT_SKIP = frozenset({".git"})
 """History is no part of an application, and would change its image with every commit."""
 _LIMIT = 1 << 20
+_TOP_NAME = re.compile(r"/[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +56,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def skip(self) -> frozenset[str]:
-        """Names at the top that are neither shown nor fingerprinted."""
-        return frozenset() if self.include or self.exclude else DEFAULT_SKIP
+        """Names at the top that are neither shown nor fingerprinted, and need not be readable.
+
+        What is left out by its plain name is among them; the files that say so are not, whose changes must show.
+        """
+        if self.include:
+            return frozenset()
+        if self.exclude:
+            return _top_names(self.exclude)
+        return DEFAULT_SKIP | _top_names([f"{'!' * one.back}/{one.text}" for one in self.ignored])
 
     def left_out(self, table: bytes) -> list[str]:
         """The paths of the table that are not shown; of a directory left out whole, only itself."""
@@ -67,6 +78,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             return _topmost(_other_than(entries, matcher(self.include)))
         ignored = Matcher(self.ignored)
         return _topmost(_other_than(entries, lambda path, _: not ignored(path)))
+
+
+def _top_names(patterns: Sequence[str]) -> frozenset[str]:
+    """The names that patterns such as `/data` mean; none where a pattern brings something back."""
+    if any(pattern.startswith("!") for pattern in patterns):
+        return frozenset()
+    return frozenset(one[1:] for one in patterns if _TOP_NAME.fullmatch(one)) - {dockerignore.NAME, "project.toml"}
 
 
 def rules_of(request: BuildRequest) -> Rules:
@@ -206,6 +224,25 @@ def prepare(
         tree=tree,
         plain=msgspec.structs.replace(tree, source=source, upper=None, table=table),
         overlays=(Overlay(lower=lower, upper=upper, work=os.path.join(workspace.app, "work"), target=target),),
+    )
+
+
+def unreadable(error: OSError, source: str) -> UsageError:
+    """The error for what the fingerprint of an application could not look at.
+
+    Only what is left out by its name at the top is not looked at.
+    """
+    path = error.filename if isinstance(error.filename, str) else source
+    below = os.path.relpath(path, source)
+    shown = readable(path)
+    shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+    leave = f'leave it out: exclude = ["/{below}"] in [io.buildpacks] of project.toml'
+    return UsageError(
+        f"{shown} cannot be read",
+        slug="unreadable",
+        cause=error.strerror,
+        at=shown,
+        tries=() if "/" in below or below == "." else (leave,),
     )
 
 

@@ -77,10 +77,13 @@ class Answer:
 def ask(
     inquiry: Inquiry, *, engine: Engine, reporter: Reporter, overlays: bool, owner: tuple[int, int] | None
 ) -> Answer:
-    """Run detection in a sandbox of its own. Raises what `order.expand` raises, EngineError and StoreError."""
+    """Run detection in a sandbox of its own. Raises what `order.expand` raises, UsageError, EngineError, StoreError."""
     began = time.monotonic()
     waiting = Noted(text="a build of this application is running; detection starts when that ends", always=True)
-    table = fingerprint.scan(inquiry.source, skip=inquiry.rules.skip)
+    try:
+        table = fingerprint.scan(inquiry.source, skip=inquiry.rules.skip)
+    except OSError as error:
+        raise application.unreadable(error, inquiry.source) from error
     with workspace.opened(
         inquiry.place,
         inquiry.source,

@@ -142,8 +142,18 @@ def test_too_deep_a_tree_is_named(tmp_path: Path) -> None:
         fds.append(os.open("d", os.O_RDONLY, dir_fd=fds[-1]))
         os.close(fds.pop(0))
     os.close(fds[0])
-    with pytest.raises(OSError, match="directories deep"):
+    with pytest.raises(OSError, match="directories deep") as caught:
         fingerprint.scan(str(tmp_path))
+    assert caught.value.filename == str(tmp_path) + "/d" * (fingerprint.DEEPEST + 1)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_directory_that_cannot_be_read_is_named_whole(tmp_path: Path) -> None:
+    (tmp_path / "a" / "closed").mkdir(parents=True)
+    (tmp_path / "a" / "closed").chmod(0)
+    with pytest.raises(PermissionError) as caught:
+        fingerprint.scan(str(tmp_path))
+    assert caught.value.filename == str(tmp_path / "a" / "closed")
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:

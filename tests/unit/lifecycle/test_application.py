@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from packrunner import fingerprint
 from packrunner.engines.base import User
 from packrunner.errors import UsageError
-from packrunner.lifecycle.application import Rules, prepare, rules_of
+from packrunner.lifecycle.application import Rules, prepare, rules_of, unreadable
 from packrunner.lifecycle.request import BuildRequest
 from packrunner.workspace import Workspace
 
@@ -62,7 +63,7 @@ def test_patterns_choose_what_is_left_out(source: Path, rules: Rules, expected: 
     ("text", "expected"),
     [
         (".dockerignore", [".dockerignore"]),
-        (".dockerignore\nsecret.txt", [".dockerignore", "secret.txt"]),
+        (".dockerignore\n**/secret.txt", [".dockerignore", "secret.txt"]),
         (".dockerignore\n*.txt", [".dockerignore", "secret.txt"]),
         (".dockerignore\ndocs\n!docs/a.md", [".dockerignore", "docs/b.txt"]),
         ("*\n!lib", [".dockerignore", "app.py", "docs", "secret.txt"]),
@@ -95,6 +96,45 @@ def test_a_dockerignore_without_end_is_refused(source: Path) -> None:
 def test_history_is_left_out_unless_the_project_file_speaks(source: Path) -> None:
     assert ".git" in Rules().skip
     assert not Rules(exclude=("x",)).skip
+
+
+@pytest.mark.cnb("PRJ-03")
+@pytest.mark.parametrize(
+    ("patterns", "skipped"),
+    [
+        (("/data", "/.env", "*.md", "x", "/a/b", "/c*"), {"data", ".env"}),
+        (("/data", "!/data/kept"), set()),
+        (("/project.toml", "/.dockerignore"), set()),
+    ],
+)
+def test_what_is_left_out_by_its_plain_name_is_not_even_looked_at(patterns: tuple[str, ...], skipped: set[str]) -> None:
+    assert Rules(exclude=patterns).skip == skipped
+
+
+@pytest.mark.cnb("PRJ-03")
+def test_a_dockerignore_spares_a_look_too(source: Path) -> None:
+    (source / ".dockerignore").write_text("docs\n.dockerignore\nlib/x\n")
+    rules = rules_of(BuildRequest(name="shop", source=str(source)))
+    assert rules.skip == {".git", "docs"}
+    assert left_out(source, rules) == [".dockerignore", "lib/x"]
+    (source / ".dockerignore").write_text("docs\n!docs/a.md\n")
+    assert rules_of(BuildRequest(name="shop", source=str(source))).skip == {".git"}
+
+
+def test_a_directory_that_is_skipped_is_a_whiteout_however_it_looks_inside(source: Path, workspace: Workspace) -> None:
+    upper = show(workspace, source, Rules(exclude=("/docs",)), overlays=True)
+    assert stat.S_ISCHR(os.lstat(os.path.join(upper, "docs")).st_mode)
+
+
+@pytest.mark.fault("LIV-15")
+@pytest.mark.parametrize(
+    ("below", "tries"),
+    [("data", ('leave it out: exclude = ["/data"] in [io.buildpacks] of project.toml',)), ("a/data", ())],
+)
+def test_what_cannot_be_looked_at_is_named(source: Path, below: str, tries: tuple[str, ...]) -> None:
+    error = unreadable(PermissionError(errno.EACCES, "Permission denied", str(source / below)), str(source))
+    assert error.brief == f"{source}/{below} cannot be read"
+    assert (error.slug, error.cause, error.tries) == ("unreadable", "Permission denied", tries)
 
 
 def test_a_pattern_that_cannot_be_read_is_named(source: Path) -> None:
