@@ -15,7 +15,7 @@ from packrunner.cli.session import OutputClosedError, Session
 from packrunner.errors import ShownError, StoppedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from packrunner.cli.services import Known, Services
     from packrunner.lifecycle.request import BuildRequest
@@ -34,8 +34,8 @@ def main(argv: Sequence[str], known: Known | None = None, *, services: Services 
     session = Session(services, known)
     logs.show(session)
     try:
-        with signals.stoppable(lambda: _announce(session)):
-            return _guarded(argv, session)
+        with signals.stoppable(lambda: _announce(session)) as stopped:
+            return _guarded(argv, session, stopped)
     except StoppedError as e:
         # It came while something else was being shown.
         return 128 + e.signal
@@ -48,10 +48,10 @@ def _announce(session: Session) -> None:
         session.reporter.stopping()
 
 
-def _guarded(argv: Sequence[str], session: Session) -> int:
+def _guarded(argv: Sequence[str], session: Session, stopped: Callable[[], bool]) -> int:
     """Run, and turn every exception into its message and exit code: the one place that catches ShownError."""
     try:
-        with signals.minding_threads():
+        with signals.minding_threads(stopped):
             code = _run(argv, session)
     except OutputClosedError:
         code = 0
@@ -99,7 +99,7 @@ def _stop_behind(error: BaseException) -> StoppedError | None:
     """The stop that an error came of: Python wraps what is raised while it makes a class, and cleaning up may fail."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, StoppedError):
-        seen = seen.__cause__ or seen.__context__
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     if seen is not None and seen is not error:
         _log.debug("a stop came to light as %s: %s", type(error).__name__, error)
     return seen

@@ -7,6 +7,7 @@ one ends the process at once: sandboxes die with it, and what is left behind the
 from __future__ import annotations
 
 import _thread
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,8 @@ from packrunner.errors import StoppedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType, FrameType
+
+_log = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN, _LATER = b"\0", 0.002
@@ -48,12 +51,17 @@ def hear_of_children() -> None:
 
 
 @contextmanager
-def minding_threads() -> Iterator[None]:
-    """An exception that nobody catches in another thread ends what runs here, and is raised in its place (PRO-15)."""
+def minding_threads(stopped: Callable[[], bool]) -> Iterator[None]:
+    """An exception that nobody catches in another thread ends what runs here, and is raised in its place (PRO-15).
+
+    One that comes once it was `stopped` is of what a stop takes away from under threads, and ends no cleaning up.
+    """
     lost: list[BaseException] = []
 
     def failed(args: threading.ExceptHookArgs) -> None:
-        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        if stopped():
+            _log.debug("in a thread, after the stop: %r", args.exc_value)
+        elif args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
             lost.append(args.exc_value)
             # What waits here for the thread would wait for ever.
             _thread.interrupt_main()
@@ -67,14 +75,18 @@ def minding_threads() -> Iterator[None]:
     finally:
         threading.excepthook = before
     if lost:
-        raise lost[0]
+        # Not of the stop by which this thread was woken.
+        raise lost[0] from None
 
 
 @contextmanager
-def stoppable(announce: Callable[[], None]) -> Iterator[None]:
-    """Handle the stopping signals; `announce` is called on another thread when the first one comes."""
+def stoppable(announce: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Handle the stopping signals; `announce` is called on another thread when the first one comes.
+
+    The result says whether one has come.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: False
         return
     stops = _Stops(announce)
     # Ignored signals stay ignored (nohup, background jobs).
@@ -85,7 +97,7 @@ def stoppable(announce: Callable[[], None]) -> Iterator[None]:
     try:
         for number in chosen:
             signal.signal(number, stops.handle)
-        yield
+        yield lambda: stops.first > 0
     finally:
         signal.set_wakeup_fd(before_fd)
         sys.unraisablehook = before_hook
@@ -107,7 +119,7 @@ class _Stops:
         os.set_blocking(self.writing, False)
         self._hook = sys.unraisablehook
         self._main = threading.get_ident()
-        self._first = self._dropped = 0
+        self.first = self._dropped = 0
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Answer a signal."""
@@ -116,10 +128,10 @@ class _Stops:
                 os.write(self.writing, _AGAIN)
                 return
             self._dropped = 0
-        elif self._first:
+        elif self.first:
             _leave(128 + number)
         else:
-            self._first = number
+            self.first = number
             # This thread may be inside the reporter, holding its lock; or inside `threading`, holding one that a
             # thread of that module needs to start.
             _thread.start_new_thread(self._stopping, ())
@@ -136,7 +148,7 @@ class _Stops:
     def close(self) -> None:
         """No signal comes here any more."""
         os.close(self.writing)
-        if not self._first:
+        if not self.first:
             os.close(self._reading)
 
     def _stopping(self) -> None:

@@ -340,6 +340,35 @@ def test_an_exception_in_a_thread_ends_the_build_and_shows_no_secret(tmp_path: P
         assert b"hunter2" not in text
 
 
+@pytest.mark.fault("PRO-01")
+@pytest.mark.fault("PRO-15")
+def test_a_thread_that_fails_because_of_a_stop_neither_hides_it_nor_cuts_it_short() -> None:
+    code = """
+import threading
+taken = threading.Event()
+def fail():
+    taken.wait()
+    raise RuntimeError("its file is gone")
+def build(request, reporter):
+    threading.Thread(target=fail, daemon=True).start()
+    try:
+        reporter.emit(events.Noted(text="ready", always=True))
+        time.sleep(30)
+    finally:
+        taken.set()
+        time.sleep(0.5)
+        os.write(2, b"cleaned\\n")
+sys.exit(main(["build", "shop"], services=FakeServices(on_build=build)))
+"""
+    child = process(code, stdout=PIPE, stderr=PIPE)
+    assert child.stderr is not None
+    until(child.stderr, b"ready")
+    child.send_signal(signal.SIGTERM)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == 143
+    assert set(err.splitlines()) - {b"Stopping ..."} == {b"cleaned", b"Stopped."}
+
+
 @pytest.mark.fault("PRO-10")
 @pytest.mark.parametrize("how", ["ignored", "blocked"])
 def test_exit_codes_are_right_where_the_parent_does_not_hear_of_children(how: str) -> None:

@@ -188,10 +188,10 @@ class Twin:
         try:
             with open(reader, "rb", buffering=0) as stream:
                 extract(stream, self._writes, uid_gid=self._owner, whiteouts="reject")
-        except BaseException:
+        except BaseException as error:
             thread.wait()
-            # An archive that was cut is only what followed from it.
-            if failure and not isinstance(failure[0], BrokenPipeError):
+            # An archive that was cut is only what followed from it; a stop is not.
+            if isinstance(error, Exception) and failure and not isinstance(failure[0], BrokenPipeError):
                 raise failure[0] from None
             raise
         thread.wait()
