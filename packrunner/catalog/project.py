@@ -41,9 +41,10 @@ def load(app_dir: str, explicit: str | None = None) -> project.Project | None:
         ) from error
     except OSError as error:
         raise disk_error(error, path) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UsageError(f"{readable(path)} is not a file", slug="project-missing", at=readable(path))
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise UsageError(f"{readable(path)} is not a file", slug="project-missing", at=readable(path))
         data = file.read(_LIMIT + 1)
     if len(data) > _LIMIT:
         raise UsageError(f"{readable(path)} is larger than 1 MB", slug="toml", at=readable(path))

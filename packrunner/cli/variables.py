@@ -17,7 +17,7 @@ def pairs(items: Iterable[str], environ: Mapping[str, str]) -> tuple[tuple[str, 
         name, equals, value = text.partition("=")
         if not name:
             raise UsageError(
-                f"{text!r} does not name a variable",
+                "a value without a name does not name a variable",
                 slug="env",
                 tries=("write NAME=VALUE, or NAME to pass the value that NAME has here",),
             )

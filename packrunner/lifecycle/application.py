@@ -99,9 +99,10 @@ def rules_of(request: BuildRequest) -> Rules:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:  # not there, or a link, which is not followed out of the application
         return Rules()
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return Rules()
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return Rules()
         data = file.read(_LIMIT + 1)
     if len(data) > _LIMIT:
         raise UsageError(f"{readable(path)} is larger than 1 MB", slug="pattern", at=readable(path))

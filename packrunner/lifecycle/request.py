@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.given import Flags, ProjectSettings
 
 _ENV_NAME = re.compile(r"[^=/\x00]+")
+_LONGEST = 60
 
 
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,7 +229,8 @@ def _environment(
         name, equals, value = text.partition("=")
         if not _ENV_NAME.fullmatch(name):
             raise UsageError(
-                f"{text!r} does not name a variable",
+                # Not its value, and of a file nothing at all: what stands there may be secret.
+                f"{'a line' if where else repr(name[:_LONGEST])} does not name a variable",
                 slug="env",
                 cause="a name is one or more characters other than `=` and `/`",
                 at=where or None,

@@ -260,6 +260,12 @@ def test_files_that_cannot_be_right_are_named_with_the_key(text: str, at: str) -
     assert caught.value.slug == "toml"
 
 
+def test_a_directory_of_that_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "project.toml").mkdir()
+    with pytest.raises(UsageError, match=r"project.toml is not a file"):
+        load(str(tmp_path))
+
+
 @pytest.mark.cnb("PRJ-01")
 def test_the_default_file_may_be_absent_an_explicit_one_may_not(tmp_path: Path) -> None:
     assert load(str(tmp_path)) is None

@@ -87,6 +87,11 @@ def test_a_dockerignore_that_is_a_link_is_not_followed(source: Path) -> None:
     assert rules_of(BuildRequest(name="shop", source=str(source))) == Rules()
 
 
+def test_a_dockerignore_that_is_a_directory_says_nothing(source: Path) -> None:
+    (source / ".dockerignore").mkdir()
+    assert rules_of(BuildRequest(name="shop", source=str(source))) == Rules()
+
+
 def test_a_dockerignore_without_end_is_refused(source: Path) -> None:
     (source / ".dockerignore").write_text("x\n" * 600_000)
     with pytest.raises(UsageError, match="larger than 1 MB"):

@@ -114,6 +114,19 @@ def test_names_that_cannot_be_files_are_refused(text: str) -> None:
     assert caught.value.slug == "env"
 
 
+@pytest.mark.fault("SBX-32")
+def test_what_is_no_variable_is_not_shown_with_its_value() -> None:
+    with pytest.raises(UsageError) as caught:
+        merge(Flags(cwd="/", env=("a/b=hunter2",)), {})
+    assert caught.value.brief == "'a/b' does not name a variable"
+    with pytest.raises(UsageError) as caught:
+        merge(Flags(cwd="/", env_files=(("vars", "A=1\nMIIE/hunter2\n"),)), {})
+    assert (caught.value.brief, caught.value.at) == ("a line does not name a variable", "vars:2")
+    with pytest.raises(UsageError) as caught:
+        merge(Flags(cwd="/", env=("/" * 100_000,)), {})
+    assert len(caught.value.brief) < 100
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [
