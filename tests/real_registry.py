@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import itertools
 import json
 import re
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.services import LOGIN, RegistryService
+from tests.services import LOGIN, RegistryService, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +38,7 @@ class RealRegistry(RegistryService):
         super().__init__(root, closed=closed)
         self._read_only = read_only
         self._seen = 0
+        self._marks = itertools.count()
 
     def _config(self) -> dict[str, Any]:
         config = super()._config()
@@ -44,11 +48,18 @@ class RealRegistry(RegistryService):
 
     def asked(self) -> list[Asked]:
         """The requests since this was called last."""
-        # The registry logs after it answered.
-        time.sleep(0.1)
-        data = (self.root / "registry.log").read_bytes()
-        new, self._seen = data[self._seen :], len(data)
-        return [Asked(m[1].decode(), m[2].decode(), int(m[3])) for m in _LINE.finditer(new)]
+        # The registry logs after it answered: once it has logged one of ours, it has logged those before.
+        ours = f"/v2/asked-{next(self._marks)}/tags/list"
+        with contextlib.suppress(urllib.error.HTTPError):
+            _open(urllib.request.Request(f"http://{self.host}{ours}")).close()
+        for _ in range(500):
+            data = (self.root / "registry.log").read_bytes()
+            found = [Asked(m[1].decode(), m[2].decode(), int(m[3])) for m in _LINE.finditer(data, self._seen)]
+            if any(one.path == ours for one in found):
+                self._seen = len(data)
+                return [one for one in found if one.path != ours]
+            time.sleep(0.02)
+        raise ServiceError("docker-registry does not log what it is asked")
 
     def manifest(self, name: str, tag: str = "latest") -> tuple[str, dict[str, Any]]:
         """The digest and the content of a manifest."""

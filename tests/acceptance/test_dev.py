@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -224,7 +226,10 @@ def test_another_port_where_one_is_taken(cli: Cli, listed: Path, port: int) -> N
         stderr=subprocess.DEVNULL,
     ) as other:
         try:
-            time.sleep(0.5)
+            for _ in range(300):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.05)
             with Dev(cli, listed, port, *PROCFILE, "--process", "web") as dev:
                 place = dev.ready()["places"][0][1]
                 assert int(place.rpartition(":")[2]) > port

@@ -144,6 +144,7 @@ def test_another_machine_takes_up_where_the_first_one_was(
     ended = elsewhere.ok("build", name, *small, "--push", *cached)
     assert "deps: back" in ended.err
     assert "only: reused" in ended.err
+    assert "made again" not in ended.err
     assert registry.manifest("team/shop")[0] != digest
     asked = registry.asked()
     fetched = {one.path.rpartition("/")[2] for one in asked if one.method == "GET" and "/blobs/" in one.path}

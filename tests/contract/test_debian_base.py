@@ -200,13 +200,15 @@ def test_the_certificates_are_those_of_the_package(home: Home, base: Base) -> No
 
 def test_the_second_use_costs_nothing(home: Home, base: Base) -> None:
     before = home.reporter.events
-    times = []
+    worked, waited = [], []
     for _ in range(5):
-        began = time.process_time()  # whatever else this machine does
+        began = (time.process_time(), time.monotonic())
         again = home.open("build")
         assert again.build_rootfs() == base.build_rootfs()
-        times.append(time.process_time() - began)
-    assert min(times) < 0.02
+        worked.append(time.process_time() - began[0])
+        waited.append(time.monotonic() - began[1])
+    assert min(worked) < 0.02
+    assert min(waited) < 1  # on a machine that does other things too
     assert home.reporter.events == before
 
 
