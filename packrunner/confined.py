@@ -22,7 +22,7 @@ from packrunner.disk import FileLock, disk_error, temporary, write_all, write_at
 from packrunner.errors import StoreError, UnsafeArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Self
 
 __all__ = ["Entry", "FileLock", "Kind", "Root", "write_atomic"]
@@ -199,10 +199,13 @@ class Root:
             if owner:
                 os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
 
-    def symlink(self, rel: str, target: str) -> None:
-        """Make a link at `rel`, where nothing may be yet."""
-        with self._guard(rel), self._parent(rel) as (parent, name):
-            os.symlink(target, name, dir_fd=parent)
+    def symlinks(self, rel: str, targets: Mapping[str, str]) -> None:
+        """Make links in the directory `rel`, by their names, where nothing may be yet."""
+        with self._guard(rel), self._directory(_split(rel)) as directory:
+            for name, target in targets.items():
+                if len(_split(name)) != 1:
+                    raise self._unsafe(rel, f"{name!r} is not a name")
+                os.symlink(target, name, dir_fd=directory)
 
     def chown_tree(self, rel: str, uid: int, gid: int) -> None:
         """Give `rel` and all below it to uid:gid; links themselves, never their targets.

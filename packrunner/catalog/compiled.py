@@ -24,7 +24,7 @@ from packrunner.names import BuildpackId
 from packrunner.workspace import BUILDPACKS_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from packrunner.catalog.selection import Selection
     from packrunner.engines.base import Sandbox, Stream
@@ -35,7 +35,6 @@ NOTHING = b"nothing"
 
 _FORMAT = "1"
 _MOST = 20
-_SUFFIX = ".pyc"
 _OUTPUT_LIMIT = 8 << 20
 _MODULES_LIMIT = 10_000
 _TIME_LIMIT = 20.0
@@ -146,47 +145,55 @@ def _run(command: Command, sandbox: Sandbox) -> bytes | None:
     return None if ended.code or ended.error or size > _OUTPUT_LIMIT else b"".join(said)
 
 
-def _write(root: Root, files: Mapping[str, bytes | None]) -> None:
-    links: dict[str, list[str]] = {}
+def _write(root: Root, files: Mapping[str, bytes | str]) -> None:
+    links: dict[str, dict[str, str]] = {}
     for place, content in files.items():
         directory, _, name = place.rpartition("/")
-        root.makedirs(directory)
-        if content is None:
-            links.setdefault(directory, []).append(name)
+        if isinstance(content, str):
+            links.setdefault(directory, {})[name] = content
         else:
+            root.makedirs(directory)
             root.write(place, content)
-    for directory, names in links.items():
-        with root.sub(directory) as here:
-            for name in names:
-                here.symlink(name, f"/{directory}/__pycache__/{name}")
+    for directory, targets in links.items():
+        root.makedirs(directory)
+        root.symlinks(directory, targets)
 
 
-def _files(said: bytes) -> dict[str, bytes | None]:
-    """The content of each file by its place; None for a link to what the image has itself.
+def _files(said: bytes) -> dict[str, bytes | str]:
+    """What goes where: the content of a file, or where a link leads in the image.
 
     Raises ValueError for what the compiler would not say: no place is above another, or outside.
     """
-    found: dict[str, bytes | None] = {}
+    found: dict[str, bytes | str] = {}
     at = 0
     while at < len(said):
         end = said.index(b"\0", at)
         kind, _, rest = said[at:end].partition(b" ")
         at = end + 1
-        size = 0
-        if kind == b"new":
-            length, _, rest = rest.partition(b" ")
-            size = int(length)
-        elif kind != b"own":
-            raise ValueError(f"{kind[:20]!r} is no kind of entry")
-        place = os.fsdecode(rest)
-        if not _is_module(place) or not 0 <= size <= len(said) - at or len(found) == _MODULES_LIMIT:
+        length, _, new = rest.partition(b" ") if kind == b"new" else (b"0", b"", rest)
+        place, size = os.fsdecode(new), int(length)
+        if not _is_plain(place) or not 0 <= size <= len(said) - at or len(found) == _MODULES_LIMIT:
             raise ValueError(f"{place[:200]!r} is not one of the modules")
-        found[place] = said[at : at + size] if kind == b"new" else None
+        if kind == b"new":
+            found[place] = said[at : at + size]
+        elif kind == b"own":
+            directory, _, name = place.rpartition("/")
+            found[place] = f"/{directory}/__pycache__/{name}"
+        elif kind == b"all":
+            found[place] = f"/{place}/__pycache__"
+        else:
+            raise ValueError(f"{kind[:20]!r} is no kind of entry")
         at += size
+    if any(above in found for place in found for above in _above(place)):
+        raise ValueError("a module is below another")
     return found
 
 
-def _is_module(place: str) -> bool:
-    *directories, name = place.split("/")
-    unfit = any(part in {"", ".", ".."} or part.endswith(_SUFFIX) for part in directories)
-    return bool(directories) and not unfit and name.endswith(_SUFFIX)
+def _is_plain(place: str) -> bool:
+    parts = place.split("/")
+    return len(parts) > 1 and not {"", ".", ".."} & set(parts)
+
+
+def _above(place: str) -> Iterator[str]:
+    while place := place.rpartition("/")[0]:
+        yield place

@@ -6,6 +6,7 @@ It says, for each file by its place below `pycache_prefix`, which it is; places 
 
     new SIZE PLACE    compiled now: SIZE bytes follow
     own PLACE         the interpreter has it already, in the directory __pycache__ beside the module
+    all PLACE         a package: the interpreter has all of it already, in its __pycache__
 
 Python looks for all modules below the prefix, its own too. Nothing is imported or run of what is compiled.
 """
@@ -42,8 +43,8 @@ def main(directories: list[str], library: list[str], write: Callable[[bytes], ob
             done[source] = _compiled(source, path)
         if done[source]:
             write(f"new {len(done[source])} ".encode() + os.fsencode(place) + b"\0" + done[source])
-    for place in _library(library):
-        write(b"own " + os.fsencode(place) + b"\0")
+    for line in _library(library):
+        write(os.fsencode(line) + b"\0")
 
 
 def _modules(directories: list[str]) -> Iterator[tuple[str, str]]:
@@ -70,10 +71,15 @@ def _library(library: list[str]) -> Iterator[str]:
     for top in library:
         for directory, names, _ in os.walk(top):
             names[:] = sorted(name for name in names if name not in _FOREIGN)
-            if "__pycache__" in names:
-                names.remove("__pycache__")
-                found = sorted(os.listdir(os.path.join(directory, "__pycache__")))
-                yield from (f"{directory[1:]}/{name}" for name in found if name.endswith(suffix))
+            if "__pycache__" not in names:
+                continue
+            names.remove("__pycache__")
+            if directory != top and not names:
+                # One link in place of many, of which long ones cost 0.1 ms each.
+                yield f"all {directory[1:]}"
+                continue
+            found = sorted(os.listdir(os.path.join(directory, "__pycache__")))
+            yield from (f"own {directory[1:]}/{name}" for name in found if name.endswith(suffix))
 
 
 if __name__ == "__main__":

@@ -542,3 +542,20 @@ def test_marks_of_directories_are_read_where_they_are(tree: Path, outside: Outsi
         assert not root.has_mark("plain", "user.overlay.opaque", b"y")
         with pytest.raises(UnsafeArchiveError):
             root.has_mark("link", "user.overlay.opaque", b"y")
+
+
+@pytest.mark.fault("SBX-04")
+def test_links_are_made_where_they_belong_and_nowhere_else(tree: Path, outside: Outside) -> None:
+    (tree / "here").mkdir()
+    (tree / "away").symlink_to(outside.path)
+    with Root.open(str(tree)) as root:
+        root.symlinks("here", {"a": "/one", "b": "../two"})
+        with pytest.raises(UnsafeArchiveError):
+            root.symlinks("away", {"a": "/one"})
+        with pytest.raises(UnsafeArchiveError):
+            root.symlinks("here", {"../away/a": "/one"})
+        with pytest.raises(UnsafeArchiveError):
+            root.symlinks("here", {"a/b": "/one"})
+        with pytest.raises(StoreError):
+            root.symlinks("here", {"a": "/other"})
+    assert {path.name: os.readlink(path) for path in (tree / "here").iterdir()} == {"a": "/one", "b": "../two"}

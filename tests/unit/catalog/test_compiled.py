@@ -94,7 +94,12 @@ def notes(stage: Path) -> list[bytes]:
 
 
 def test_the_second_build_makes_them_and_the_third_shows_them(tmp_path: Path) -> None:
-    sandbox = saying(new(f"cnb/buildpacks/acme_a/1.0/{PYC}") + own(f"usr/lib/python3.13/{PYC}"))
+    places = [
+        new(f"cnb/buildpacks/acme_a/1.0/{PYC}"),
+        own(f"usr/lib/python3.13/{PYC}"),
+        b"all usr/lib/python3.13/json\0",
+    ]
+    sandbox = saying(b"".join(places))
     one = modules(tmp_path, path="/opt/bin")
     one.make(sandbox)
     assert (sandbox.commands, one.mounts()) == ([], ())
@@ -106,6 +111,7 @@ def test_the_second_build_makes_them_and_the_third_shows_them(tmp_path: Path) ->
     assert files(tmp_path) == {
         f"cnb/buildpacks/acme_a/1.0/{PYC}": "code",
         f"usr/lib/python3.13/{PYC}": f"-> /usr/lib/python3.13/__pycache__/{PYC}",
+        "usr/lib/python3.13/json": "-> /usr/lib/python3.13/json/__pycache__",
     }
     [mount] = modules(tmp_path, path="/opt/bin").mounts()
     assert (mount.target, mount.writable) == (TARGET, False)
@@ -177,8 +183,9 @@ def test_what_fails_is_not_tried_again(tmp_path: Path, said: bytes, code: int) -
         own(f"a/{PYC}") + own(f"a/{PYC}/{PYC}"),
         own(PYC),
         new(f"a/{PYC}") + new(f"a/{PYC}/{PYC}"),
-        new("a/bin/sh"),
-        own("a/sh"),
+        b"all a/b\0" + new(f"a/b/{PYC}"),
+        b"all a/b\0" + own(f"a/b/c/{PYC}"),
+        b"all a/../b\0",
         new(f"a/{PYC}")[:-1],
         b"new x a/a.pyc\0code",
         b"new -4 a/a.pyc\0code",
@@ -187,7 +194,7 @@ def test_what_fails_is_not_tried_again(tmp_path: Path, said: bytes, code: int) -
         b"new 4 a/a.pyc",
         b"own",
         b"".join(own(f"a/{i}.pyc") for i in range(10_001)),
-        b"\0" * (9 << 20),
+        new(f"a/{PYC}", b"x" * (9 << 20)),
     ],
     ids=lambda said: repr(said[:40]).translate(str.maketrans("\\/", "||")),
 )
@@ -201,6 +208,17 @@ def test_what_the_image_says_makes_nothing_else(tmp_path: Path, said: bytes) -> 
     assert [p.name for p in (stage / "compiled").iterdir() if p.suffix != ".note"] == []
     assert os.listdir(tmp_path) == ["outer"]
     assert os.listdir(tmp_path / "outer") == ["stage"]
+
+
+@pytest.mark.fault("SBX-38")
+def test_what_is_too_much_is_not_taken_in_part(tmp_path: Path) -> None:
+    def run(call: Call) -> None:
+        call.output("stdout", new(f"a/{PYC}"))
+        call.output("stdout", new(f"b/{PYC}", b"x" * (9 << 20)))
+
+    make_twice(modules(tmp_path), FakeSandbox(programs={"/bin/sh": run}))
+    assert files(tmp_path) == {}
+    assert notes(tmp_path) == [NOTHING]
 
 
 @pytest.mark.fault("STO-07")
@@ -222,6 +240,7 @@ def test_of_two_builds_at_once_one_makes_them(tmp_path: Path) -> None:
 
     one.make(FakeSandbox(programs={"/bin/sh": run}))
     assert files(tmp_path) == {f"a/{PYC}": "first"}
+    assert os.listdir(tmp_path / "new") == []
     assert notes(tmp_path) == [b""]
 
 
@@ -238,7 +257,7 @@ def test_prune_takes_what_no_build_has_used_for_long(tmp_path: Path) -> None:
     assert used.mounts()
 
 
-def compiled(*directories: Path, library: tuple[Path, ...] = ()) -> dict[str, bytes | None]:
+def compiled(*directories: Path, library: tuple[Path, ...] = ()) -> dict[str, bytes | str]:
     """What the compiler says, run here: by place."""
     said: list[bytes] = []
     compiler.main([*map(str, directories)], [*map(str, library)], said.append)
@@ -252,7 +271,8 @@ def test_the_interpreter_takes_them_for_its_own(tmp_path: Path, monkeypatch: pyt
     for place, content in compiled(tmp_path / "bp").items():
         path = tmp_path / "prefix" / place
         path.parent.mkdir(parents=True)
-        path.write_bytes(content or b"")
+        assert isinstance(content, bytes)
+        path.write_bytes(content)
     source.write_text("X = 'not looked at'\n")
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "prefix"))
     code = importlib.machinery.SourceFileLoader("m", str(source)).get_code("m")
@@ -292,12 +312,21 @@ def test_it_does_not_compile_for_long(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_of_the_interpreters_library_it_names_what_is_compiled(tmp_path: Path) -> None:
     library = tmp_path / "lib"
-    for place in (f"__pycache__/{PYC}", f"json/__pycache__/{PYC}", f"json/__pycache__/m.{TAG}.opt-2.pyc.1"):
+    for place in (
+        f"__pycache__/{PYC}",
+        f"json/__pycache__/{PYC}",
+        f"xml/__pycache__/{PYC}",
+        f"xml/dom/__pycache__/{PYC}",
+        "__pycache__/m.cpython-27.pyc",
+        f"site-packages/x/__pycache__/{PYC}",
+        "data/table.txt",
+    ):
         (library / place).parent.mkdir(parents=True, exist_ok=True)
         (library / place).write_text("")
-    for place in (f"site-packages/x/__pycache__/{PYC}", "old/__pycache__/m.cpython-27.pyc"):
-        (library / place).parent.mkdir(parents=True)
-        (library / place).write_text("")
-    top = str(library)[1:]
-    missing = tmp_path / "python313.zip"
-    assert compiled(library=(library, missing)) == {f"{top}/{PYC}": None, f"{top}/json/{PYC}": None}
+    top = str(library)
+    assert compiled(library=(library, tmp_path / "python313.zip")) == {
+        f"{top[1:]}/{PYC}": f"{top}/__pycache__/{PYC}",
+        f"{top[1:]}/json": f"{top}/json/__pycache__",
+        f"{top[1:]}/xml/{PYC}": f"{top}/xml/__pycache__/{PYC}",
+        f"{top[1:]}/xml/dom": f"{top}/xml/dom/__pycache__",
+    }
