@@ -90,4 +90,5 @@ class Reader:
             if step.file:
                 self.write(step.file, step.output)
             else:
-                assert plain(self.type(step.command)) == plain(step.output), step.command
+                printed = self.type(step.command)
+                assert plain(printed) == plain(step.output), f"{step.command}\n{printed}"
