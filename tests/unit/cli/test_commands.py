@@ -315,13 +315,20 @@ def test_tables_are_in_columns_and_as_wide_as_prose() -> None:
     assert max(map(len, shown)) <= 120
 
 
+def test_one_letter_is_like_no_other(capsys: Capture) -> None:
+    assert call("detect", "-v") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error[usage]: packrunner detect has no option -v",
+        "  more:  packrunner detect --help",
+    ]
+
+
 @pytest.mark.parametrize(
     ("argv", "lines"),
     [
         (("buid",), ["error[usage]: there is no command buid", "  try:   packrunner build"]),
         (("-q", "build"), ["error[usage]: -q comes before the command"]),
         (("images", "--jsno"), ["error[usage]: packrunner images has no option --jsno", "  try:   --json"]),
-        (("images", "-v"), ["error[usage]: packrunner images has no option -v", "  more:  packrunner images --help"]),
         (("inspect",), ["error[usage]: packrunner inspect needs IMAGE"]),
         (("save", "shop"), ["error[usage]: packrunner save needs -o"]),
         (("rm",), ["error[usage]: packrunner rm needs IMAGE..."]),
