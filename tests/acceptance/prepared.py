@@ -35,7 +35,12 @@ def _second_name(source: str, target: str) -> None:
 
 
 def _locks(directory: str, names: list[str]) -> list[str]:
-    """The locks of a home, but nothing of the same name in a root file system."""
+    """The locks of a home, but nothing of the same name in a root file system; and unpacked layers.
+
+    Their second names would change what a stat says of them: they would be taken for damaged, with a warning.
+    """
+    if directory.endswith("/data"):
+        return ["snapshots"]
     if any(part == "tree" or part.endswith("-build") for part in directory.split("/")):
         return []
     return [name for name in names if name in {"lock", "locks"} or name.endswith(".lock")]
