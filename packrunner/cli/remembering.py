@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from packrunner.cli.services import Known
     from packrunner.images.store import LocalStore
     from packrunner.lifecycle.application import Rules
+    from packrunner.lifecycle.job import BuildReport
     from packrunner.lifecycle.request import BuildRequest
-    from packrunner.lifecycle.runner import BuildReport
     from packrunner.lifecycle.volumes import Volume
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from packrunner.events import Reporter
     from packrunner.images.image import Image
     from packrunner.lifecycle.carry import OutsideCache
+    from packrunner.lifecycle.job import BuildReport, KnownBefore
     from packrunner.lifecycle.request import BuildRequest
-    from packrunner.lifecycle.runner import BuildReport, KnownBefore
 
 SCHEMA = "packrunner.report/1"
 

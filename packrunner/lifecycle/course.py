@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from packrunner.formats.group import GroupMember
     from packrunner.lifecycle.explain import GroupOutcome
-    from packrunner.lifecycle.runner import KnownBefore
+    from packrunner.lifecycle.job import KnownBefore
 
 Phase = Literal["prepare", "analyze", "detect", "extend", "restore", "build", "export", "send"]
 

@@ -17,14 +17,15 @@ from packrunner.lifecycle.apply import CONTEXT_DIR
 from packrunner.lifecycle.extend import AppContext, ExtendInputs, ExtendTools
 from packrunner.lifecycle.extend import extend as extend_image
 from packrunner.lifecycle.generate import DIRECTORY, GenerateInputs, generate
-from packrunner.lifecycle.runner import Ready, shared_mounts
+from packrunner.lifecycle.job import Ready
+from packrunner.lifecycle.sandboxes import shared_mounts
 
 if TYPE_CHECKING:
     from packrunner.lifecycle.analyze import RunImage
     from packrunner.lifecycle.application import Application
     from packrunner.lifecycle.detect import DetectResult
     from packrunner.lifecycle.generate import GenerateResult
-    from packrunner.lifecycle.runner import BuildImage, Job, Tools
+    from packrunner.lifecycle.job import BuildImage, Job, Tools
     from packrunner.workspace import Workspace
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from packrunner.lifecycle.application import Rules
     from packrunner.lifecycle.bindings import Held
     from packrunner.lifecycle.carry import OutsideCache
+    from packrunner.lifecycle.job import BuildReport, Job, Tools
     from packrunner.lifecycle.request import BuildRequest
-    from packrunner.lifecycle.runner import BuildReport, Job, Tools
 
 
 class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,11 +129,12 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _job(request: BuildRequest, parts: Parts, opening: Opening) -> Job:
-    from packrunner.lifecycle import extended, runner
+    from packrunner.lifecycle import extended
+    from packrunner.lifecycle.job import BuildImage, Job
     from packrunner.workspace import Places
 
     builder = parts.builder
-    return runner.Job(
+    return Job(
         name=request.name,
         names=request.delivery.tags,
         previous=parts.previous,
@@ -146,7 +147,7 @@ def _job(request: BuildRequest, parts: Parts, opening: Opening) -> Job:
         bindings=parts.held.bindings,
         place=place(request, builder),
         selection=parts.selection,
-        build_image=runner.BuildImage(
+        build_image=BuildImage(
             rootfs=builder.build_rootfs(),
             image=builder.image,
             env=builder.build_env,
@@ -189,7 +190,7 @@ def _created(request: BuildRequest, began_ns: int) -> str | None:
 
 
 def _tools(where: Where, user: User, opening: Opening, reporter: Reporter) -> Tools:
-    from packrunner.lifecycle.runner import Tools
+    from packrunner.lifecycle.job import Tools
 
     return Tools(
         engine=where.engine,
