@@ -4,8 +4,7 @@
     <stage dir>/compiled/<key>.note     there since the first build with them; NOTHING where nothing came of it
 
 The build image's own interpreter compiles, in a build's sandbox before any buildpack has run in it, and says what it
-made. What it says makes files for that image and those buildpacks only, and none that code of theirs can change. The
-first build with a selection makes nothing, for somebody who writes a buildpack has another one at each build.
+made. What it says makes files for that image and those buildpacks only, and none that code of theirs can change.
 """
 
 from __future__ import annotations
@@ -68,10 +67,11 @@ class CompiledModules:
             raise disk_error(error, self._place) from error
         return (Mount(source=self._place, target=TARGET, content=self._key),)
 
-    def make(self, sandbox: Sandbox) -> None:
+    def make(self, sandbox: Sandbox, *, at_once: bool) -> None:
         """Make what is lacking, for the next build, in a sandbox in which no buildpack has run yet.
 
-        Whatever is wrong with it costs time only. Raises EngineError where the sandbox itself broke.
+        Unless `at_once`, the first build only notes that there will be others. What is wrong with it costs time only.
+        Raises EngineError where the sandbox itself broke.
         """
         if not self._buildpacks or os.path.isdir(self._place):
             return
@@ -80,7 +80,7 @@ class CompiledModules:
             if note is None:
                 tree.make_directory(os.path.dirname(self._place))
                 write_atomic(f"{self._place}.note", b"")
-            elif note != NOTHING and not self._made(_run(self._command(), sandbox)):
+            if (at_once or note is not None) and note != NOTHING and not self._made(_run(self._command(), sandbox)):
                 write_atomic(f"{self._place}.note", NOTHING)
         except StoreError as error:
             _LOG.info("compiled modules are not kept: %s", error.brief)

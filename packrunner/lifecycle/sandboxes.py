@@ -34,7 +34,8 @@ def opened(image: BuildImage, job: Job, ws: Workspace, app: Application, engine:
     """An open sandbox for buildpacks, in which none has run."""
     modules = CompiledModules(job.selection, image.rootfs, path=image.env.get("PATH", ""))
     with engine.open(_spec(image, job, ws, app, modules.mounts())) as sandbox:
-        modules.make(sandbox)
+        # The first build of an application takes long anyway; who writes a buildpack builds one again and again.
+        modules.make(sandbox, at_once=job.previous[1] is None)
         yield sandbox
 
 

@@ -73,8 +73,8 @@ def saying(said: bytes, code: int = 0) -> FakeSandbox:
 
 
 def make_twice(one: CompiledModules, sandbox: FakeSandbox) -> None:
-    one.make(sandbox)
-    one.make(sandbox)
+    one.make(sandbox, at_once=False)
+    one.make(sandbox, at_once=False)
 
 
 def files(stage: Path) -> dict[str, str]:
@@ -101,9 +101,9 @@ def test_the_second_build_makes_them_and_the_third_shows_them(tmp_path: Path) ->
     ]
     sandbox = saying(b"".join(places))
     one = modules(tmp_path, path="/opt/bin")
-    one.make(sandbox)
+    one.make(sandbox, at_once=False)
     assert (sandbox.commands, one.mounts()) == ([], ())
-    one.make(sandbox)
+    one.make(sandbox, at_once=False)
     [command] = sandbox.commands
     assert command.argv[:3] == ("/bin/sh", "-c", 'exec python3 -I -S -B -c "$0" "$@"')
     assert command.argv[4:] == ("/cnb/buildpacks/acme_a/1.0",)
@@ -117,9 +117,27 @@ def test_the_second_build_makes_them_and_the_third_shows_them(tmp_path: Path) ->
     assert (mount.target, mount.writable) == (TARGET, False)
     assert mount.content
     assert mount.content in mount.source
-    one.make(sandbox)
+    one.make(sandbox, at_once=False)
     assert len(sandbox.commands) == 1
     assert os.listdir(tmp_path / "new") == []
+
+
+def test_at_once_the_first_build_makes_them(tmp_path: Path) -> None:
+    sandbox = saying(new(f"cnb/buildpacks/acme_a/1.0/{PYC}"))
+    one = modules(tmp_path)
+    one.make(sandbox, at_once=True)
+    assert len(one.mounts()) == 1
+    one.make(sandbox, at_once=True)
+    assert len(sandbox.commands) == 1
+
+
+def test_at_once_what_failed_is_not_tried_again(tmp_path: Path) -> None:
+    sandbox = saying(b"", code=1)
+    one = modules(tmp_path)
+    one.make(sandbox, at_once=True)
+    one.make(sandbox, at_once=True)
+    assert len(sandbox.commands) == 1
+    assert notes(tmp_path) == [b"nothing"]
 
 
 @pytest.mark.fault("SBX-26")
@@ -165,7 +183,7 @@ def test_what_fails_is_not_tried_again(tmp_path: Path, said: bytes, code: int) -
     sandbox = saying(said, code)
     one = modules(tmp_path)
     make_twice(one, sandbox)
-    one.make(sandbox)
+    one.make(sandbox, at_once=False)
     assert len(sandbox.commands) == 1
     assert notes(tmp_path) == [NOTHING]
     assert one.mounts() == ()
@@ -232,13 +250,13 @@ def test_a_disk_that_refuses_costs_time_only(tmp_path: Path) -> None:
 @pytest.mark.fault("STO-06")
 def test_of_two_builds_at_once_one_makes_them(tmp_path: Path) -> None:
     one = modules(tmp_path)
-    one.make(saying(b""))
+    one.make(saying(b""), at_once=False)
 
     def run(call: Call) -> None:
-        modules(tmp_path).make(saying(new(f"a/{PYC}", b"first")))
+        modules(tmp_path).make(saying(new(f"a/{PYC}", b"first")), at_once=False)
         call.output("stdout", new(f"a/{PYC}", b"second"))
 
-    one.make(FakeSandbox(programs={"/bin/sh": run}))
+    one.make(FakeSandbox(programs={"/bin/sh": run}), at_once=False)
     assert files(tmp_path) == {f"a/{PYC}": "first"}
     assert os.listdir(tmp_path / "new") == []
     assert notes(tmp_path) == [b""]
