@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DOCKERD = "/usr/sbin/dockerd"
+# Whoever ends a run of several workers ends these first, and nobody is left to stop what they started.
+WITH_US = ("setpriv", "--pdeathsig", "TERM")
 LOGIN = ("tester", "hunter2hunter2")
 """What registries want to hear that want a login."""
 # Of LOGIN's password; the registry reads bcrypt only, which Python has not.
@@ -68,7 +70,7 @@ class DockerService:
         with (root / "dockerd.log").open("ab") as log:
             self._child = subprocess.Popen(
                 [
-                    DOCKERD, "--host", self.host, "--group", "nogroup",
+                    *WITH_US, DOCKERD, "--host", self.host, "--group", "nogroup",
                     "--data-root", str(root / "data"), "--exec-root", str(root / "exec"),
                     "--pidfile", str(root / "pid"), "--bridge", "none", "--iptables=false",
                     "--storage-driver", self._driver,
@@ -154,7 +156,8 @@ class RegistryService:
         config = self.root / "config.json"
         config.write_text(json.dumps(self._config()))
         with (self.root / "registry.log").open("wb") as log:
-            child = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=subprocess.STDOUT)
+            command = [*WITH_US, "docker-registry", "serve", str(config)]
+            child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
             self._await(child)
             yield self

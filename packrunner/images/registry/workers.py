@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from packrunner.threads import Worker
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -35,40 +37,33 @@ def run_all(
     left = list(reversed(work))
     lock = threading.Lock()
     failures: list[BaseException] = []
-    # Not `is_alive` or `join`: a signal during a join makes Python take a living thread for an ended one, and during a
-    # start it leaves a thread that cannot be joined.
-    ended = [threading.Event() for _ in range(min(number, len(left)))]
-    begun: list[threading.Event] = []
 
-    def loop(end: threading.Event) -> None:
+    def loop() -> None:
         try:
             while True:
                 with lock:
                     if failures or not left:
                         return
                     one = left.pop()
-                    begun.append(end)
                 one()
         except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
             with lock:
                 failures.append(error)
-        finally:
-            end.set()
 
+    workers = [Worker(loop, f"registry-{index}") for index in range(min(number, len(left)))]
     try:
-        for index, end in enumerate(ended):
-            # Daemons: a read that hangs must not keep an interrupted process alive.
-            threading.Thread(target=loop, args=(end,), name=f"registry-{index}", daemon=True).start()
-        while not failures and (waiting := [end for end in ended if not end.is_set()]):
-            waiting[0].wait(0.05)
+        for worker in workers:
+            worker.start()
+        while not failures and (busy := [worker for worker in workers if not worker.ended]):
+            busy[0].wait(0.05)
             tick()
     finally:
         with lock:
-            left.clear()  # a thread that starts only now finds nothing to do
-        if not all(end.is_set() for end in begun):
+            left.clear()
+        if not all(worker.ended for worker in workers):
             stop()
-            for end in begun:  # what they have begun is taken back by them
-                end.wait(_GRACE / len(begun))
+            for worker in workers:  # what they have begun is taken back by them
+                worker.wait(_GRACE / len(workers))
     if failures:
         raise failures[0]
     tick()
