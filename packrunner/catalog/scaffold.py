@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +21,7 @@ from packrunner.disk import disk_error, temporary
 from packrunner.errors import UsageError
 from packrunner.formats import api, target
 from packrunner.formats.buildpack import Target
+from packrunner.formats.platform import default_target
 from packrunner.names import BuildpackId
 from packrunner.paths import readable
 
@@ -54,6 +54,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
     directory: str
     files: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
     to_run: str = ""
 
 
@@ -100,7 +101,10 @@ def create(
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return Made(
-        directory=directory, files=tuple(sorted(_files(directory))), to_run="make.sh" if example == "go" else ""
+        directory=directory,
+        files=tuple(sorted(_files(directory))),
+        targets=tuple(chosen),
+        to_run="make.sh" if example == "go" else "",
     )
 
 
@@ -108,8 +112,7 @@ def _default_targets(example: Example) -> list[Target]:
     """Scripts run anywhere, a program on what it was compiled for."""
     if example != "go":
         return [Target(os="linux", arch="amd64"), Target(os="linux", arch="arm64")]
-    machine = platform.machine()
-    return [Target(os="linux", arch={"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine))]
+    return [Target(os="linux", arch=default_target().arch)]
 
 
 def _table(one: Target) -> str:

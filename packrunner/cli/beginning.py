@@ -13,6 +13,8 @@ from packrunner import events, paths, process
 from packrunner.catalog import scaffold
 from packrunner.console import units
 from packrunner.errors import PackrunnerError, UsageError
+from packrunner.formats.platform import default_target
+from packrunner.lifecycle.targets import describe, matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,9 +71,10 @@ def begin(
     missing = _prepare(made, session)
     # Those of the others build images, and would make a base first.
     quick = example in _WRITTEN
-    tests = "" if missing or not test or not quick else _tests(made, session)
+    elsewhere = "" if matches(made.targets, default_target()) else describe(made.targets)
+    tests = "" if missing or elsewhere or not test or not quick else _tests(made, session)
     about = f"{identity} {version}, buildpack API {api or scaffold.API}"
-    session.result("\n".join(_page(made, about, example, tests=tests, missing=missing)))
+    session.result("\n".join(_page(made, about, example, tests=tests, missing=missing, elsewhere=elsewhere)))
     return 0
 
 
@@ -126,7 +129,8 @@ def _broken(what: str, made: Made, lines: list[bytes]) -> PackrunnerError:
     )
 
 
-def _page(made: Made, about: str, example: Example, *, tests: str, missing: str) -> Iterator[str]:
+def _page(made: Made, about: str, example: Example, *, tests: str, missing: str, elsewhere: str) -> Iterator[str]:
+    """What there is now; `elsewhere` are its targets where this machine is none of them."""
     shown = paths.readable(made.directory)
     inside = ", ".join(filter(None, (units.number(len(made.files), "file"), tests)))
     yield f"Created {shown}/ ({inside})"
@@ -139,7 +143,10 @@ def _page(made: Made, about: str, example: Example, *, tests: str, missing: str)
     # A name without a slash may be that of a built-in buildpack.
     place = shown if shown.startswith(("/", "~", ".")) else f"./{shown}"
     taking = f"-b procfile --extension {place}" if example == "extension" else f"-b {place}"
-    yield f"Try it:  packrunner build demo -p {shown}/tests/fixture {taking}"
+    if elsewhere:
+        yield f"It is for {elsewhere}: its tests pass and builds take it there, not here."
+    else:
+        yield f"Try it:  packrunner build demo -p {shown}/tests/fixture {taking}"
 
 
 def _parts(about: str, example: Example, missing: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import NamedTuple
 
@@ -18,6 +19,12 @@ class RunTarget(NamedTuple):
     def __str__(self) -> str:
         place = "/".join(part for part in self[:3] if part)
         return " ".join(part for part in (place, *self[3:]) if part)
+
+
+def default_target() -> RunTarget:
+    """The default base on this machine; tests of buildpacks stand for it."""
+    machine = os.uname().machine
+    return RunTarget("linux", {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine), "", "debian", "13")
 
 
 def fill_distro(base: RunTarget, os_release: bytes) -> RunTarget:

@@ -67,12 +67,12 @@ def opened(
         with _sandbox(directories) as ground:
             yield ground
         return
+    from packrunner.formats.platform import default_target
     from packrunner.testing.here import Here, InProcess
 
     in_process = how == "in-process" or calls
     # The Python that runs the tests is the one that a buildpack finds.
     path = os.pathsep.join((os.path.join(sys.base_prefix, "bin"), os.environ.get("PATH", os.defpath)))
-    machine = os.uname().machine
     yield Ground(
         sandbox=InProcess(os.environ, source, calls, without=without)
         if in_process
@@ -80,7 +80,7 @@ def opened(
         places=directories.places,
         env={"PATH": path},
         home=directories["home"],
-        target=("linux", {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine), "", "debian", "13"),
+        target=default_target(),
     )
 
 

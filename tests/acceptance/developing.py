@@ -76,6 +76,14 @@ class Dev:
         """Wait for a line of the transcript."""
         return self.wait(lambda event: event["event"] == "happened" and event["action"] in actions)
 
+    def came_of(self, path: str, *actions: str) -> Event:
+        """Wait for what came of a change of a file, which may be told together with others, or be in two lines."""
+        return self.wait(
+            lambda event: (
+                event["event"] == "happened" and event["action"] in actions and path in event["subject"].split(", ")
+            )
+        )
+
     def page(self, path: str = "/") -> str:
         """What the application answers."""
         with _OPENER.open(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:

@@ -94,11 +94,11 @@ def test_an_edit_loop_on_flask(cli: Cli, app: Path, port: int, engine: tuple[str
         assert ready["places"] == [["web", f"http://localhost:{port}"]]
         dev.shows("Hello from packrunner")
         replace(app / "app.py", '"Hello"', '"Changed once"')
-        assert dev.happened("sync", "restart")["subject"] == "app.py"
+        dev.came_of("app.py", "sync", "restart")
         dev.shows("Changed once")
         (app / "debug.log").write_text("nobody cares")
         replace(app / "templates" / "index.html", "<h1>", "<h1>Template ")
-        assert dev.happened("sync", "restart")["subject"] == "templates/index.html"
+        dev.came_of("templates/index.html", "sync", "restart")
         dev.shows("<h1>Template ")
         (app / "static" / "new" / "deep").mkdir(parents=True)
         (app / "static" / "new" / "deep" / "file.txt").write_text("a new file")
@@ -123,8 +123,7 @@ def test_an_edit_loop_on_a_procfile(cli: Cli, listed: Path, port: int, engine: t
         dev.wait(lambda event: event["event"] == "output" and event["source"] == "worker" and event["text"] == "tick")
         dev.shows("first version, one")
         replace(listed / "server.py", "first", "second")
-        row = dev.happened("restart")
-        assert (row["subject"], row["detail"]) == ("server.py", "web, worker")
+        assert dev.came_of("server.py", "restart")["detail"] == "web, worker"
         dev.shows("second version, one")
         (listed / "setting.txt").write_text("two\n")
         dev.shows("second version, two")
@@ -136,16 +135,16 @@ def test_an_edit_loop_on_a_compiled_program(cli: Cli, compiled: Path, port: int,
         dev.ready()
         dev.shows("Hello")
         replace(compiled / "index.html", "<body>", "<body>Compiled in")
-        row = dev.happened("restart", "failed")
+        row = dev.came_of("index.html", "restart", "failed")
         assert (row["action"], row["detail"]) == ("restart", "web, after go install .")
         dev.shows("Compiled in")
         replace(compiled / "main.go", "package main", "package main\n\nnonsense")
-        row = dev.happened("restart", "failed")
-        assert (row["action"], row["subject"]) == ("failed", "main.go")
+        row = dev.came_of("main.go", "restart", "failed")
+        assert row["action"] == "failed"
         assert any("main.go:" in line for line in row["lines"])
         dev.shows("Compiled in")
         replace(compiled / "main.go", "\n\nnonsense", "")
-        assert dev.happened("restart", "failed")["action"] == "restart"
+        assert dev.came_of("main.go", "restart", "failed")["action"] == "restart"
         dev.converges()
 
 
@@ -215,7 +214,7 @@ def test_a_crash_waits_for_the_change_that_helps(cli: Cli, listed: Path, port: i
         assert crash["lines"][-1] == "ModuleNotFoundError: No module named 'htp'"
         replace(listed / "server.py", "import htp.server", "import http.server")
         row = dev.wait(lambda event: event["event"] == "happened" and "up again" in event["detail"])
-        assert row["subject"] == "server.py"
+        assert "server.py" in row["subject"].split(", ")
         dev.shows("first version")
 
 

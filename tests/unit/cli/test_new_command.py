@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packrunner.cli import beginning
+from packrunner.formats.platform import default_target
 from tests.unit.cli.cli_fakes import call
 
 if TYPE_CHECKING:
@@ -63,6 +64,20 @@ def test_flags_of_pack(here: Path, capsys: Capture) -> None:
     assert "acme/hello 2.0.0, buildpack API 0.10" in capsys.readouterr().out
     text = (here / "hello/buildpack.toml").read_text()
     assert text.index('arch = "arm64"') < text.index('arch = "amd64"') < text.index('name = "debian"')
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("linux/riscv64", "linux/riscv64"),
+        (f"linux/{default_target().arch}:ubuntu@24.04", f"linux/{default_target().arch} ubuntu 24.04"),
+    ],
+)
+def test_tests_that_cannot_pass_here_are_not_run(target: str, said: str, capsys: Capture) -> None:
+    assert call("buildpack", "new", "acme/hello", "--target", target) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Created hello/ (6 files)"
+    assert lines[-1] == f"It is for {said}: its tests pass and builds take it there, not here."
 
 
 def test_without_a_compiler_it_says_what_is_missing(
