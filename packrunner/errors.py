@@ -31,7 +31,10 @@ documented in docs/reference/errors.md (a test compares the two).
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class ShownError(BaseException):
@@ -221,6 +224,19 @@ class StoppedError(ShownError):
     def __init__(self, signal: int) -> None:
         super().__init__("stopped", slug="stopped")
         self.signal = signal
+
+
+def chain(error: BaseException, *, hidden: bool = True) -> Iterator[BaseException]:
+    """An error and those that it came of, nearest first; each once, for a chain may be a circle.
+
+    Without `hidden` it ends where `raise ... from None` says that it does.
+    """
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or (one.__context__ if hidden or not one.__suppress_context__ else None)
 
 
 def in_words(error: BaseException) -> str:

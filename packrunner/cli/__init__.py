@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from packrunner.cli import logs, signals
 from packrunner.cli.session import OutputClosedError, Session
-from packrunner.errors import ShownError, StoppedError, UsageError
+from packrunner.errors import ShownError, StoppedError, UsageError, chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,12 +97,10 @@ def _parsed_before(argv: Sequence[str], known: Known | None) -> BuildRequest | N
 
 def _stop_behind(error: BaseException) -> StoppedError | None:
     """The stop that an error came of: Python wraps what is raised while it makes a class, and cleaning up may fail."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, StoppedError):
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-    if seen is not None and seen is not error:
+    stop = next((one for one in chain(error, hidden=False) if isinstance(one, StoppedError)), None)
+    if stop is not None and stop is not error:
         _log.debug("a stop came to light as %s: %s", type(error).__name__, error)
-    return seen
+    return stop
 
 
 def _show(error: ShownError, session: Session) -> int:

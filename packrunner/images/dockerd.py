@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from packrunner import process
-from packrunner.errors import EngineError, UsageError, in_words
+from packrunner.errors import EngineError, UsageError, chain, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -263,9 +263,8 @@ def socket_error(path: str, error: Exception) -> EngineError:
 
 def innermost(error: BaseException) -> str:
     """The first cause of an error, which tells most."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    return in_words(error)[:500]
+    *_, first = chain(error)
+    return in_words(first)[:500]
 
 
 @contextmanager

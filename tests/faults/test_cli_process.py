@@ -140,6 +140,20 @@ def test_what_a_stop_becomes_on_its_way_is_a_stop(ending: str) -> None:
     assert [line for line in err.splitlines() if line != b"Stopping ..."] == [b"Stopped."]
 
 
+def test_errors_in_a_circle_are_shown_as_the_last_of_them() -> None:
+    code = (
+        "from packrunner.errors import UsageError\n"
+        "def fail(request, reporter):\n"
+        "    first, second = OSError('first'), UsageError('no such thing', slug='usage')\n"
+        "    first.__context__, second.__context__ = second, first\n"
+        "    raise second\n"
+        "sys.exit(main(['build', 'shop'], services=FakeServices(on_build=fail)))"
+    )
+    child = process(code, stdout=PIPE, stderr=PIPE)
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, b"error[usage]: no such thing" in err) == (2, True)
+
+
 STARTING = """
 import os, sys
 class Finder:

@@ -73,3 +73,24 @@ def test_what_the_system_says_is_shown_without_pythons_number() -> None:
         errors.in_words(EOFError()): "EOFError",
     }
     assert list(said) == list(said.values())
+
+
+def came_of(error: Exception, of: Exception, *, hides: bool = False) -> Exception:
+    """The first, raised because of the second."""
+    error.__context__ = of
+    error.__suppress_context__ = hides
+    return error
+
+
+def test_a_chain_of_errors_is_nearest_first_and_ends_where_it_closes() -> None:
+    first, second, third = OSError("first"), KeyError("second"), ValueError("third")
+    came_of(third, came_of(second, first))
+    assert list(errors.chain(third)) == [third, second, first]
+    came_of(first, third)
+    assert list(errors.chain(third)) == [third, second, first]
+
+
+def test_what_is_hidden_is_in_the_chain_if_it_is_asked_for() -> None:
+    first, second = OSError("first"), KeyError("second")
+    came_of(second, first, hides=True)
+    assert (list(errors.chain(second)), list(errors.chain(second, hidden=False))) == ([second, first], [second])

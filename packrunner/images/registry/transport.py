@@ -15,7 +15,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import msgspec
 
 from packrunner import certificates
-from packrunner.errors import in_words
+from packrunner.errors import chain, in_words
 from packrunner.images.registry.encoding import decoded
 from packrunner.images.registry.failures import Failure, printable
 from packrunner.proxies import Proxies
@@ -331,20 +331,14 @@ def _speaks_tls(error: ssl.SSLError) -> bool:
 
 def _of_the_system(error: BaseException) -> OSError | None:
     """The system's own error in the chain of causes, which says more than what was made of it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno:
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
+    return next((cause for cause in chain(error) if isinstance(cause, OSError) and cause.errno), None)
 
 
 def _failure(error: Exception, host: str, phase: str, idle: float, through: str) -> Failure:
     """An exception of httpx as a failure; its text may hold an address, so only some of them are shown."""
     from packrunner.images.registry.wire import httpx
 
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in chain(error):
         if isinstance(cause, Failure):
             return cause
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
@@ -352,7 +346,6 @@ def _failure(error: Exception, host: str, phase: str, idle: float, through: str)
             if found.lasting:
                 kind: Kind = "tls" if _speaks_tls(cause) else "no-tls"
                 return Failure(kind, host, found.why + through, phase=phase, tries=found.tries)
-        cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.TimeoutException):
         why = f"nothing within {idle:g} s"
     elif isinstance(error, httpx.ProxyError):
